@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files that a cell's answers end up in, written question by question so that none is held in memory."""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import json
+import os
+
+import files
+
+_ENTRY = """        {
+            "text": %s,
+            "probability": %r,
+            "start_logit": %r,
+            "end_logit": %r%s
+        }"""
+_PLACES = """,
+            "start_index": %d,
+            "end_index": %d"""
+
+
+def file_names(cell, alone, with_negatives):
+    """Returns {"predictions": name, "nbest": name, "null_odds": name} of a cell's files; the last with SQuAD 2.0 only.
+
+    A cell decoded alone has the names that the released code gives; in a grid every file is named for its cell.
+    """
+    suffix = "" if alone else "_" + cell.name
+    names = {"predictions": "predictions_%s.json" % cell.name, "nbest": "nbest_predictions%s.json" % suffix}
+    if with_negatives:
+        names["null_odds"] = "null_odds%s.json" % suffix
+    return names
+
+
+class _ObjectWriter(object):
+    """Writes a JSON object indented by 4, member by member."""
+
+    def __init__(self, writer):
+        self._writer, self._separator = writer, "{\n"
+
+    def add(self, key, value):
+        self._writer.write("%s    %s: %s" % (self._separator, json.dumps(key), value))
+        self._separator = ",\n"
+
+    def close(self):
+        self._writer.write("{}\n" if self._separator == "{\n" else "\n}\n")
+
+
+def _nbest_json(answer, with_places):
+    entries = []
+    for entry, probability in zip(answer.entries, answer.probabilities):
+        places = _PLACES % (entry.start_index, entry.end_index) if with_places else ""
+        entries.append(_ENTRY % (json.dumps(entry.text), probability, entry.start_logit, entry.end_logit, places))
+    return "[\n%s\n    ]" % ",\n".join(entries)
+
+
+class CellFiles(object):
+    """The open files of one cell; they appear when the context ends without an exception."""
+
+    def __init__(self, folder, names, dataset):
+        self._folder, self._names, self._dataset = folder, names, dataset
+        self._open = contextlib.ExitStack()
+        self._writers = {}
+
+    def __enter__(self):
+        for what, name in sorted(self._names.items()):
+            writer = self._open.enter_context(files.writing(os.path.join(self._folder, name)))
+            self._writers[what] = _ObjectWriter(writer)
+        return self
+
+    def __exit__(self, *exception):
+        if exception[0] is None:
+            for writer in self._writers.values():
+                writer.close()
+        return self._open.__exit__(*exception)
+
+    def add(self, question_id, answer):
+        """Writes a question's `decoding.Answer`."""
+        text = json.dumps(answer.text, ensure_ascii=self._dataset.escapes_json)
+        self._writers["predictions"].add(question_id, text)
+        self._writers["nbest"].add(question_id, _nbest_json(answer, with_places=self._dataset.masks_span))
+        if "null_odds" in self._writers:
+            self._writers["null_odds"].add(question_id, repr(answer.null_odds))

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attention zones: who may not attend to whom, and the little grammar in which cells of the grid are named.
+
+A zone is a set of (query, key) pairs told by the roles of the two tokens: Q, a question token; P, a passage token;
+`[CLS]`, both `[SEP]` and padding have neither role (Cui et al., 2022, https://doi.org/10.1016/j.isci.2022.104176).
+
+    zone  query       key         the zones do not overlap, so a union adds each pair once
+    q2    Q           Q
+    q2p   all but P   P
+    p2q   all but Q   Q
+    p2    P           P
+    all   every score is *replaced* by -10000 above its value, padding included, as in the released code
+"""
+from __future__ import absolute_import, division, print_function
+
+import collections
+import re
+
+import tensorflow as tf
+
+from errors import InputError
+from modeling import MASKED
+
+ZONES = ("all", "q2", "q2p", "p2q", "p2")  # in the order of the published table
+EACH = "each"
+
+Roles = collections.namedtuple("Roles", ["question", "passage"])
+Roles.__doc__ = "1.0 where a token has the role and 0.0 elsewhere, each [B, T]."
+
+
+class Cell(collections.namedtuple("Cell", ["zones", "layers", "zone_label", "layer_label"])):
+    """One setting of the mask.
+
+    Attributes:
+      zones: frozenset of zone names, empty for the baseline.
+      layers: frozenset of layer numbers that are masked.
+      zone_label, layer_label: the words of the flags that asked for it, empty where no flag was given.
+    """
+    __slots__ = ()
+
+    @property
+    def name(self):
+        """The part of a file's name that tells the cells of a grid apart."""
+        return "layer%s_%s" % (self.layer_label, self.zone_label)
+
+    def zones_at(self, layer):
+        """Returns the zones masked in `layer`, possibly none."""
+        return self.zones if layer in self.layers else frozenset()
+
+
+BASELINE = Cell(frozenset(), frozenset(), "", "")
+
+
+def find_roles(input_mask, segment_ids):
+    """Tells roles by where a token stands in `[CLS] question [SEP] passage [SEP] padding`.
+
+    Args:
+      input_mask: [B, T], 1 on tokens and 0 on padding.
+      segment_ids: [B, T], 0 through the first `[SEP]` and 1 through the last.
+
+    Returns:
+      `Roles`.
+    """
+    input_mask, segment_ids = tf.cast(input_mask, tf.int32), tf.cast(segment_ids, tf.int32)
+    place = tf.cumsum(tf.ones_like(input_mask), axis=1, exclusive=True)
+    tokens = tf.reduce_sum(input_mask, axis=1, keepdims=True)
+    passage_start = tokens - tf.reduce_sum(segment_ids, axis=1, keepdims=True)
+
+    def between(first, stop):
+        return tf.cast(tf.logical_and(place >= first, place < stop), tf.float32)
+    return Roles(question=between(1, passage_start - 1), passage=between(passage_start, tokens - 1))
+
+
+def _queries_kept_from(role, inside, outside):
+    """The queries [B, T] that lose their keys of `role`: those in the role, those out of it, or all."""
+    if inside and outside:
+        return tf.ones_like(role)
+    return role if inside else 1.0 - role
+
+
+def change_bias(bias, zones, roles):
+    """Returns the attention bias with `zones` masked, broadcastable to [B, N, T, T].
+
+    Args:
+      bias: the bias without a mask, [B, 1, 1, T].
+      zones: set of zone names; nothing changes where it is empty.
+      roles: `Roles` of the tokens.
+    """
+    if "all" in zones:
+        return tf.fill([1, 1, 1, 1], MASKED)
+    for role, inside, outside in ((roles.question, "q2" in zones, "p2q" in zones),
+                                  (roles.passage, "p2" in zones, "q2p" in zones)):
+        if inside or outside:
+            queries = _queries_kept_from(role, inside, outside)
+            bias += MASKED * queries[:, tf.newaxis, :, tf.newaxis] * role[:, tf.newaxis, tf.newaxis, :]
+    return bias
+
+
+def _parts(text, separator, flag):
+    parts = [part.strip() for part in text.split(separator)]
+    if not all(parts):
+        raise InputError("--%s=%s has an empty place; write it as in --mask_zone=q2,p2q+p2 or --mask_layer=0,8+9" %
+                         (flag, text))
+    return parts
+
+
+def _read_zones(text):
+    """`"p2q+p2"` -> frozenset of zones."""
+    zones = _parts(text, "+", "mask_zone")
+    for zone in zones:
+        if zone not in ZONES:
+            raise InputError("--mask_zone: there is no zone \"%s\"; the zones are %s" % (zone, ", ".join(ZONES)))
+    if "all" in zones and len(set(zones)) > 1:
+        raise InputError("--mask_zone=%s: all replaces the other zones and cannot be joined to them; "
+                         "every zone at once is q2+q2p+p2q+p2" % text)
+    return frozenset(zones)
+
+
+def _read_layers(text, num_layers):
+    """`"8+9"` -> frozenset of layer numbers."""
+    layers = _parts(text, "+", "mask_layer")
+    for layer in layers:
+        if not re.match("[0-9]+$", layer) or int(layer) >= num_layers:
+            raise InputError("--mask_layer: there is no layer \"%s\"; the layers are 0 to %d, or \"%s\" for a cell "
+                             "of each" % (layer, num_layers - 1, EACH))
+    return frozenset(int(layer) for layer in layers)
+
+
+def _layer_choices(mask_layer, num_layers):
+    """Returns (label, layers) for every cell that the flag names; all layers at once where it is not given."""
+    if mask_layer is None:
+        return [("", frozenset(range(num_layers)))]
+    choices = []
+    for label in _parts(mask_layer, ",", "mask_layer"):
+        labels = [str(layer) for layer in range(num_layers)] if label == EACH else [label]
+        choices.extend((each, _read_layers(each, num_layers)) for each in labels)
+    return choices
+
+
+def read_cells(mask_zone, mask_layer, num_layers):
+    """Returns the list of `Cell` that the two mask flags name.
+
+    No flag is the baseline alone; one cell is that cell alone, as released; a grid of several begins with the baseline.
+
+    Args:
+      mask_zone: None, or zones: a comma separates cells, a plus joins zones in one.
+      mask_layer: None (all layers at once), or layers: a comma separates cells, a plus joins, "each" is every layer.
+      num_layers: number of layers of the model.
+
+    Raises:
+      InputError: a zone or layer does not exist, or a layer is given without a zone.
+    """
+    if mask_zone is None:
+        if mask_layer is not None:
+            raise InputError("--mask_layer=%s says where but not what; add --mask_zone (%s)" %
+                             (mask_layer, ", ".join(ZONES)))
+        return [BASELINE]
+    by_meaning = collections.OrderedDict()
+    zone_choices = [(label, _read_zones(label)) for label in _parts(mask_zone, ",", "mask_zone")]
+    for layer_label, layers in _layer_choices(mask_layer, num_layers):
+        for zone_label, zones in zone_choices:
+            by_meaning.setdefault((zones, layers), Cell(zones, layers, zone_label, layer_label))
+    cells = list(by_meaning.values())
+    return cells if len(cells) == 1 else [BASELINE] + cells

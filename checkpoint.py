@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a checkpoint fits the model, told before any long work."""
+from __future__ import absolute_import, division, print_function
+
+import tensorflow as tf
+
+from errors import InputError
+
+_HEAD = ("cls/squad/output_weights", "cls/squad/output_bias")
+_FOREIGN = (("electra/", "an ELECTRA checkpoint"), ("bert/encoder/transformer/", "an ALBERT checkpoint"),
+            ("_CHECKPOINTABLE_OBJECT_GRAPH", "a TensorFlow 2 checkpoint"))
+
+
+def _layer_shapes(layer, hidden, wide):
+    at = "bert/encoder/layer_%d/" % layer
+    shapes = {}
+    for dense, rows, columns in (("attention/self/query", hidden, hidden), ("attention/self/key", hidden, hidden),
+                                 ("attention/self/value", hidden, hidden), ("attention/output/dense", hidden, hidden),
+                                 ("intermediate/dense", hidden, wide), ("output/dense", wide, hidden)):
+        shapes[at + dense + "/kernel"], shapes[at + dense + "/bias"] = [rows, columns], [columns]
+    for norm in ("attention/output/LayerNorm", "output/LayerNorm"):
+        shapes[at + norm + "/beta"] = shapes[at + norm + "/gamma"] = [hidden]
+    return shapes
+
+
+def encoder_shapes(config):
+    """Returns {variable name: shape} of the embeddings and layers of a `BertConfig`."""
+    hidden = config.hidden_size
+    at = "bert/embeddings/"
+    shapes = {at + "word_embeddings": [config.vocab_size, hidden],
+              at + "token_type_embeddings": [config.type_vocab_size, hidden],
+              at + "position_embeddings": [config.max_position_embeddings, hidden],
+              at + "LayerNorm/beta": [hidden], at + "LayerNorm/gamma": [hidden]}
+    for layer in range(config.num_hidden_layers):
+        shapes.update(_layer_shapes(layer, hidden, config.intermediate_size))
+    return shapes
+
+
+def _read_shapes(path):
+    """Returns {name: shape} of all tensors of a checkpoint."""
+    if not tf.train.checkpoint_exists(path):
+        raise InputError("there is no checkpoint %s; give the path up to and with .ckpt, as in "
+                         "uncased_L-12_H-768_A-12/bert_model.ckpt" % path)
+    try:
+        return tf.train.load_checkpoint(path).get_variable_to_shape_map()
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        raise InputError("the checkpoint %s cannot be read (%s); is it whole?" % (path, str(error).split("\n")[0]))
+
+
+def _check_not_foreign(path, shapes):
+    for beginning, what in _FOREIGN:
+        if any(name.startswith(beginning) for name in shapes):
+            raise InputError("%s is %s; a BERT checkpoint in Google's TensorFlow 1 format is needed" % (path, what))
+
+
+def check(path, config, needs_head):
+    """Holds the checkpoint at `path` against a `BertConfig`.
+
+    Args:
+      path: the checkpoint's prefix, as `.../bert_model.ckpt`.
+      config: `BertConfig`.
+      needs_head: whether it is to answer questions as it is; a warning says that its answers are random if it cannot.
+
+    Raises:
+      InputError: it is not there, cannot be read, is of another kind of model, or its shapes are others.
+    """
+    shapes = _read_shapes(path)
+    _check_not_foreign(path, shapes)
+    for name, shape in sorted(encoder_shapes(config).items()):
+        if name not in shapes:
+            raise InputError("the checkpoint %s has no %s, which the BERT config asks for; "
+                             "use the bert_config.json that came with it" % (path, name))
+        if list(shapes[name]) != shape:
+            raise InputError("the checkpoint %s has %s of shape %s where the BERT config asks for %s; "
+                             "use the bert_config.json that came with it" % (path, name, list(shapes[name]), shape))
+    layers_there = "bert/encoder/layer_%d/output/dense/kernel" % config.num_hidden_layers
+    if layers_there in shapes:
+        tf.logging.warning("the checkpoint %s has more layers than the %d of the BERT config; the upper ones are not used",
+                           path, config.num_hidden_layers)
+    if needs_head and not all(name in shapes for name in _HEAD):
+        tf.logging.warning("the checkpoint %s has no span head (%s): without training, answers are random", path, _HEAD[0])

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reader as a TPUEstimator, which runs the same model on TPU, GPU and CPU."""
+from __future__ import absolute_import, division, print_function
+
+import collections
+
+import tensorflow as tf
+
+from tensorflow.contrib import tpu
+
+import modeling
+import optimization
+import progress
+import span_model
+
+STEPS_BETWEEN_SUMMARIES = 100
+
+
+class TrainingProgress(tf.train.SessionRunHook):
+    """Shows steps, loss, speed and time left of a training."""
+
+    def __init__(self, loss, num_steps):
+        self._loss, self._num_steps, self._bar = loss, num_steps, None
+
+    def before_run(self, run_context):
+        return tf.train.SessionRunArgs([self._loss, tf.train.get_global_step()])
+
+    def after_run(self, run_context, run_values):
+        loss, step = run_values.results
+        if self._bar is None:
+            self._bar = progress.bar(self._num_steps, "training", "step", initial=int(step) - 1)
+        self._bar.set_postfix(loss="%.4f" % loss, refresh=False)
+        self._bar.update(int(step) - self._bar.n)
+
+    def end(self, session):
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _restore_from(checkpoint, use_tpu):
+    """Has the variables that `checkpoint` holds start from it; returns the scaffold function that a TPU needs."""
+    in_checkpoint = dict(tf.train.list_variables(checkpoint))
+    names = {variable.op.name: variable.op.name for variable in tf.trainable_variables()
+             if variable.op.name in in_checkpoint}
+    if not use_tpu:
+        tf.train.init_from_checkpoint(checkpoint, names)
+        return None
+
+    def scaffold():
+        tf.train.init_from_checkpoint(checkpoint, names)
+        return tf.train.Scaffold()
+    return scaffold
+
+
+def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tpu, seed):
+    """Returns the model function of the reader.
+
+    Args:
+      config: `BertConfig`.
+      dataset: `datasets.Dataset`.
+      init_checkpoint: path that the weights start from, or None.
+      training: dict of peak_rate, num_steps and num_warmup_steps, or None.
+      prediction: dict of cells, size and ranks_padding (see `SpanModel.best_positions`), or None.
+      use_tpu: whether the model runs on a TPU.
+      seed: of the dropout.
+    """
+    def model_fn(features, labels, mode, params):
+        del labels, params
+        is_training = mode == tf.estimator.ModeKeys.TRAIN
+        dropout = modeling.Dropout(seed, tf.train.get_or_create_global_step()) if is_training else modeling.no_dropout
+        bert = modeling.Bert(config, dropout, one_hot_embeddings=use_tpu)
+        model = span_model.SpanModel(bert, dataset.masks_span)
+        scaffold_fn = _restore_from(init_checkpoint, use_tpu) if init_checkpoint else None
+        if not is_training:
+            return tpu.TPUEstimatorSpec(mode, predictions=model.best_positions(features, **prediction),
+                                        scaffold_fn=scaffold_fn)
+        loss = model.training_loss(features)
+        train_op, rate = optimization.training_op(loss, use_tpu=use_tpu, **training)
+        if use_tpu:
+            return tpu.TPUEstimatorSpec(mode, loss=loss, train_op=train_op, scaffold_fn=scaffold_fn)
+        tf.summary.scalar("learning_rate", rate)
+        return tpu.TPUEstimatorSpec(mode, loss=loss, train_op=train_op, scaffold_fn=scaffold_fn,
+                                    training_hooks=[TrainingProgress(loss, training["num_steps"])])
+    return model_fn
+
+
+class Device(collections.namedtuple("Device", ["use_tpu", "tpu_name", "tpu_zone", "gcp_project", "master",
+                                               "num_tpu_cores", "iterations_per_loop"])):
+    """Where the model runs: a TPU with its address, or the GPU or CPU of this machine."""
+    __slots__ = ()
+
+    def resolver(self):
+        """Returns the cluster resolver of the Cloud TPU, or None."""
+        if self.use_tpu and self.tpu_name:
+            return tf.contrib.cluster_resolver.TPUClusterResolver(self.tpu_name, zone=self.tpu_zone,
+                                                                  project=self.gcp_project)
+        return None
+
+
+def make_estimator(model_fn, device, output_dir, train_batch_size, predict_batch_size, save_checkpoints_steps, seed):
+    """Returns the TPUEstimator of the reader.
+
+    Args:
+      model_fn: what `make_model_fn` returned.
+      device: `Device`.
+      output_dir: folder of the checkpoints.
+      train_batch_size, predict_batch_size: windows in a batch, over all cores of a TPU together.
+      save_checkpoints_steps: steps between checkpoints.
+      seed: of the weights that no checkpoint gives.
+    """
+    per_host = tpu.InputPipelineConfig.PER_HOST_V2
+    run_config = tpu.RunConfig(
+        cluster=device.resolver(), master=device.master, model_dir=output_dir, tf_random_seed=seed,
+        save_checkpoints_steps=save_checkpoints_steps, save_summary_steps=STEPS_BETWEEN_SUMMARIES,
+        log_step_count_steps=None,
+        tpu_config=tpu.TPUConfig(iterations_per_loop=device.iterations_per_loop, num_shards=device.num_tpu_cores,
+                                 per_host_input_for_training=per_host))
+    return tpu.TPUEstimator(model_fn, use_tpu=device.use_tpu, config=run_config, train_batch_size=train_batch_size,
+                            predict_batch_size=predict_batch_size)

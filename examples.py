@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a data file to examples: a question, the words of its passage and, for training, where the answer stands."""
+from __future__ import absolute_import, division, print_function
+
+import collections
+
+import tensorflow as tf
+
+import squad_format
+from datasets import AnswerNotFound, Text
+from errors import InputError
+
+NO_ANSWER = -1
+
+Example = collections.namedtuple("Example", ["id", "question", "text", "first_word", "last_word", "answer"])
+Example.__doc__ = """A question about a `Text`. `first_word`, `last_word` and `answer` (its text) are those of the training
+answer; `NO_ANSWER`, `NO_ANSWER` and "" where there is none or where it is not to be learned."""
+
+
+def _training_answer(question, with_negatives, path):
+    """Returns the one `Answer` to learn, or None for a question without one."""
+    if with_negatives and question.is_impossible:
+        return None
+    if not question.answers:
+        raise InputError("%s: %s (%s) has no answer to learn from; train on a file with answers%s" %
+                         (path, question.place, question.id,
+                          "" if with_negatives else ", or give --version_2_with_negative for SQuAD 2.0"))
+    return question.answers[0]
+
+
+def _check_single_answer(question, path):
+    if len(question.answers) > 1:
+        raise InputError("%s: %s (%s) has %d answers; a SQuAD training file has exactly one for each question" %
+                         (path, question.place, question.id, len(question.answers)))
+
+
+def _make_example(question, text, answer=None, words=(NO_ANSWER, NO_ANSWER)):
+    return Example(question.id, question.text, text, words[0], words[1], answer.text if answer else "")
+
+
+def make_training_examples(dataset, passages, path, with_negatives=False):
+    """Returns the list of `Example` to train on; questions whose answer cannot be found are left out with a warning.
+
+    Args:
+      dataset: a `Dataset`.
+      passages: what `squad_format.read` returned for `path`.
+      with_negatives: whether questions without an answer (SQuAD 2.0) are learned as such.
+
+    Raises:
+      InputError: a question has no answer or, in SQuAD, several; or no question can be used.
+    """
+    examples, left_out = [], 0
+    for passage in passages:
+        text = Text(passage.context, dataset.word_pattern)
+        for question in passage.questions:
+            answer = _training_answer(question, with_negatives, path)
+            if answer is None:
+                examples.append(_make_example(question, text))
+                continue
+            if dataset.refines_answers:
+                _check_single_answer(question, path)
+            try:
+                words = dataset.locate_answer(text, answer)
+            except AnswerNotFound as problem:
+                left_out += 1
+                tf.logging.warning("%s: %s (%s) is left out: %s", path, question.place, question.id, problem)
+                continue
+            found = dataset.joiner.join(text.words[words[0]:words[1] + 1])
+            if dataset.joiner.join(answer.text.split()) not in found:
+                tf.logging.warning("%s: %s (%s): learns %r for the answer %r", path, question.place, question.id,
+                                   found, answer.text)
+            examples.append(_make_example(question, text, answer, words))
+    if left_out:
+        tf.logging.warning("%s: %d of %d training questions are left out because their answer is not in their passage",
+                           path, left_out, left_out + len(examples))
+    if not examples:
+        raise InputError("the training file %s has no question whose answer stands in its passage" % path)
+    return examples
+
+
+def make_prediction_examples(dataset, passages, path):
+    """Returns the list of `Example` to answer, in the order of the file; no answers are needed."""
+    examples, seen = [], collections.Counter()
+    for passage in passages:
+        text = Text(passage.context, dataset.word_pattern)
+        for question in passage.questions:
+            seen[question.id] += 1
+            examples.append(_make_example(question, text))
+    repeated = [identifier for identifier, count in seen.items() if count > 1]
+    if repeated:
+        tf.logging.warning("%s: %d question ids stand there more than once (%s); the last question of each is answered",
+                           path, len(repeated), ", ".join(repeated[:3]))
+    return examples

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run from flags to files: everything is checked first, then the reader is trained, decodes and is scored as asked."""
+from __future__ import absolute_import, division, print_function
+
+import os
+import re
+import types
+
+import tensorflow as tf
+
+import attention_mask
+import bert_config
+import checkpoint
+import decoding
+import errors
+import estimator
+import examples
+import prediction
+import scoring
+import spool
+import squad_format
+import tokenization
+import training
+from errors import InputError
+from windows import Windows
+
+_LOWER_CASED = re.compile(r"(uncased|multilingual|chinese)_L-12_H-768_A-12|uncased_L-24_H-1024_A-16")
+_CASED = re.compile(r"(?<!un)cased_L-(12_H-768_A-12|24_H-1024_A-16)")
+
+
+def check_case(do_lower_case, init_checkpoint):
+    """Holds --do_lower_case against the names of Google's checkpoints in the path of `init_checkpoint`."""
+    for pattern, wanted in ((_LOWER_CASED, True), (_CASED, False)):
+        found = pattern.search(init_checkpoint or "")
+        if found and do_lower_case != wanted:
+            raise InputError("--do_lower_case=%s does not fit --init_checkpoint=%s: %s is %s; give --do_lower_case=%s" %
+                             (do_lower_case, init_checkpoint, found.group(),
+                              "lower-cased" if wanted else "cased", wanted))
+
+
+def check_flags(options):
+    """Checks what the flags say together, before any file is read."""
+    for name in ("bert_config_file", "vocab_file", "output_dir"):
+        if not getattr(options, name):
+            raise InputError("--%s is needed; see --help" % name)
+    if not (options.do_train or options.do_predict or options.do_eval):
+        raise InputError("nothing to do: give at least one of --do_train, --do_predict and --do_eval")
+    if options.do_train and not options.train_file:
+        raise InputError("--do_train needs --train_file")
+    if options.do_predict and not options.predict_file:
+        raise InputError("--do_predict needs --predict_file")
+    if options.do_eval and not (options.eval_file or options.predict_file):
+        raise InputError("--do_eval needs --eval_file or --predict_file to score against")
+    if options.do_train and not (options.do_predict or options.do_eval) and \
+            (options.mask_zone is not None or options.mask_layer is not None):
+        raise InputError("--mask_zone and --mask_layer act in prediction; leave them out or add --do_predict")
+    check_case(options.do_lower_case, options.init_checkpoint)
+
+
+class Run(object):
+    """What one run works with, read and checked: model, vocabulary, cells and data."""
+
+    def __init__(self, dataset, options):
+        check_flags(options)
+        self.dataset, self.options = dataset, options
+        self.config = bert_config.read(options.bert_config_file)
+        self._check_length()
+        self.cells = attention_mask.read_cells(options.mask_zone, options.mask_layer, self.config.num_hidden_layers)
+        self.vocabulary = self._read_vocabulary()
+        self._check_checkpoints()
+        self.train_passages = self._read(options.do_train, options.train_file, "training file")
+        self.predict_passages = self._read(options.do_predict, options.predict_file, "prediction file")
+        eval_file = options.eval_file or options.predict_file
+        self.eval_passages = self._read(options.do_eval, eval_file, "evaluation file")
+        self.with_negatives = getattr(options, "version_2_with_negative", False)
+        self.null_threshold = getattr(options, "null_score_diff_threshold", 0.0)
+
+    def _check_length(self):
+        longest = self.config.max_position_embeddings
+        if self.options.max_seq_length > longest:
+            raise InputError("--max_seq_length=%d is more than the %d positions of the model in %s; use at most %d" %
+                             (self.options.max_seq_length, longest, self.options.bert_config_file, longest))
+
+    def _read_vocabulary(self):
+        vocabulary = tokenization.read_vocabulary(self.options.vocab_file)
+        if len(vocabulary) != self.config.vocab_size:
+            raise InputError("the vocabulary %s has %d entries, but vocab_size in %s is %d; use the two that came with the "
+                             "checkpoint" % (self.options.vocab_file, len(vocabulary), self.options.bert_config_file,
+                                             self.config.vocab_size))
+        return vocabulary
+
+    def _check_checkpoints(self):
+        options = self.options
+        trained = tf.train.latest_checkpoint(options.output_dir)
+        if trained:
+            checkpoint.check(trained, self.config, needs_head=True)
+        if options.init_checkpoint:
+            checkpoint.check(options.init_checkpoint, self.config, needs_head=not options.do_train and not trained)
+        elif options.do_predict and not options.do_train and not trained:
+            raise InputError("there is no model to predict with: %s holds no trained checkpoint; give --init_checkpoint or "
+                             "train first with --do_train" % options.output_dir)
+
+    @staticmethod
+    def _read(wanted, path, what):
+        return squad_format.read(path, what) if wanted else None
+
+    def _window_lengths(self):
+        return self.options.max_seq_length, self.options.doc_stride, self.options.max_query_length
+
+    def tokenizer(self):
+        return tokenization.WordPieceTokenizer(self.vocabulary, self.options.do_lower_case)
+
+    def make_estimator(self, **model):
+        """Returns the estimator; `model` are the arguments `training` or `prediction` of `estimator.make_model_fn`."""
+        options = self.options
+        device = estimator.Device(*(getattr(options, name) for name in estimator.Device._fields))
+        model_fn = estimator.make_model_fn(self.config, self.dataset, options.init_checkpoint, model.get("training"),
+                                           model.get("prediction"), options.use_tpu, options.rand_seed)
+        return estimator.make_estimator(model_fn, device, options.output_dir, options.train_batch_size,
+                                        options.predict_batch_size, options.save_checkpoints_steps, options.rand_seed)
+
+    def training_windows(self):
+        """Returns the windows of the training file."""
+        found = examples.make_training_examples(self.dataset, self.train_passages, self.options.train_file,
+                                                self.with_negatives)
+        return training.make_windows(found, self.tokenizer(), *self._window_lengths(), seed=self.options.rand_seed)
+
+    def prediction_windows(self):
+        """Returns the windows of the prediction file."""
+        found = examples.make_prediction_examples(self.dataset, self.predict_passages, self.options.predict_file)
+        return Windows(found, self.tokenizer(), *self._window_lengths())
+
+    def train(self, windows):
+        """Trains on `windows`, from the last checkpoint in the output folder if there is one."""
+        options, dataset = self.options, self.dataset
+        steps = training.count_steps(windows, dataset, options.train_batch_size, options.num_train_epochs)
+        path = training.write_records(windows, dataset, options.output_dir)
+        done = training.steps_done(options.output_dir)
+        reader = self.make_estimator(training=dict(peak_rate=options.learning_rate, num_steps=steps,
+                                                   num_warmup_steps=int(steps * options.warmup_proportion)))
+        reader.train(training.make_input_fn(path, dataset, options.max_seq_length, options.rand_seed, done),
+                     max_steps=steps)
+
+    def predict(self, windows):
+        """Answers the questions of `windows` in every cell."""
+        options = self.options
+        size = min(options.n_best_size, options.max_seq_length)
+        reader = self.make_estimator(prediction=dict(cells=self.cells, size=size))
+        found = spool.Spool(os.path.join(options.output_dir, "unfinished"))
+        if options.use_tpu:
+            input_fn = prediction.make_tpu_input_fn(windows, options.output_dir, options.predict_batch_size)
+        else:
+            rows = [row for row in range(len(windows)) if row not in found]
+            input_fn = prediction.make_input_fn(windows, rows)
+        prediction.forward(reader, input_fn, windows, found)
+        decoder = decoding.Decoder(windows, self.vocabulary, self.dataset, options.do_lower_case, options.n_best_size,
+                                   options.max_answer_length, self.with_negatives, self.null_threshold)
+        prediction.decode(windows, found, decoder, self.cells, len(self.cells) == 1, self.dataset, options.output_dir,
+                          self.with_negatives)
+        found.remove()
+
+    def score(self):
+        """Scores the answers of every cell."""
+        scoring.score(self.dataset, self.eval_passages, self.cells, len(self.cells) == 1, self.options.output_dir,
+                      self.with_negatives, self.null_threshold)
+
+
+def run(dataset, flag_values):
+    """Does what the flags ask for on a `datasets.Dataset`; a user's mistake ends in a sentence and exit code 2.
+
+    Args:
+      dataset: `datasets.Dataset`.
+      flag_values: dict of the flags that `run_flags.define` defines.
+    """
+    with errors.one_sentence():
+        options = types.SimpleNamespace(**flag_values)
+        tf.logging.set_verbosity(tf.logging.INFO if options.verbose_logging else tf.logging.WARN)
+        this = Run(dataset, options)
+        tf.gfile.MakeDirs(options.output_dir)
+        train_windows = this.training_windows() if options.do_train else None
+        predict_windows = this.prediction_windows() if options.do_predict else None
+        if options.do_train:
+            this.train(train_windows)
+        if options.do_predict:
+            this.predict(predict_windows)
+        if options.do_eval:
+            this.score()

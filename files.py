@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading and writing whole files by path, local or on an object store.
+
+Every path of the project goes through `tf.gfile`, so `gs://bucket/file` works wherever a local path does.
+A file that is written appears whole or not at all: it is written aside and then renamed.
+"""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import json
+import os
+import uuid
+
+import tensorflow as tf
+
+from errors import InputError
+
+
+def read_bytes(path, what="file"):
+    """Returns the bytes of `path`; `what` names its role in the sentence of an `InputError`."""
+    if not tf.gfile.Exists(path):
+        raise InputError("the %s %s does not exist; check the path" % (what, path))
+    if tf.gfile.IsDirectory(path):
+        raise InputError("the %s %s is a folder; give the path of a file" % (what, path))
+    try:
+        with tf.gfile.GFile(path, "rb") as reader:
+            return reader.read()
+    except tf.errors.OpError as error:
+        raise InputError("the %s %s cannot be read (%s)" % (what, path, error.message))
+
+
+def read_text(path, what="file"):
+    """Returns the text of a UTF-8 file (a byte order mark is dropped)."""
+    data = read_bytes(path, what)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError("the %s %s is not UTF-8 text: byte 0x%02x in line %d; save it as UTF-8" %
+                         (what, path, data[error.start], line))
+
+
+def read_json(path, what="file"):
+    """Returns the value of a JSON file; what is not JSON is an `InputError` with line and column."""
+    text = read_text(path, what)
+    if not text.strip():
+        raise InputError("the %s %s is empty; JSON was expected" % (what, path))
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError("the %s %s is not valid JSON: %s at line %d, column %d; is the file whole?" %
+                         (what, path, error.msg, error.lineno, error.colno))
+    except RecursionError:
+        raise InputError("the %s %s is not usable JSON: it is nested too deep" % (what, path))
+
+
+@contextlib.contextmanager
+def writing(path, binary=False):
+    """Gives a writer of text, or of bytes, whose content replaces `path` only when the block ends without an exception."""
+    aside = "%s.%s.tmp" % (path, uuid.uuid4().hex[:8])
+    writer = tf.gfile.GFile(aside, "wb" if binary else "w")
+    try:
+        yield writer
+        writer.close()
+        tf.gfile.Rename(aside, path, overwrite=True)
+    except BaseException:
+        with contextlib.suppress(tf.errors.OpError):
+            writer.close()
+        with contextlib.suppress(tf.errors.OpError):
+            tf.gfile.Remove(aside)
+        raise
+
+
+def write(path, data, binary=False):
+    """Writes `data`, text or bytes, to `path`, whole or not at all."""
+    with writing(path, binary) as writer:
+        writer.write(data)
+
+
+def write_json(path, value, **kwargs):
+    """Writes `value` as JSON, indented by 4 and closed by a newline, whole or not at all."""
+    write(path, json.dumps(value, indent=4, **kwargs) + "\n")
+
+
+def make_folder_of(path):
+    """Makes the folder that `path` is to lie in."""
+    folder = os.path.dirname(path)
+    if folder:
+        tf.gfile.MakeDirs(folder)

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The optimizer that BERT was trained with: Adam with decoupled weight decay, warm-up and linear decay.
+
+Sources: Kingma & Ba, 2015 (Adam); Loshchilov & Hutter, 2019 (decoupled decay); Devlin et al., 2019, appendix A.2.
+"""
+from __future__ import absolute_import, division, print_function
+
+import re
+
+import tensorflow as tf
+
+from tensorflow.contrib import tpu
+
+WEIGHT_DECAY = 0.01
+NOT_DECAYED = ("LayerNorm", "layer_norm", "bias")
+LARGEST_NORM = 1.0  # of all gradients together
+
+
+def learning_rate(peak, step, num_steps, num_warmup_steps):
+    """Returns the rate of the step that follows `step` finished ones.
+
+    Warm-up: `peak * (step + 1) / num_warmup_steps` while `step + 1` is below `num_warmup_steps`; then a linear decay that
+    began at step 0 and ends at 0 after `num_steps`. The released training counts a step before it reads the count for
+    the warm-up, but not for the decay: its recorded weights come out only so.
+    """
+    decayed = tf.train.polynomial_decay(tf.constant(peak, tf.float32), step, num_steps, end_learning_rate=0.0)
+    if not num_warmup_steps:
+        return decayed
+    begun = tf.cast(step, tf.int32) + 1
+    warming = peak * tf.cast(begun, tf.float32) / float(num_warmup_steps)
+    return tf.where(begun < num_warmup_steps, warming, decayed)
+
+
+class AdamWeightDecay(tf.train.Optimizer):
+    """Adam without bias correction whose decay acts on the weights and not on the gradients.
+
+    Args:
+      rate: learning rate, a number or scalar tensor.
+      weight_decay: share of a weight taken off in each step, times the rate.
+      not_decayed: variables whose name one of these patterns is found in keep their weight.
+    """
+
+    def __init__(self, rate, weight_decay=WEIGHT_DECAY, beta_1=0.9, beta_2=0.999, epsilon=1e-6,
+                 not_decayed=NOT_DECAYED, name="AdamWeightDecayOptimizer"):
+        super(AdamWeightDecay, self).__init__(False, name)
+        self._rate = rate
+        self._weight_decay = weight_decay
+        self._beta_1, self._beta_2, self._epsilon = beta_1, beta_2, epsilon
+        self._not_decayed = re.compile("|".join(not_decayed))
+
+    def _moment(self, name, which, like):
+        return tf.get_variable("%s/%s" % (name, which), like.shape.as_list(), tf.float32, tf.zeros_initializer(),
+                               trainable=False)
+
+    def _updates(self, gradient, variable):
+        name, gradient = variable.op.name, tf.convert_to_tensor(gradient)  # a gathered table's comes as slices
+        first, second = self._moment(name, "adam_m", variable), self._moment(name, "adam_v", variable)
+        new_first = self._beta_1 * first + (1.0 - self._beta_1) * gradient
+        new_second = self._beta_2 * second + (1.0 - self._beta_2) * tf.square(gradient)
+        update = new_first / (tf.sqrt(new_second) + self._epsilon)
+        if not self._not_decayed.search(name):
+            update += self._weight_decay * variable
+        return [variable.assign(variable - self._rate * update), first.assign(new_first), second.assign(new_second)]
+
+    def apply_gradients(self, grads_and_vars, global_step=None, name=None):
+        """Returns the op that moves the variables; the caller counts the step."""
+        updates = []
+        for gradient, variable in grads_and_vars:
+            if gradient is not None:
+                updates.extend(self._updates(gradient, variable))
+        return tf.group(*updates, name=name)
+
+
+def training_op(loss, peak_rate, num_steps, num_warmup_steps, use_tpu=False):
+    """Returns `(op, rate)`: one step of training on `loss`, and the learning rate of that step.
+
+    Args:
+      loss: scalar.
+      peak_rate: learning rate that the warm-up leads to.
+      num_steps, num_warmup_steps: steps of the whole training and of its warm-up.
+      use_tpu: whether gradients are to be summed over the cores of a TPU.
+    """
+    step = tf.train.get_or_create_global_step()
+    rate = learning_rate(peak_rate, step, num_steps, num_warmup_steps)
+    optimizer = AdamWeightDecay(rate)
+    if use_tpu:
+        optimizer = tpu.CrossShardOptimizer(optimizer)
+    variables = tf.trainable_variables()
+    gradients, _ = tf.clip_by_global_norm(tf.gradients(loss, variables), clip_norm=LARGEST_NORM)
+    moved = optimizer.apply_gradients(zip(gradients, variables))
+    with tf.control_dependencies([moved]):
+        return tf.assign_add(step, 1), rate

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answering: a forward pass over all windows for every cell of a grid, then decoding into files."""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import os
+
+import numpy as np
+import tensorflow as tf
+
+import answer_files
+import progress
+import records
+import spool
+from windows import FIRST_UNIQUE_ID, PADDING_WINDOW
+
+RECORDS_FILE = "eval.tf_record"
+_INPUTS = ("unique_ids", "input_ids", "input_mask", "segment_ids", "input_span_mask")
+
+
+def _batches(rows, batch_size):
+    """Cuts window numbers into batches of one size, the last one filled with windows of padding."""
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start:start + batch_size]
+        yield batch + [PADDING_WINDOW] * (batch_size - len(batch))
+
+
+def make_input_fn(windows, rows):
+    """Returns the input function of the windows numbered `rows`, for GPU and CPU."""
+    length = windows.max_seq_length
+    types = {name: tf.int32 for name in _INPUTS}
+
+    def input_fn(params):
+        size = params["batch_size"]
+        shapes = {name: [size] if name == "unique_ids" else [size, length] for name in _INPUTS}
+        return tf.data.Dataset.from_generator(
+            lambda: (windows.batch(batch) for batch in _batches(rows, size)), types, shapes).prefetch(2)
+    return input_fn
+
+
+def make_tpu_input_fn(windows, output_dir, batch_size):
+    """Writes records of all windows and returns the input function of them: a TPU's host reads files only."""
+    path = os.path.join(output_dir, RECORDS_FILE)
+    records.write(path, windows, _INPUTS, multiple_of=batch_size)
+    shapes = {name: [] if name == "unique_ids" else [windows.max_seq_length] for name in _INPUTS}
+    return lambda params: records.prediction_dataset(path, shapes, params["batch_size"])
+
+
+def forward(estimator, input_fn, windows, found, checkpoint=None):
+    """Runs the estimator over `input_fn` and adds what comes out to the `Spool` `found`."""
+    with progress.bar(len(windows), "forward pass", "window", initial=len(found)) as bar:
+        for best in estimator.predict(input_fn, checkpoint_path=checkpoint, yield_single_examples=False):
+            rows = best.pop("unique_ids") - FIRST_UNIQUE_ID
+            real = (rows != PADDING_WINDOW) & np.array([row not in found for row in rows])
+            found.add(rows[real], {name: values[real] for name, values in best.items()})
+            bar.update(int(real.sum()))
+    found.flush()
+
+
+def _rows_of_examples(windows):
+    """Returns for each example the range of its windows."""
+    bounds = np.searchsorted(windows.example_of, np.arange(len(windows.examples) + 1)).tolist()
+    return [range(first, stop) for first, stop in zip(bounds, bounds[1:])]
+
+
+def _blocks_of_examples(windows, rows_of):
+    """Yields (window range, example numbers) of what is decoded together; examples without a window go with the others."""
+    example = 0
+    for first, stop in spool.cut_blocks(windows.example_of) or [(0, 0)]:
+        numbers = []
+        while example < len(rows_of) and (rows_of[example].stop <= stop):
+            numbers.append(example)
+            example += 1
+        yield (first, stop), numbers
+
+
+def decode(windows, found, decoder, cells, alone, dataset, output_dir, with_negatives):
+    """Writes the answers of every cell; returns {cell: {"predictions": {id: text}, "null_odds": {id: odds}}}... """
+    rows_of = _rows_of_examples(windows)
+    with contextlib.ExitStack() as stack:
+        outputs = [stack.enter_context(answer_files.CellFiles(
+            output_dir, answer_files.file_names(cell, alone, with_negatives), dataset)) for cell in cells]
+        bar = stack.enter_context(progress.bar(len(windows.examples), "answers", "question"))
+        answered = _last_of_each_id(windows.examples)
+        for (first, stop), numbers in _blocks_of_examples(windows, rows_of):
+            best = found.read(first, stop)
+            for number in numbers:
+                rows = rows_of[number]
+                if number in answered:
+                    mine = {name: values[rows.start - first:rows.stop - first] for name, values in best.items()}
+                    for output, answer in zip(outputs, decoder.answer(number, rows, mine)):
+                        output.add(windows.examples[number].id, answer)
+                bar.update()
+
+
+def _last_of_each_id(examples):
+    """Returns the numbers of the examples whose id no later one has."""
+    return set({example.id: number for number, example in enumerate(examples)}.values())

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains, decodes under attention masks, and scores BERT on SQuAD 1.1 and 2.0. `python run_squad.py --help`."""
+from __future__ import absolute_import, division, print_function
+
+from absl import app, flags
+
+import datasets
+import experiment
+import run_flags
+
+
+def main(_):
+    experiment.run(datasets.SQUAD, flags.FLAGS.flag_values_dict())
+
+
+if __name__ == "__main__":
+    run_flags.define(datasets.SQUAD.do_lower_case, with_negatives=True)
+    app.run(main, flags_parser=run_flags.parse)

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reader: BERT with a head that tells where an answer starts and ends (Devlin et al., 2019, section 4.2).
+
+Shapes: B batch, T tokens, H hidden size, C cells of a grid, K best positions.
+"""
+from __future__ import absolute_import, division, print_function
+
+import collections
+
+import tensorflow as tf
+
+import attention_mask
+import grid
+import modeling
+
+_NEVER = -1e30  # below every logit
+
+
+class SpanModel(object):
+    """A BERT with its span head in the current graph.
+
+    Args:
+      bert: `modeling.Bert`.
+      masks_span: whether `input_span_mask` keeps the question out of the logits (CMRC 2018).
+    """
+
+    def __init__(self, bert, masks_span):
+        self.bert = bert
+        self._masks_span = masks_span
+        self._weights = tf.get_variable("cls/squad/output_weights", [2, bert.config.hidden_size],
+                                        initializer=tf.truncated_normal_initializer(stddev=0.02))
+        self._bias = tf.get_variable("cls/squad/output_bias", [2], initializer=tf.zeros_initializer())
+
+    def span_logits(self, hidden, input_span_mask=None):
+        """Returns the logits [B, T] of the starts and of the ends from the encoder's output [B, T, H]."""
+        batch, tokens, width = modeling.dimensions(hidden)
+        both = tf.matmul(tf.reshape(hidden, [-1, width]), self._weights, transpose_b=True) + self._bias
+        start, end = tf.unstack(tf.reshape(both, [batch, tokens, 2]), axis=2)
+        if self._masks_span:
+            kept_out = (1.0 - tf.cast(input_span_mask, tf.float32)) * modeling.MASKED
+            start, end = start + kept_out, end + kept_out
+        return start, end
+
+    def training_loss(self, features):
+        """Returns the mean of the cross-entropies of start and end over all positions.
+
+        Args:
+          features: dict of the arrays of `Windows.batch` with start_positions and end_positions [B].
+        """
+        hidden = self.bert.embeddings(features["input_ids"], features["segment_ids"])
+        bias = modeling.padding_bias(features["input_mask"])
+        hidden = self.bert.layers(0, self.bert.config.num_hidden_layers, hidden, bias)
+        logits = self.span_logits(hidden, features.get("input_span_mask"))
+        losses = [tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=features[name], logits=scores))
+                  for name, scores in zip(("start_positions", "end_positions"), logits)]
+        return (losses[0] + losses[1]) / 2.0
+
+    def _best(self, scores, input_mask, size, ranks_padding):
+        """Returns values and places [B, K] of the `size` best scores [B, T], the lower place first on ties."""
+        if self._masks_span:
+            scores = tf.nn.log_softmax(scores)
+        if not ranks_padding:
+            scores = tf.where(tf.cast(input_mask, tf.bool), scores, tf.fill(tf.shape(scores), _NEVER))
+        return tf.nn.top_k(scores, k=size)
+
+    def best_positions(self, features, cells, size, ranks_padding=True):
+        """Returns what decoding needs of every cell's logits.
+
+        Args:
+          features: dict of the arrays of `Windows.batch`.
+          cells: list of `attention_mask.Cell`.
+          size: K, the number of best starts and ends.
+          ranks_padding: whether padding takes part in the ranking, as it does in the released code.
+
+        Returns:
+          Dict of unique_ids [B]; start_values, end_values (float) and start_places, end_places (int), [B, C, K] each;
+          start_nulls and end_nulls [B, C], the scores at `[CLS]`.
+        """
+        mask, span_mask = features["input_mask"], features.get("input_span_mask")
+        roles = attention_mask.find_roles(mask, features["segment_ids"])
+        embedded = self.bert.embeddings(features["input_ids"], features["segment_ids"])
+        found = collections.defaultdict(list)
+        for hidden in grid.encode(self.bert, cells, embedded, modeling.padding_bias(mask), roles):
+            logits = self.span_logits(hidden, span_mask)
+            for side, scores in zip(("start", "end"), logits):
+                values, places = self._best(scores, mask, size, ranks_padding)
+                found[side + "_values"].append(values)
+                found[side + "_places"].append(places)
+                found[side + "_nulls"].append(scores[:, 0])
+        found = {name: tf.stack(tensors, axis=1) for name, tensors in found.items()}
+        found["unique_ids"] = features["unique_ids"]
+        return found

@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores predictions for SQuAD 1.1 and 2.0: exact match, F1 and, with no-answer scores, the best thresholds.
+
+The measures are those of "SQuAD: 100,000+ Questions for Machine Comprehension of Text" (Rajpurkar et al.,
+2016, https://arxiv.org/abs/1606.05250) and "Know What You Don't Know: Unanswerable Questions for SQuAD"
+(Rajpurkar et al., 2018, https://arxiv.org/abs/1806.03822) and give the numbers of the official 2.0 scorer.
+
+    python squad_evaluate.py data.json predictions.json [-n null_odds.json] [-t 1.0] [-o scores.json] [-p dir]
+"""
+from __future__ import absolute_import, division, print_function
+
+import argparse
+import collections
+import contextlib
+import io
+import json
+import math
+import os
+import re
+import string
+import sys
+
+import tensorflow as tf
+
+import files
+import predictions_file
+import squad_format
+from errors import InputError, one_sentence
+
+METRICS = ("exact", "f1")
+
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+_CURVES = (("pr_exact", "Precision-Recall curve for Exact Match score"),
+           ("pr_f1", "Precision-Recall curve for F1 score"),
+           ("pr_oracle", "Oracle Precision-Recall curve (binary task of HasAns vs. NoAns)"))
+_HISTOGRAM_BINS = 20
+
+QuestionScore = collections.namedtuple("QuestionScore", ["has_answer", "prediction", "exact", "f1"])
+QuestionScore.__doc__ = """What one question earned, each metric 0 to 1; `prediction` is the predicted text,
+empty for "no answer", and None where there is no prediction."""
+
+Curve = collections.namedtuple("Curve", ["precisions", "recalls", "average_precision"])
+Curve.__doc__ = "A precision-recall curve, 0 to 1, from high precision to high recall."
+
+
+def normalize(text):
+    """Returns `text` in lower case, without ASCII punctuation and articles, one space between words."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_WITHOUT_PUNCTUATION)).split())
+
+
+def exact_match(answer, prediction):
+    """Returns 1.0 where the two texts are equal after `normalize`, else 0.0."""
+    return float(normalize(answer) == normalize(prediction))
+
+
+def token_f1(answer, prediction):
+    """Returns the F1, 0 to 1, of the two texts as bags of normalized words.
+
+    Where either text has no words (that is "no answer"), it is 1.0 if both have none, else 0.0.
+    """
+    gold, predicted = normalize(answer).split(), normalize(prediction).split()
+    if not gold or not predicted:
+        return float(gold == predicted)
+    common = sum((collections.Counter(gold) & collections.Counter(predicted)).values())
+    if not common:
+        return 0.0
+    precision, recall = common / len(predicted), common / len(gold)
+    return 2 * precision * recall / (precision + recall)
+
+
+def _score(question, prediction):
+    has_answer = bool(question.answers)
+    if prediction is None:
+        return QuestionScore(has_answer, None, 0.0, 0.0)
+    golds = [answer.text for answer in question.answers if normalize(answer.text)] or [""]
+    return QuestionScore(has_answer, prediction,
+                         max(exact_match(gold, prediction) for gold in golds),
+                         max(token_f1(gold, prediction) for gold in golds))
+
+
+def score_questions(passages, predictions):
+    """Returns an OrderedDict of question id -> `QuestionScore`, in the data's order.
+
+    Args:
+      passages: what `squad_format.read` returns; a question without answers is one that has no answer.
+      predictions: a dict of question id -> text; a question without one scores 0.
+    """
+    return collections.OrderedDict((question.id, _score(question, predictions.get(question.id)))
+                                   for passage in passages for question in passage.questions)
+
+
+def _with_threshold(score, metric, na_prob, na_threshold):
+    if score.prediction is not None and na_prob > na_threshold:
+        return float(not score.has_answer)
+    return getattr(score, metric)
+
+
+def _percent(values):
+    return 100.0 * sum(values) / len(values)
+
+
+def _averages(scores, na_probs, na_threshold):
+    """Yields (key, value) of the averages over all questions, those with an answer and those without."""
+    for prefix, kinds in (("", (True, False)), ("HasAns_", (True,)), ("NoAns_", (False,))):
+        chosen = [(question_id, score) for question_id, score in scores.items() if score.has_answer in kinds]
+        if not chosen:
+            continue
+        for metric in METRICS:
+            yield prefix + metric, _percent([
+                _with_threshold(score, metric, na_probs.get(question_id, 0.0), na_threshold)
+                for question_id, score in chosen])
+        yield prefix + "total", len(chosen)
+
+
+def _ranked(scores, na_probs):
+    """Returns the ids of the predicted questions, those that look most answerable first."""
+    predicted = [question_id for question_id in na_probs
+                 if question_id in scores and scores[question_id].prediction is not None]
+    return sorted(predicted, key=na_probs.get)
+
+
+def _gain_of_answering(score, metric):
+    """Returns what a question adds to the sum of scores when it is answered, not left without answer."""
+    if score.has_answer:
+        return getattr(score, metric)
+    return -1.0 if score.prediction else 0.0
+
+
+def best_threshold(scores, na_probs, metric):
+    """Returns (score in percent, threshold): the best that any no-answer threshold reaches on `metric`.
+
+    As in the official scorer, questions are answered one by one in the order of their no-answer scores, and
+    the threshold is 0.0 where answering none is best.
+
+    Args:
+      scores: what `score_questions` returns.
+      na_probs: a dict of question id -> no-answer score; order decides between equal scores.
+      metric: one of `METRICS`.
+    """
+    total = best = sum(not score.has_answer and score.prediction is not None for score in scores.values())
+    threshold = 0.0
+    for question_id in _ranked(scores, na_probs):
+        total += _gain_of_answering(scores[question_id], metric)
+        if total > best:
+            best, threshold = total, na_probs[question_id]
+    return 100.0 * best / len(scores), threshold
+
+
+def summarize(scores, na_probs=None, na_threshold=1.0):
+    """Returns the OrderedDict of `evaluate` for what `score_questions` returns."""
+    summary = collections.OrderedDict(_averages(scores, na_probs or {}, na_threshold))
+    if na_probs is not None:
+        for metric in METRICS:
+            best, threshold = best_threshold(scores, na_probs, metric)
+            summary["best_" + metric], summary["best_%s_thresh" % metric] = best, threshold
+    return summary
+
+
+def evaluate(passages, predictions, na_probs=None, na_threshold=1.0):
+    """Returns the SQuAD 2.0 scores of `predictions`, as an OrderedDict in the official order.
+
+    Args:
+      passages: what `squad_format.read` returns, of a file in the format of SQuAD 1.1 or 2.0.
+      predictions: a dict of question id -> text, empty for "no answer"; a question without one scores 0.
+      na_probs: a dict of question id -> no-answer score (a probability or log odds) for every predicted
+        question, or None.
+      na_threshold: a question whose no-answer score is above it counts as predicted to have no answer.
+
+    Returns:
+      exact and f1 in percent and total, the number of questions; the same with HasAns_ and NoAns_ for the
+      questions with and without an answer, where there are such; with `na_probs` also best_exact and best_f1
+      in percent, each with the threshold that reaches it (best_exact_thresh, best_f1_thresh).
+    """
+    return summarize(score_questions(passages, predictions), na_probs, na_threshold)
+
+
+def precision_recall(scores, credits, na_probs):
+    """Returns the `Curve` of answering ever more questions in the order of their no-answer scores.
+
+    Args:
+      scores: what `score_questions` returns, with at least one question that has an answer.
+      credits: a dict of question id -> what answering that question earns, 0 to 1.
+      na_probs: a dict of question id -> no-answer score.
+    """
+    answerable = sum(score.has_answer for score in scores.values())
+    ranked = _ranked(scores, na_probs)
+    precisions, recalls = [1.0], [0.0]
+    earned = average_precision = 0.0
+    for rank, question_id in enumerate(ranked, 1):
+        if scores[question_id].has_answer:
+            earned += credits[question_id]
+        if rank < len(ranked) and na_probs[ranked[rank]] == na_probs[question_id]:
+            continue  # no threshold parts questions of the same score
+        precisions.append(earned / rank)
+        recalls.append(earned / answerable)
+        average_precision += precisions[-1] * (recalls[-1] - recalls[-2])
+    return Curve(precisions, recalls, average_precision)
+
+
+def _credits(scores, curve_name):
+    if curve_name == "pr_oracle":
+        return {question_id: float(score.has_answer) for question_id, score in scores.items()}
+    return {question_id: getattr(score, curve_name[len("pr_"):]) for question_id, score in scores.items()}
+
+
+@contextlib.contextmanager
+def _output(path):
+    """Makes the folder of `path` and turns a failure to write there into an `InputError`."""
+    try:
+        files.make_folder_of(path)
+        yield
+    except tf.errors.OpError as error:
+        raise InputError("%s cannot be written (%s); check the path and its permissions" %
+                         (path, error.message))
+
+
+def _pyplot():
+    try:
+        import matplotlib  # only here: nobody else needs it
+    except ImportError:
+        raise InputError("-p draws with matplotlib, which is not installed; "
+                         "run: pip install -r requirements-figures.txt")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    return pyplot
+
+
+@contextlib.contextmanager
+def _figure(path, title, xlabel, ylabel):
+    """Gives the axes of a new figure that is saved to `path` as PNG when the block ends."""
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots()
+    try:
+        axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+        yield axes
+        image = io.BytesIO()
+        figure.savefig(image, format="png")
+    finally:
+        pyplot.close(figure)
+    with _output(path):
+        files.write(path, image.getvalue(), binary=True)
+
+
+def _draw_curve(curve, path, title):
+    with _figure(path, title, "Recall", "Precision") as axes:
+        axes.step(curve.recalls, curve.precisions, color="b", alpha=0.2, where="post")
+        axes.fill_between(curve.recalls, curve.precisions, step="post", alpha=0.2, color="b")
+        axes.set(xlim=(0.0, 1.05), ylim=(0.0, 1.05))
+
+
+def _draw_histogram(na_probs, path, kind):
+    # The official range is that of a probability; log odds would mostly fall outside it.
+    span = (min(0.0, min(na_probs)), max(1.0, max(na_probs)))
+    with _figure(path, "Histogram of no-answer probability: " + kind,
+                 "Model probability of no-answer", "Proportion of dataset") as axes:
+        axes.hist(na_probs, weights=[1 / len(na_probs)] * len(na_probs), bins=_HISTOGRAM_BINS, range=span)
+
+
+def draw(scores, na_probs, folder):
+    """Draws precision-recall curves and histograms of the no-answer scores into `folder` as PNG files.
+
+    The curves (pr_exact.png, pr_f1.png, pr_oracle.png) need questions that have an answer; the histograms
+    (na_prob_hist_hasAns.png, na_prob_hist_noAns.png) are drawn for the kinds of questions there are.
+
+    Args:
+      scores: what `score_questions` returns.
+      na_probs: a dict of question id -> no-answer score.
+      folder: a local or `gs://` folder; it is made where it does not exist.
+
+    Returns:
+      An OrderedDict of the curves' average precisions in percent: pr_exact_ap, pr_f1_ap, pr_oracle_ap.
+
+    Raises:
+      InputError: matplotlib is missing, or the folder cannot be written to.
+    """
+    precisions = collections.OrderedDict()
+    if any(score.has_answer for score in scores.values()):
+        for name, title in _CURVES:
+            curve = precision_recall(scores, _credits(scores, name), na_probs)
+            _draw_curve(curve, os.path.join(folder, name + ".png"), title)
+            precisions[name + "_ap"] = 100.0 * curve.average_precision
+    for kind, has_answer in (("hasAns", True), ("noAns", False)):
+        of_kind = [na_probs[key] for key in _ranked(scores, na_probs) if scores[key].has_answer == has_answer]
+        if of_kind:
+            _draw_histogram(of_kind, os.path.join(folder, "na_prob_hist_%s.png" % kind), kind)
+    return precisions
+
+
+def _is_finite_number(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond any float
+        return False
+
+
+def read_na_probs(path, question_ids):
+    """Returns the no-answer scores of the file at `path` as a dict of question id -> number.
+
+    Args:
+      path: a local or `gs://` path of a JSON object, such as the null_odds.json of a SQuAD 2.0 prediction.
+      question_ids: the ids that must be in it.
+
+    Raises:
+      InputError: the file is missing, is no such object, lacks an id, or has something else than a number.
+    """
+    what = "no-answer file"
+    na_probs = predictions_file.read_object(path, what)
+    for question_id, value in na_probs.items():
+        if not _is_finite_number(value):
+            raise InputError("the %s %s must give a finite number for each question, but for %s it has %s" %
+                             (what, path, question_id, predictions_file.shown(value)))
+    for question_id in question_ids:
+        if question_id not in na_probs:
+            raise InputError("the %s %s has no value for question %s; is it of the predictions' run?" %
+                             (what, path, question_id))
+    return na_probs
+
+
+def _threshold(args):
+    if math.isnan(args.na_prob_thresh):
+        raise InputError("-t must be a number to compare with, but it is nan; give one such as 1.0")
+    return args.na_prob_thresh
+
+
+def _parse_arguments():
+    parser = argparse.ArgumentParser(description="Scores predictions for SQuAD 1.1 and 2.0.")
+    parser.add_argument("data_file", help="SQuAD data, JSON")
+    parser.add_argument("pred_file", help="JSON object of question id to answer text, empty for no answer")
+    parser.add_argument("--out-file", "-o", metavar="FILE",
+                        help="write the scores here instead of printing them")
+    parser.add_argument("--na-prob-file", "-n", metavar="FILE",
+                        help="JSON object of question id to no-answer score")
+    parser.add_argument("--na-prob-thresh", "-t", metavar="THRESH", type=float, default=1.0,
+                        help="no-answer scores above it count as a prediction of no answer (default: 1.0)")
+    parser.add_argument("--out-image-dir", "-p", metavar="OUT_IMAGE_DIR",
+                        help="draw precision-recall curves and no-answer histograms here (needs -n)")
+    parser.add_argument("--verbose", "-v", action="store_true",
+                        help="name every question without prediction, not just the first few")
+    return parser.parse_args()
+
+
+def _score_files(args):
+    """Returns the scores that the command line asks for, drawing what it wants drawn."""
+    threshold = _threshold(args)
+    passages = squad_format.read(args.data_file)
+    predictions = predictions_file.read(args.pred_file)
+    scores = score_questions(passages, predictions)
+    predicted = [question_id for question_id in scores if question_id in predictions]
+    na_probs = read_na_probs(args.na_prob_file, predicted) if args.na_prob_file else None
+    predictions_file.report_gaps(list(scores), predictions, whole=args.verbose)
+    summary = summarize(scores, na_probs, threshold)
+    if args.out_image_dir and na_probs is None:
+        print("warning: -p draws nothing without -n", file=sys.stderr)
+    elif args.out_image_dir:
+        summary.update(draw(scores, na_probs, args.out_image_dir))
+    return summary
+
+
+def main():
+    """Scores the files of the command line and prints or writes the scores as JSON."""
+    args = _parse_arguments()
+    summary = _score_files(args)
+    if not args.out_file:
+        print(json.dumps(summary, indent=2))
+        return
+    with _output(args.out_file):
+        files.write_json(args.out_file, summary)
+
+
+if __name__ == "__main__":
+    with one_sentence():
+        main()

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training: examples to records, and the estimator over them."""
+from __future__ import absolute_import, division, print_function
+
+import os
+import random
+
+import tensorflow as tf
+
+import records
+from errors import InputError
+from windows import Windows
+
+RECORDS_FILE = "train.tf_record"
+
+
+def make_windows(examples, tokenizer, max_seq_length, doc_stride, max_query_length, seed):
+    """Returns the `Windows` of the training examples, which are shuffled first."""
+    examples = list(examples)
+    random.Random(seed).shuffle(examples)
+    return Windows(examples, tokenizer, max_seq_length, doc_stride, max_query_length)
+
+
+def write_records(windows, dataset, output_dir):
+    """Writes the windows with their answers; returns the path of the records."""
+    path = os.path.join(output_dir, RECORDS_FILE)
+    records.write(path, windows, ["unique_ids"] + _model_inputs(dataset), windows.answer_positions(dataset.refines_answers))
+    return path
+
+
+def _model_inputs(dataset):
+    names = ["input_ids", "input_mask", "segment_ids"]
+    return names + ["input_span_mask"] if dataset.masks_span else names
+
+
+def count_steps(windows, dataset, batch_size, epochs):
+    """Returns the number of training steps: whole batches in so many times the examples (SQuAD) or windows (CMRC 2018)."""
+    number = len(windows.examples) if dataset.steps_count == "examples" else len(windows)
+    steps = int(number / float(batch_size) * epochs)
+    if steps < 1:
+        raise InputError("%d %s and --num_train_epochs=%g make no step of --train_batch_size=%d; use a smaller batch or "
+                         "more epochs" % (number, dataset.steps_count, epochs, batch_size))
+    return steps
+
+
+def make_input_fn(path, dataset, max_seq_length, seed, steps_done=0):
+    """Returns the input function of training from the records at `path`, past the batches of `steps_done` steps."""
+    shapes = {name: [max_seq_length] for name in _model_inputs(dataset)}
+    shapes.update(start_positions=[], end_positions=[])
+    return lambda params: records.training_dataset(path, shapes, params["batch_size"], seed, steps_done)
+
+
+def steps_done(output_dir):
+    """Returns the step of the last checkpoint in `output_dir`, 0 without one."""
+    last = tf.train.latest_checkpoint(output_dir)
+    return int(tf.train.load_variable(last, "global_step")) if last else 0
