@@ -16,7 +16,7 @@ from __future__ import absolute_import, division, print_function
 import collections
 import re
 
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
 from errors import InputError
 from modeling import MASKED

@@ -2,7 +2,7 @@
 """Whether a checkpoint fits the model, told before any long work."""
 from __future__ import absolute_import, division, print_function
 
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
 from errors import InputError
 

@@ -4,9 +4,11 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
+from tensorflow.contrib import summary as tf_summary
 from tensorflow.contrib import tpu
+from tensorflow.contrib.cluster_resolver import TPUClusterResolver
 
 import modeling
 import optimization
@@ -17,24 +19,47 @@ STEPS_BETWEEN_SUMMARIES = 100
 
 
 class TrainingProgress(tf.train.SessionRunHook):
-    """Shows steps, loss, speed and time left of a training."""
+    """Shows steps, loss, speed and time left of a training.
 
-    def __init__(self, loss, num_steps):
-        self._loss, self._num_steps, self._bar = loss, num_steps, None
+    Args:
+      num_steps: steps of the whole training.
+      loss: scalar, or None where it cannot be fetched (on a TPU, whose own log tells it).
+    """
+
+    def __init__(self, num_steps, loss=None):
+        self._num_steps, self._loss = num_steps, loss
+
+    def after_create_session(self, session, coord):
+        del coord
+        self._bar = progress.bar(self._num_steps, "training", "step", initial=self._step(session))
+
+    @staticmethod
+    def _step(session):
+        return int(session.run(tf.train.get_global_step()))
 
     def before_run(self, run_context):
-        return tf.train.SessionRunArgs([self._loss, tf.train.get_global_step()])
+        return None if self._loss is None else tf.train.SessionRunArgs(self._loss)
 
     def after_run(self, run_context, run_values):
-        loss, step = run_values.results
-        if self._bar is None:
-            self._bar = progress.bar(self._num_steps, "training", "step", initial=int(step) - 1)
-        self._bar.set_postfix(loss="%.4f" % loss, refresh=False)
-        self._bar.update(int(step) - self._bar.n)
+        if self._loss is not None:
+            self._bar.set_postfix(loss="%.4f" % run_values.results, refresh=False)
+        self._bar.update(self._step(run_context.session) - self._bar.n)
 
     def end(self, session):
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
+
+
+def _tpu_summaries(output_dir, **scalars):
+    """Returns the host call that writes `scalars`, which a TPU cannot do itself, to TensorBoard."""
+    names = sorted(scalars)
+
+    def write(step, *values):
+        with tf_summary.create_file_writer(output_dir).as_default(), tf_summary.always_record_summaries():
+            for name, value in zip(names, values):
+                tf_summary.scalar(name, tf.reduce_mean(value), step=step[0])
+            return tf_summary.all_summary_ops()
+    step = tf.reshape(tf.train.get_global_step(), [1])
+    return write, [step] + [tf.reshape(scalars[name], [1]) for name in names]
 
 
 def _restore_from(checkpoint, use_tpu):
@@ -52,13 +77,14 @@ def _restore_from(checkpoint, use_tpu):
     return scaffold
 
 
-def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tpu, seed):
+def make_model_fn(config, dataset, init_checkpoint, output_dir, training, prediction, use_tpu, seed):
     """Returns the model function of the reader.
 
     Args:
       config: `BertConfig`.
       dataset: `datasets.Dataset`.
       init_checkpoint: path that the weights start from, or None.
+      output_dir: folder of the summaries.
       training: dict of peak_rate, num_steps and num_warmup_steps, or None.
       prediction: dict of cells, size and ranks_padding (see `SpanModel.best_positions`), or None.
       use_tpu: whether the model runs on a TPU.
@@ -77,10 +103,12 @@ def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tp
         loss = model.training_loss(features)
         train_op, rate = optimization.training_op(loss, use_tpu=use_tpu, **training)
         if use_tpu:
-            return tpu.TPUEstimatorSpec(mode, loss=loss, train_op=train_op, scaffold_fn=scaffold_fn)
+            return tpu.TPUEstimatorSpec(mode, loss=loss, train_op=train_op, scaffold_fn=scaffold_fn,
+                                        host_call=_tpu_summaries(output_dir, learning_rate=rate),
+                                        training_hooks=[TrainingProgress(training["num_steps"])])
         tf.summary.scalar("learning_rate", rate)
         return tpu.TPUEstimatorSpec(mode, loss=loss, train_op=train_op, scaffold_fn=scaffold_fn,
-                                    training_hooks=[TrainingProgress(loss, training["num_steps"])])
+                                    training_hooks=[TrainingProgress(training["num_steps"], loss)])
     return model_fn
 
 
@@ -92,8 +120,7 @@ class Device(collections.namedtuple("Device", ["use_tpu", "tpu_name", "tpu_zone"
     def resolver(self):
         """Returns the cluster resolver of the Cloud TPU, or None."""
         if self.use_tpu and self.tpu_name:
-            return tf.contrib.cluster_resolver.TPUClusterResolver(self.tpu_name, zone=self.tpu_zone,
-                                                                  project=self.gcp_project)
+            return TPUClusterResolver(self.tpu_name, zone=self.tpu_zone, project=self.gcp_project)
         return None
 
 

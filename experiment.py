@@ -2,11 +2,12 @@
 """One run from flags to files: everything is checked first, then the reader is trained, decodes and is scored as asked."""
 from __future__ import absolute_import, division, print_function
 
+import logging
 import os
 import re
 import types
 
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
 import attention_mask
 import bert_config
@@ -114,7 +115,8 @@ class Run(object):
         """Returns the estimator; `model` are the arguments `training` or `prediction` of `estimator.make_model_fn`."""
         options = self.options
         device = estimator.Device(*(getattr(options, name) for name in estimator.Device._fields))
-        model_fn = estimator.make_model_fn(self.config, self.dataset, options.init_checkpoint, model.get("training"),
+        model_fn = estimator.make_model_fn(self.config, self.dataset, options.init_checkpoint,
+                                           options.output_dir, model.get("training"),
                                            model.get("prediction"), options.use_tpu, options.rand_seed)
         return estimator.make_estimator(model_fn, device, options.output_dir, options.train_batch_size,
                                         options.predict_batch_size, options.save_checkpoints_steps, options.rand_seed)
@@ -165,6 +167,11 @@ class Run(object):
                       self.with_negatives, self.null_threshold)
 
 
+def _set_up_logging(verbose):
+    tf.logging.set_verbosity(tf.logging.INFO if verbose else tf.logging.WARN)
+    logging.getLogger("tensorflow").propagate = False  # absl would print every line once more
+
+
 def run(dataset, flag_values):
     """Does what the flags ask for on a `datasets.Dataset`; a user's mistake ends in a sentence and exit code 2.
 
@@ -174,7 +181,7 @@ def run(dataset, flag_values):
     """
     with errors.one_sentence():
         options = types.SimpleNamespace(**flag_values)
-        tf.logging.set_verbosity(tf.logging.INFO if options.verbose_logging else tf.logging.WARN)
+        _set_up_logging(options.verbose_logging)
         this = Run(dataset, options)
         tf.gfile.MakeDirs(options.output_dir)
         train_windows = this.training_windows() if options.do_train else None

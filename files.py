@@ -11,7 +11,7 @@ import json
 import os
 import uuid
 
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
 from errors import InputError
 

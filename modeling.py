@@ -11,7 +11,7 @@ from __future__ import absolute_import, division, print_function
 import collections
 import math
 
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
 LAYER_NORM_EPSILON = 1e-12
 MASKED = -10000.0  # what is added to the score of a key that is not to be attended to

@@ -7,7 +7,7 @@ from __future__ import absolute_import, division, print_function
 
 import re
 
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
 from tensorflow.contrib import tpu
 

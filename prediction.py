@@ -6,7 +6,7 @@ import contextlib
 import os
 
 import numpy as np
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
 import answer_files
 import progress

@@ -4,7 +4,7 @@ from __future__ import absolute_import, division, print_function
 
 import uuid
 
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
 from windows import PADDING_WINDOW
 

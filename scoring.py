@@ -2,12 +2,15 @@
 """Scores of the decoded cells of a grid, printed and kept."""
 from __future__ import absolute_import, division, print_function
 
+import collections
 import json
 import os
 
 import answer_files
 import files
 import predictions_file
+import results_table
+from attention_mask import BASELINE
 
 SCORES_FILE = "scores.json"
 
@@ -15,10 +18,9 @@ SCORES_FILE = "scores.json"
 def score(dataset, passages, cells, alone, output_dir, with_negatives, null_threshold):
     """Scores the prediction files of `cells`; prints the scores and writes them to `scores.json`.
 
-    Returns:
-      {cell name: scores}.
+    A grid's exact match and F1 are put into tables as well (see `results_table`).
     """
-    all_scores = {}
+    all_scores = collections.OrderedDict()
     for cell in cells:
         names = answer_files.file_names(cell, alone, with_negatives)
         predictions = predictions_file.read(os.path.join(output_dir, names["predictions"]))
@@ -28,4 +30,11 @@ def score(dataset, passages, cells, alone, output_dir, with_negatives, null_thre
         all_scores[cell.name] = dataset.evaluate(passages, predictions, odds, null_threshold)
         print("%s: %s" % (names["predictions"], json.dumps(all_scores[cell.name])))
     files.write_json(os.path.join(output_dir, SCORES_FILE), all_scores)
-    return all_scores
+    if not alone:
+        _write_tables(dataset, cells, all_scores, output_dir)
+
+
+def _write_tables(dataset, cells, all_scores, output_dir):
+    for metric, key in dataset.metrics.items():
+        values = {cell: float(all_scores[cell.name][key]) for cell in cells}
+        results_table.write_table(os.path.join(output_dir, results_table.FILES[metric]), results_table.make_table(values))

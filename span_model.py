@@ -7,7 +7,7 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
 import attention_mask
 import grid

@@ -20,7 +20,7 @@ import re
 import string
 import sys
 
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
 import files
 import predictions_file

@@ -5,7 +5,7 @@ from __future__ import absolute_import, division, print_function
 import os
 import random
 
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
 import records
 from errors import InputError

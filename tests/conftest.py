@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests share: the tiny model and data, made once."""
+from __future__ import absolute_import, division, print_function
+
+import pytest
+import tensorflow as tf
+
+from tests import tiny
+
+tf.logging.set_verbosity(tf.logging.ERROR)
+
+
+@pytest.fixture(scope="session")
+def paths(tmp_path_factory):
+    """The tiny model and data: {flag or dataset: path}. Do not write into their folder."""
+    return tiny.make_folder(tmp_path_factory.mktemp("tiny"))

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draws the heat map of the study: how much exact match or F1 is lost when a zone of a layer is masked.
+
+    python visualize_zones.py results.csv figure.png
+    python visualize_zones.py --metric=f1 --annotate --range=auto squad/results.csv cmrc/results.csv figure.pdf
+
+The figure follows figure 3 of the protocol (https://doi.org/10.1016/j.xpro.2022.101481): layers 1 to N from bottom to
+top, a column a zone, colours centred at no change.
+"""
+from __future__ import absolute_import, division, print_function
+
+import argparse
+import io
+import os
+
+import numpy as np
+
+import files
+import results_table
+from errors import InputError, one_sentence
+
+PUBLISHED_RANGE = (-10.0, 2.0)
+FORMATS = ("png", "pdf", "svg")
+METRIC_NAMES = {"em": "exact match", "f1": "F1"}
+
+
+def differences(table):
+    """Returns the change from the baseline, [layers, zones], not a number where a cell was not decoded."""
+    return np.array([[table.values.get((layer, zone), np.nan) - table.baseline for zone in table.zones]
+                     for layer in table.layers])
+
+
+def _row_name(layer):
+    """Layers count from 1 in the figure and from 0 in the flags."""
+    return "+".join(str(int(number) + 1) if number.isdigit() else number for number in layer.split("+"))
+
+
+def _range_of(changes, wanted):
+    """Returns the (lowest, highest) change that has a colour of its own; 0 lies between."""
+    if wanted != "auto":
+        return wanted
+    found = np.concatenate([change.ravel() for change in changes])
+    found = found[~np.isnan(found)]
+    return min(found.min(), -0.1), max(found.max(), 0.1)
+
+
+def _draw_panel(axes, table, changes, norm, title, annotate):
+    image = axes.imshow(changes, cmap="RdBu", norm=norm, origin="lower", aspect="auto")
+    axes.set_xticks(range(len(table.zones)))
+    axes.set_xticklabels([zone.upper() for zone in table.zones], rotation=30 if len(table.zones) > 5 else 0)
+    axes.set_yticks(range(len(table.layers)))
+    axes.set_yticklabels([_row_name(layer) for layer in table.layers])
+    axes.set_xlabel("masked zone")
+    axes.set_title("%s (baseline %.2f)" % (title, table.baseline), fontsize=10)
+    axes.tick_params(length=0)
+    if annotate:
+        for (row, column), change in np.ndenumerate(changes):
+            if not np.isnan(change):
+                strength = abs(norm(change) - 0.5)
+                axes.text(column, row, "%.1f" % change, ha="center", va="center", fontsize=8,
+                          color="white" if strength > 0.3 else "black")
+    return image
+
+
+def draw(tables, titles, metric_name, value_range=PUBLISHED_RANGE, annotate=False):
+    """Returns the matplotlib figure of `results_table.Table`s side by side, under one scale of colours.
+
+    Args:
+      tables: list of tables.
+      titles: what stands above each.
+      metric_name: name of the metric for the colour bar.
+      value_range: (lowest, highest) change in points, or "auto" for that of the data.
+      annotate: whether each cell's change is written in it.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import TwoSlopeNorm
+    from matplotlib.figure import Figure
+
+    changes = [differences(table) for table in tables]
+    low, high = _range_of(changes, value_range)
+    norm = TwoSlopeNorm(vcenter=0.0, vmin=low, vmax=high)
+    rows = max(len(table.layers) for table in tables)
+    columns = max(len(table.zones) for table in tables)
+    figure = Figure(figsize=(1.6 + len(tables) * (1.0 + 0.62 * columns), 1.4 + 0.36 * max(rows, 4)))
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(tables), squeeze=False)[0]
+    for axes, table, change, title in zip(panels, tables, changes, titles):
+        image = _draw_panel(axes, table, change, norm, title, annotate)
+    panels[0].set_ylabel("masked layer")
+    figure.tight_layout()
+    bar = figure.colorbar(image, ax=list(panels), fraction=0.05, pad=0.03)
+    bar.set_label("change of %s (points)" % metric_name)
+    return figure
+
+
+def _save(figure, path):
+    extension = os.path.splitext(path)[1][1:].lower()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=extension, dpi=160)
+    files.make_folder_of(path)
+    files.write(path, buffer.getvalue(), binary=True)
+
+
+def _parse_range(text):
+    if text == "auto":
+        return text
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError("\"%s\" is neither \"auto\" nor two numbers as in --range=-10,2" % text)
+    if not low < 0 < high:
+        raise argparse.ArgumentTypeError("\"%s\" must go from below 0 to above 0" % text)
+    return low, high
+
+
+def _parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", nargs="+", help="results.csv of one or several grids")
+    parser.add_argument("figure", help="the picture to make: .png, .pdf or .svg")
+    parser.add_argument("--metric", choices=sorted(METRIC_NAMES), default="em",
+                        help="em (default), or f1: then results_f1.csv beside each results.csv is read")
+    parser.add_argument("--range", type=_parse_range, default=PUBLISHED_RANGE, metavar="LOW,HIGH|auto",
+                        help="changes at the two ends of the colours (default: -10,2 as published); auto: as in the data")
+    parser.add_argument("--titles", help="a title for each table, parted by commas (default: the folders' names)")
+    parser.add_argument("--annotate", action="store_true", help="write the numbers in the cells")
+    args = parser.parse_args()
+    if os.path.splitext(args.figure)[1][1:].lower() not in FORMATS:
+        parser.error("the figure %s must end in .png, .pdf or .svg" % args.figure)
+    return args
+
+
+def _table_path(path, metric):
+    if metric == "f1" and os.path.basename(path) == results_table.FILES["em"]:
+        return os.path.join(os.path.dirname(path), results_table.FILES["f1"])
+    return path
+
+
+def _titles(args):
+    if args.titles is None:
+        return [os.path.basename(os.path.dirname(os.path.abspath(path))) for path in args.results]
+    titles = args.titles.split(",")
+    if len(titles) != len(args.results):
+        raise InputError("--titles names %d tables and there are %d" % (len(titles), len(args.results)))
+    return titles
+
+
+def main():
+    args = _parse_arguments()
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise InputError("drawing needs matplotlib: pip install -r requirements-figures.txt")
+    tables = [results_table.read_table(_table_path(path, args.metric)) for path in args.results]
+    _save(draw(tables, _titles(args), METRIC_NAMES[args.metric], args.range, args.annotate), args.figure)
+
+
+if __name__ == "__main__":
+    with one_sentence():
+        main()
