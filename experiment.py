@@ -8,6 +8,7 @@ import re
 import types
 
 import tensorflow.compat.v1 as tf
+from tensorflow.python.util import deprecation
 
 import attention_mask
 import bert_config
@@ -168,8 +169,13 @@ class Run(object):
 
 
 def _set_up_logging(verbose):
-    tf.logging.set_verbosity(tf.logging.INFO if verbose else tf.logging.WARN)
     logging.getLogger("tensorflow").propagate = False  # absl would print every line once more
+    if verbose:
+        tf.logging.set_verbosity(tf.logging.INFO)
+        return
+    tf.logging.set_verbosity(tf.logging.WARN)
+    deprecation._PRINT_DEPRECATION_WARNINGS = False  # they speak of TensorFlow's own code
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 
 def run(dataset, flag_values):

@@ -31,7 +31,7 @@ HELD_OUT_SHARE = 0.2  # of the pairs of a name and a fact
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MODEL = collections.OrderedDict([
     ("attention_probs_dropout_prob", 0.0), ("hidden_act", "gelu"), ("hidden_dropout_prob", 0.0), ("hidden_size", 64),
-    ("initializer_range", 0.02), ("intermediate_size", 256), ("max_position_embeddings", 96),
+    ("initializer_range", 0.1), ("intermediate_size", 256), ("max_position_embeddings", 96),
     ("num_attention_heads", 4), ("num_hidden_layers", 3), ("type_vocab_size", 2)])
 
 Fact = collections.namedtuple("Fact", ["kind", "statement", "question"])

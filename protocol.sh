@@ -1,0 +1,66 @@
+# What the four protocol scripts share; to be sourced by bash. The environment overrides every variable.
+
+GS_BUCKET=${GS_BUCKET:-gs://your-bucket}   # needed on a TPU: data, checkpoints and results lie there
+TPU_NAME=${TPU_NAME:-}                     # empty: run on this machine's GPU or CPU
+TPU_ZONE=${TPU_ZONE:-}
+PYTHON=${PYTHON:-python}
+
+ZONES=all,q2,q2p,p2q,p2
+
+_stop() {
+  printf 'error: %s\n' "$1" >&2
+  exit 2
+}
+
+# Prints the root that the defaults of BERT_DIR, DATA_DIR and MODEL_OUTPUT_DIR lie in.
+root() {
+  if [ -n "$TPU_NAME" ]; then printf '%s' "$GS_BUCKET"; else printf '.'; fi
+}
+
+# Stops where a path still is the placeholder, or where a TPU would have to read a local path.
+check_paths() {
+  local path
+  for path in "$@"; do
+    case $path in
+      gs://your-bucket*) _stop "\"$path\" is a placeholder: set GS_BUCKET=gs://the-name-of-your-bucket" ;;
+      gs://*) ;;
+      *) if [ -n "$TPU_NAME" ]; then
+           _stop "a TPU reads and writes gs:// paths only, and \"$path\" is local: set GS_BUCKET, BERT_DIR, DATA_DIR and MODEL_OUTPUT_DIR"
+         fi ;;
+    esac
+  done
+}
+
+# Prints the flags that name the device.
+device_flags() {
+  if [ -n "$TPU_NAME" ]; then
+    printf '%s\n' --use_tpu=True "--tpu_name=$TPU_NAME"
+    if [ -n "$TPU_ZONE" ]; then printf '%s\n' "--tpu_zone=$TPU_ZONE"; fi
+  fi
+}
+
+# Prints a command and runs it.
+run() {
+  printf '+'; printf ' %q' "$@"; printf '\n'
+  "$@"
+}
+
+# Runs a run script on the model in BERT_DIR with the lengths of the study: run_reader SCRIPT FLAG...
+run_reader() {
+  local script=$1 device
+  shift
+  check_paths "$BERT_DIR" "$DATA_DIR" "$MODEL_OUTPUT_DIR"
+  mapfile -t device < <(device_flags)
+  run "$PYTHON" "$script" \
+    --vocab_file="$BERT_DIR/vocab.txt" \
+    --bert_config_file="$BERT_DIR/bert_config.json" \
+    --init_checkpoint="$BERT_DIR/bert_model.ckpt" \
+    --max_seq_length=512 --doc_stride=128 --predict_batch_size=32 \
+    --output_dir="$MODEL_OUTPUT_DIR" ${device[@]+"${device[@]}"} "$@"
+}
+
+# Decodes every zone of every layer, and draws the heat map beside the table: decode_grid SCRIPT FLAG...
+decode_grid() {
+  run_reader "$@" --do_predict=True --do_eval=True --mask_zone="$ZONES" --mask_layer=each
+  run "$PYTHON" visualize_zones.py "$MODEL_OUTPUT_DIR/results.csv" "$MODEL_OUTPUT_DIR/zones.png" --annotate
+}

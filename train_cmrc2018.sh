@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Fine-tunes Chinese BERT base on CMRC 2018 and answers its dev set, as in the study.
+#
+#     TPU_NAME=my-tpu TPU_ZONE=us-central1-b GS_BUCKET=gs://my-bucket ./train_cmrc2018.sh
+#
+# Further flags are passed on to the run script. More variables are at the top of protocol.sh.
+set -euo pipefail
+cd "$(dirname "$0")"
+. ./protocol.sh
+
+BERT_DIR=${BERT_DIR:-$(root)/chinese_L-12_H-768_A-12}
+DATA_DIR=${DATA_DIR:-$(root)/cmrc2018}
+MODEL_OUTPUT_DIR=${MODEL_OUTPUT_DIR:-$(root)/cmrc2018_output}
+
+run_reader run_cmrc2018.py --do_lower_case=True \
+  --do_train=True --train_file="$DATA_DIR/cmrc2018_train.json" \
+  --do_predict=True --do_eval=True --predict_file="$DATA_DIR/cmrc2018_dev.json" \
+  --train_batch_size=64 --learning_rate=3e-5 --num_train_epochs=2.0 "$@"
