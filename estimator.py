@@ -9,7 +9,9 @@ import tensorflow.compat.v1 as tf
 from tensorflow.contrib import summary as tf_summary
 from tensorflow.contrib import tpu
 from tensorflow.contrib.cluster_resolver import TPUClusterResolver
+from tensorflow.core.protobuf import rewriter_config_pb2
 
+import cpu_kernels
 import modeling
 import optimization
 import progress
@@ -77,6 +79,11 @@ def _restore_from(checkpoint, use_tpu):
     return scaffold
 
 
+def on_cpu(use_tpu):
+    """Whether the model runs on the CPU of this machine."""
+    return not use_tpu and not tf.test.is_gpu_available()
+
+
 def make_model_fn(config, dataset, init_checkpoint, output_dir, training, prediction, use_tpu, seed):
     """Returns the model function of the reader.
 
@@ -86,7 +93,7 @@ def make_model_fn(config, dataset, init_checkpoint, output_dir, training, predic
       init_checkpoint: path that the weights start from, or None.
       output_dir: folder of the summaries.
       training: dict of peak_rate, num_steps and num_warmup_steps, or None.
-      prediction: dict of cells, size and ranks_padding (see `SpanModel.best_positions`), or None.
+      prediction: dict of cells, size and trim_padding (see `SpanModel.best_positions`), or None.
       use_tpu: whether the model runs on a TPU.
       seed: of the dropout.
     """
@@ -94,7 +101,12 @@ def make_model_fn(config, dataset, init_checkpoint, output_dir, training, predic
         del labels, params
         is_training = mode == tf.estimator.ModeKeys.TRAIN
         dropout = modeling.Dropout(seed, tf.train.get_or_create_global_step()) if is_training else modeling.no_dropout
-        bert = modeling.Bert(config, dropout, one_hot_embeddings=use_tpu)
+        fast = {}
+        if on_cpu(use_tpu):
+            cpu_kernels.keep_freed_memory()
+            if not is_training:
+                fast = dict(kernels=cpu_kernels.make_kernels(use_xla=True), run=cpu_kernels.ReusedFunctions("layer"))
+        bert = modeling.Bert(config, dropout, one_hot_embeddings=use_tpu, **fast)
         model = span_model.SpanModel(bert, dataset.masks_span)
         scaffold_fn = _restore_from(init_checkpoint, use_tpu) if init_checkpoint else None
         if not is_training:
@@ -136,10 +148,13 @@ def make_estimator(model_fn, device, output_dir, train_batch_size, predict_batch
       seed: of the weights that no checkpoint gives.
     """
     per_host = tpu.InputPipelineConfig.PER_HOST_V2
+    session = tf.ConfigProto()
+    # Functions of the graph are called hundreds of times; specialised for each call, they would be compiled as often.
+    session.graph_options.rewrite_options.function_optimization = rewriter_config_pb2.RewriterConfig.OFF
     run_config = tpu.RunConfig(
         cluster=device.resolver(), master=device.master, model_dir=output_dir, tf_random_seed=seed,
         save_checkpoints_steps=save_checkpoints_steps, save_summary_steps=STEPS_BETWEEN_SUMMARIES,
-        log_step_count_steps=None,
+        log_step_count_steps=None, session_config=session,
         tpu_config=tpu.TPUConfig(iterations_per_loop=device.iterations_per_loop, num_shards=device.num_tpu_cores,
                                  per_host_input_for_training=per_host))
     return tpu.TPUEstimator(model_fn, use_tpu=device.use_tpu, config=run_config, train_batch_size=train_batch_size,

@@ -2,6 +2,7 @@
 """One run from flags to files: everything is checked first, then the reader is trained, decodes and is scored as asked."""
 from __future__ import absolute_import, division, print_function
 
+import collections
 import logging
 import os
 import re
@@ -10,6 +11,7 @@ import types
 import tensorflow.compat.v1 as tf
 from tensorflow.python.util import deprecation
 
+import answer_files
 import attention_mask
 import bert_config
 import checkpoint
@@ -18,6 +20,7 @@ import errors
 import estimator
 import examples
 import prediction
+import provenance
 import scoring
 import spool
 import squad_format
@@ -28,6 +31,9 @@ from windows import Windows
 
 _LOWER_CASED = re.compile(r"(uncased|multilingual|chinese)_L-12_H-768_A-12|uncased_L-24_H-1024_A-16")
 _CASED = re.compile(r"(?<!un)cased_L-(12_H-768_A-12|24_H-1024_A-16)")
+
+_DECODING_FLAGS = ("do_lower_case", "max_seq_length", "doc_stride", "max_query_length", "n_best_size", "max_answer_length",
+                   "version_2_with_negative", "null_score_diff_threshold", "trim_padding")  # besides the mask
 
 
 def check_case(do_lower_case, init_checkpoint):
@@ -56,6 +62,8 @@ def check_flags(options):
     if options.do_train and not (options.do_predict or options.do_eval) and \
             (options.mask_zone is not None or options.mask_layer is not None):
         raise InputError("--mask_zone and --mask_layer act in prediction; leave them out or add --do_predict")
+    if options.trim_padding and options.use_tpu:
+        raise InputError("--trim_padding makes batches of many lengths, and a TPU needs one; leave it out with --use_tpu")
     check_case(options.do_lower_case, options.init_checkpoint)
 
 
@@ -144,28 +152,68 @@ class Run(object):
         reader.train(training.make_input_fn(path, dataset, options.max_seq_length, options.rand_seed, done),
                      max_steps=steps)
 
-    def predict(self, windows):
-        """Answers the questions of `windows` in every cell."""
+    def _made_from(self):
+        """Returns what the answers depend on: {what: value or fingerprint}."""
         options = self.options
-        size = min(options.n_best_size, options.max_seq_length)
-        reader = self.make_estimator(prediction=dict(cells=self.cells, size=size))
-        found = spool.Spool(os.path.join(options.output_dir, "unfinished"))
+        weights = tf.train.latest_checkpoint(options.output_dir) or options.init_checkpoint
+        made_from = collections.OrderedDict([
+            ("checkpoint", provenance.checkpoint_fingerprint(weights)),
+            ("bert_config_file", provenance.file_fingerprint(options.bert_config_file)),
+            ("vocab_file", provenance.file_fingerprint(options.vocab_file)),
+            ("predict_file", provenance.file_fingerprint(options.predict_file))])
+        made_from.update((name, getattr(options, name)) for name in _DECODING_FLAGS if hasattr(options, name))
+        return made_from
+
+    def _file_names(self, cell):
+        alone = len(self.cells) == 1
+        return answer_files.file_names(cell, alone, self.with_negatives)
+
+    def _cells_to_do(self, record, made_from):
+        """Returns the cells whose answers are not there yet; says why where others' are replaced."""
+        to_do = []
+        for cell in self.cells:
+            reason = record.why_not_done(cell.name, self._file_names(cell).values(), made_from)
+            if reason:
+                tf.logging.warning("%s is decoded again: %s", self._file_names(cell)["predictions"], reason)
+            if reason is not None:
+                to_do.append(cell)
+        if len(to_do) < len(self.cells):
+            print("%d of %d cells are in %s already and are not decoded again" %
+                  (len(self.cells) - len(to_do), len(self.cells), self.options.output_dir))
+        return to_do
+
+    def predict(self, windows):
+        """Answers the questions of `windows` in every cell that is not in the output folder yet."""
+        options, made_from = self.options, self._made_from()
+        record = provenance.CellRecord(options.output_dir)
+        cells = self._cells_to_do(record, made_from)
+        if not cells:
+            return
+        found = spool.Spool(provenance.unfinished_folder(options.output_dir, made_from, cells))
+        self._forward(windows, cells, found)
+        decoder = decoding.Decoder(windows, self.vocabulary, self.dataset, options.do_lower_case, options.n_best_size,
+                                   options.max_answer_length, self.with_negatives, self.null_threshold)
+        names = collections.OrderedDict((cell, self._file_names(cell)) for cell in cells)
+        prediction.decode(windows, found, decoder, self.dataset, options.output_dir, names.values())
+        record.add({cell.name: list(names[cell].values()) for cell in cells}, made_from)
+        found.remove()
+
+    def _forward(self, windows, cells, found):
+        options = self.options
+        if len(found) == len(windows):
+            return
+        reader = self.make_estimator(prediction=dict(cells=cells, size=min(options.n_best_size, options.max_seq_length),
+                                                     trim_padding=options.trim_padding))
         if options.use_tpu:
             input_fn = prediction.make_tpu_input_fn(windows, options.output_dir, options.predict_batch_size)
         else:
-            rows = [row for row in range(len(windows)) if row not in found]
-            input_fn = prediction.make_input_fn(windows, rows)
+            input_fn = prediction.make_input_fn(windows, prediction.rows_to_do(windows, found, options.trim_padding))
         prediction.forward(reader, input_fn, windows, found)
-        decoder = decoding.Decoder(windows, self.vocabulary, self.dataset, options.do_lower_case, options.n_best_size,
-                                   options.max_answer_length, self.with_negatives, self.null_threshold)
-        prediction.decode(windows, found, decoder, self.cells, len(self.cells) == 1, self.dataset, options.output_dir,
-                          self.with_negatives)
-        found.remove()
 
     def score(self):
         """Scores the answers of every cell."""
-        scoring.score(self.dataset, self.eval_passages, self.cells, len(self.cells) == 1, self.options.output_dir,
-                      self.with_negatives, self.null_threshold)
+        names = collections.OrderedDict((cell, self._file_names(cell)) for cell in self.cells)
+        scoring.score(self.dataset, self.eval_passages, names, self.options.output_dir, self.null_threshold)
 
 
 def _set_up_logging(verbose):

@@ -9,7 +9,16 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 
+import tensorflow.compat.v1 as tf
+
 import attention_mask
+import modeling
+
+State = collections.namedtuple("State", ["hidden", "cells", "trimmed"])
+State.__doc__ = "A hidden state [B, T, H], the cells that go on from it, and whether it lacks the padding at its end."
+
+View = collections.namedtuple("View", ["bias", "roles"])
+View.__doc__ = "The bias without a mask [B, 1, 1, T] and the `attention_mask.Roles` [B, T], with or without padding."
 
 
 def _branches(cells, layer):
@@ -20,17 +29,41 @@ def _branches(cells, layer):
     return branches
 
 
-def _next_states(bert, layer, hidden, cells, bias, roles):
-    """Runs `layer` once for all `cells` that share its input `hidden`; returns [(hidden, cells)] of what comes out."""
-    branches = _branches(cells, layer)
-    if list(branches) == [frozenset()]:
-        return [(bert.layer(layer, hidden, bias), cells)]
-    scored = bert.score(layer, hidden)
-    return [(bert.attend(layer, scored, attention_mask.change_bias(bias, zones, roles)), members)
-            for zones, members in branches.items()]
+def _reads_padding_above(cells, layer):
+    """Whether one of `cells` masks with `all`, which lets padding in, in a layer above `layer`."""
+    return any("all" in cell.zones and max(cell.layers) > layer for cell in cells)
 
 
-def encode(bert, cells, embedded, bias, roles):
+class _Pass(object):
+    """One forward pass over a batch."""
+
+    def __init__(self, bert, bias, roles, length):
+        self._bert, self._length = bert, length
+        self._padded = self._short = View(bias, roles)
+        if length is not None:
+            self._short = View(bias[..., :length], attention_mask.Roles(*(role[:, :length] for role in roles)))
+
+    def start(self, embedded, cells):
+        """Returns the state below layer 0."""
+        trimmed = self._length is None or not _reads_padding_above(cells, -1)
+        hidden = embedded if self._length is None or not trimmed else embedded[:, :self._length]
+        return State(hidden, cells, trimmed)
+
+    def next_states(self, layer, state):
+        """Runs `layer` once for all cells of `state`; returns the list of states that come out."""
+        branches, states = [], []
+        for zones, members in _branches(state.cells, layer).items():
+            keep = not state.trimmed and _reads_padding_above(members, layer)
+            view = self._padded if keep else self._short
+            cut = None if state.trimmed or keep else self._length
+            branches.append(modeling.Branch(attention_mask.change_bias(view.bias, zones, view.roles), cut,
+                                            None if "all" in zones else cut))
+            states.append(State(None, members, not keep))
+        outputs = self._bert.branch(layer, state.hidden, branches)
+        return [after._replace(hidden=hidden) for after, hidden in zip(states, outputs)]
+
+
+def encode(bert, cells, embedded, bias, roles, length=None):
     """Returns the encoder's outputs for `cells`, one [B, T, H] tensor each, in their order.
 
     Args:
@@ -39,10 +72,12 @@ def encode(bert, cells, embedded, bias, roles):
       embedded: the encoder's input, [B, T, H].
       bias: the attention bias without a mask, [B, 1, 1, T].
       roles: `attention_mask.Roles`.
+      length: scalar, the number of tokens that are worked out, at least that of the longest window; all if None. Padding
+        beyond it is worked out only where the zone `all` reads it.
     """
-    states = [(embedded, list(cells))]
+    forward = _Pass(bert, bias, roles, length)
+    states = [forward.start(embedded, list(cells))]
     for layer in range(bert.config.num_hidden_layers):
-        states = [state for hidden, members in states
-                  for state in _next_states(bert, layer, hidden, members, bias, roles)]
-    outputs = {cell: hidden for hidden, members in states for cell in members}
+        states = [after for state in states for after in forward.next_states(layer, state)]
+    outputs = {cell: state.hidden for state in states for cell in state.cells}
     return [outputs[cell] for cell in cells]

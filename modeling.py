@@ -23,10 +23,6 @@ LayerWeights = collections.namedtuple("LayerWeights", [
     "output_kernel", "output_bias", "output_beta", "output_gamma"])                        # [I, H], [H] x 3
 LayerWeights.__doc__ = "The tensors of one encoder layer."
 
-Scored = collections.namedtuple("Scored", ["hidden", "scores", "values"])
-Scored.__doc__ = """A layer before its softmax: input `hidden` [B, T, H], scaled `scores` [B, N, T, T] (queries by keys)
-and `values` [B, N, T, D]. Neither depends on the bias, so any number of biases can share them."""
-
 
 def dimensions(tensor):
     """Returns the shape of `tensor` as a list: whole numbers where static, scalars of the graph elsewhere."""
@@ -65,7 +61,7 @@ def layer_norm(x, beta, gamma):
     return tf.nn.batch_normalization(x, mean, variance, beta, gamma, LAYER_NORM_EPSILON)
 
 
-def no_dropout(x, rate):
+def no_dropout(x, rate=0.0):
     """The dropout of everything but training: none."""
     del rate
     return x
@@ -106,35 +102,52 @@ def _join_heads(x):
     return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [batch, tokens, heads * size])
 
 
-def score(hidden, weights, heads):
-    """Returns `Scored` of a layer's input `hidden` [B, T, H] (Vaswani et al., 2017, section 3.2)."""
-    query = _split_heads(dense(hidden, weights.query_kernel, weights.query_bias), heads)
-    key = _split_heads(dense(hidden, weights.key_kernel, weights.key_bias), heads)
-    values = _split_heads(dense(hidden, weights.value_kernel, weights.value_bias), heads)
-    scale = 1.0 / math.sqrt(hidden.shape[-1].value // heads)
-    return Scored(hidden, tf.matmul(query, key, transpose_b=True) * scale, values)
+Branch = collections.namedtuple("Branch", ["bias", "queries", "keys"])
+Branch.__doc__ = """One of the ways that a layer is run from one input.
+
+Attributes:
+  bias: added to the scores, broadcastable to [B, N, queries, keys].
+  queries: scalar, how many of the first tokens ask and are in the output; None for all.
+  keys: scalar, how many of the first tokens are asked; None for all.
+"""
 
 
-def attend(scored, bias, weights, config, dropout=no_dropout, see_probabilities=None):
-    """Returns a layer's output [B, T, H] for a bias that broadcasts to [B, N, T, T].
+def first(tensor, number):
+    """Returns the first `number` (None: all) along the last but one axis of `tensor` [..., T, D]."""
+    return tensor if number is None else tensor[..., :number, :]
+
+
+def batched_attention(query, key, values, branches, dropout=no_dropout, see_probabilities=None):
+    """Returns the contexts [B, N, queries, D], one for each branch (Vaswani et al., 2017, section 3.2.1).
 
     Args:
-      scored: `Scored` of the layer.
-      bias: added to the scaled scores before the softmax over the keys.
-      weights: `LayerWeights`.
-      config: the `BertConfig`, for the activation and the rates of dropout.
-      dropout: `dropout(x, rate)`; none outside training.
-      see_probabilities: function called with the attention probabilities [B, N, T, T].
+      query, key, values: [B, N, T, D]; the query is scaled.
+      branches: list of `Branch`.
+      dropout: `dropout(probabilities)`.
+      see_probabilities: function called with the probabilities [B, N, queries, keys] of each branch.
     """
-    probabilities = tf.nn.softmax(scored.scores + bias)
-    if see_probabilities is not None:
-        see_probabilities(probabilities)
-    context = _join_heads(tf.matmul(dropout(probabilities, config.attention_probs_dropout_prob), scored.values))
-    attention = dropout(dense(context, weights.attention_kernel, weights.attention_bias), config.hidden_dropout_prob)
-    attention = layer_norm(attention + scored.hidden, weights.attention_beta, weights.attention_gamma)
-    wide = _ACTIVATIONS[config.hidden_act](dense(attention, weights.intermediate_kernel, weights.intermediate_bias))
-    output = dropout(dense(wide, weights.output_kernel, weights.output_bias), config.hidden_dropout_prob)
-    return layer_norm(output + attention, weights.output_beta, weights.output_gamma)
+    scores, contexts = {}, []
+    for bias, queries, keys in branches:
+        part = queries is None, keys is None
+        if part not in scores:
+            scores[part] = tf.matmul(first(query, queries), first(key, keys), transpose_b=True)
+        probabilities = tf.nn.softmax(scores[part] + bias)
+        if see_probabilities is not None:
+            see_probabilities(probabilities)
+        contexts.append(tf.matmul(dropout(probabilities), first(values, keys)))
+    return contexts
+
+
+def residual_norm(x, residual, beta, gamma):
+    """Returns `layer_norm(x + residual)`, the end of both halves of a layer."""
+    return layer_norm(x + residual, beta, gamma)
+
+
+Kernels = collections.namedtuple("Kernels", ["attention", "activation", "residual_norm"])
+Kernels.__doc__ = """The parts of a layer that are no product with weights, for which a device may have a faster form; `activation`
+takes a function of the field's name and returns the one to use."""
+
+PLAIN_KERNELS = Kernels(batched_attention, lambda function: function, residual_norm)
 
 
 def padding_bias(input_mask):
@@ -161,14 +174,16 @@ class Bert(object):
       config: a `BertConfig`.
       dropout: `dropout(x, rate)`, a `Dropout` in training.
       one_hot_embeddings: look words up by a matrix product, which is faster on TPU.
-      run: `run(function, *tensors)` carries out a piece of a layer; the default calls it. A compiler may stand in.
+      kernels: `Kernels`, forms of a layer's parts that suit the device.
+      run: `run(form, function, *tensors) -> list of tensors` carries out a layer; functions of one form and signature are
+        alike. The default calls the function.
     """
 
-    def __init__(self, config, dropout=no_dropout, one_hot_embeddings=False, run=None):
+    def __init__(self, config, dropout=no_dropout, one_hot_embeddings=False, kernels=PLAIN_KERNELS, run=None):
         self.config = config
-        self._dropout = dropout
+        self._dropout, self._kernels = dropout, kernels
         self._one_hot = one_hot_embeddings
-        self._run = run or (lambda function, *tensors: function(*tensors))
+        self._run = run or (lambda form, function, *tensors: function(*tensors))
         with tf.variable_scope("bert"):
             self._make_embeddings()
             with tf.variable_scope("encoder"):
@@ -224,28 +239,51 @@ class Bert(object):
                   self._look_up(self._types, segment_ids, True) + self._positions[tf.newaxis, :tokens])
         return self._dropout(layer_norm(summed, *self._embedding_norm), self.config.hidden_dropout_prob)
 
-    def score(self, index, hidden):
-        """Returns `Scored` of layer `index` for its input `hidden` [B, T, H]."""
-        heads = self.config.num_attention_heads
+    def branch(self, index, hidden, branches, see_probabilities=None):
+        """Returns the outputs of layer `index` from one input, a list with a [B, queries, H] for each branch.
 
-        def scored(x, *weights):
-            return score(x, LayerWeights(*weights), heads)[1:]
-        return Scored(hidden, *self._run(scored, hidden, *self._weights[index]))
+        The layer's projections and scores, which do not depend on the bias, are worked out once.
 
-    def attend(self, index, scored, bias, see_probabilities=None):
-        """Returns the output [B, T, H] of layer `index` from its `Scored` and a bias over [B, N, T, T]."""
-        def attended(x, scores, values, added, *weights):
-            return attend(Scored(x, scores, values), added, LayerWeights(*weights), self.config, self._dropout,
-                          see_probabilities)
-        return self._run(attended, scored.hidden, scored.scores, scored.values, bias, *self._weights[index])
+        Args:
+          index: number of the layer; 0 is next to the embeddings.
+          hidden: the layer's input, [B, T, H].
+          branches: list of `Branch`.
+          see_probabilities: called with the attention probabilities [B, N, queries, keys] of each branch.
+        """
+        numbers = [tensor for branch in branches for tensor in branch if tensor is not None]
+        form = tuple((branch.queries is None, branch.keys is None) for branch in branches)
+
+        def outputs(x, *tensors):
+            given = iter(tensors)
+            inside = [Branch(*(None if tensor is None else next(given) for tensor in branch)) for branch in branches]
+            return self._outputs(x, inside, LayerWeights(*given), see_probabilities)
+        return self._run(form, outputs, hidden, *(numbers + list(self._weights[index])))
+
+    def _outputs(self, hidden, branches, weights, see_probabilities):
+        config, drop = self.config, self._dropout
+        heads = config.num_attention_heads
+        query = _split_heads(dense(hidden, weights.query_kernel, weights.query_bias) *
+                             (1.0 / math.sqrt(config.hidden_size // heads)), heads)
+        key = _split_heads(dense(hidden, weights.key_kernel, weights.key_bias), heads)
+        values = _split_heads(dense(hidden, weights.value_kernel, weights.value_bias), heads)
+        contexts = self._kernels.attention(query, key, values, branches,
+                                           lambda seen: drop(seen, config.attention_probs_dropout_prob), see_probabilities)
+        return [self._feed_forward(first(hidden, branch.queries), _join_heads(context), weights)
+                for branch, context in zip(branches, contexts)]
+
+    def _feed_forward(self, hidden, context, weights):
+        """Returns a layer's output [B, T, H] from its input and the context that its attention gathered."""
+        config, kernels, drop = self.config, self._kernels, self._dropout
+        attention = drop(dense(context, weights.attention_kernel, weights.attention_bias), config.hidden_dropout_prob)
+        attention = kernels.residual_norm(attention, hidden, weights.attention_beta, weights.attention_gamma)
+        activation = kernels.activation(_ACTIVATIONS[config.hidden_act])
+        wide = activation(dense(attention, weights.intermediate_kernel, weights.intermediate_bias))
+        output = drop(dense(wide, weights.output_kernel, weights.output_bias), config.hidden_dropout_prob)
+        return kernels.residual_norm(output, attention, weights.output_beta, weights.output_gamma)
 
     def layer(self, index, hidden, bias, see_probabilities=None):
-        """Returns the output [B, T, H] of layer `index` (0 is next to the embeddings) for its input `hidden`."""
-        def whole(x, added, *weights):
-            weights = LayerWeights(*weights)
-            return attend(score(x, weights, self.config.num_attention_heads), added, weights, self.config,
-                          self._dropout, see_probabilities)
-        return self._run(whole, hidden, bias, *self._weights[index])
+        """Returns the output [B, T, H] of layer `index` under one bias (see `branch`)."""
+        return self.branch(index, hidden, [Branch(bias, None, None)], see_probabilities)[0]
 
     def layers(self, start, stop, hidden, bias, change_bias=None, see_probabilities=None):
         """Runs layers `start` to `stop - 1` from `hidden` [B, T, H].

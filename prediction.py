@@ -25,6 +25,21 @@ def _batches(rows, batch_size):
         yield batch + [PADDING_WINDOW] * (batch_size - len(batch))
 
 
+def rows_to_do(windows, found, by_length):
+    """Returns the numbers of the windows that are not in `found`, block after block.
+
+    Args:
+      by_length: whether windows of a block are put in the order of their length, so that little padding is worked out.
+    """
+    lengths, rows = windows.lengths(), []
+    for first, stop in spool.cut_blocks(windows.example_of):
+        block = np.arange(first, stop)
+        if by_length:
+            block = block[np.argsort(-lengths[block], kind="stable")]
+        rows.extend(row for row in block.tolist() if row not in found)
+    return rows
+
+
 def make_input_fn(windows, rows):
     """Returns the input function of the windows numbered `rows`, for GPU and CPU."""
     length = windows.max_seq_length
@@ -74,12 +89,20 @@ def _blocks_of_examples(windows, rows_of):
         yield (first, stop), numbers
 
 
-def decode(windows, found, decoder, cells, alone, dataset, output_dir, with_negatives):
-    """Writes the answers of every cell; returns {cell: {"predictions": {id: text}, "null_odds": {id: odds}}}... """
+def decode(windows, found, decoder, dataset, output_dir, file_names):
+    """Writes the answers of every cell.
+
+    Args:
+      windows: `windows.Windows`.
+      found: `Spool` that holds all of them.
+      decoder: `decoding.Decoder`.
+      dataset: `datasets.Dataset`.
+      output_dir: folder of the files.
+      file_names: for each cell, the names that `answer_files.file_names` gives.
+    """
     rows_of = _rows_of_examples(windows)
     with contextlib.ExitStack() as stack:
-        outputs = [stack.enter_context(answer_files.CellFiles(
-            output_dir, answer_files.file_names(cell, alone, with_negatives), dataset)) for cell in cells]
+        outputs = [stack.enter_context(answer_files.CellFiles(output_dir, names, dataset)) for names in file_names]
         bar = stack.enter_context(progress.bar(len(windows.examples), "answers", "question"))
         answered = _last_of_each_id(windows.examples)
         for (first, stop), numbers in _blocks_of_examples(windows, rows_of):

@@ -48,6 +48,8 @@ def _define_prediction():
                         "a plus joins zones, as in q2,p2q+p2.")
     flags.DEFINE_string("mask_layer", None, "Layers to mask it in, from 0; all of them if not given. A comma separates cells, "
                         "a plus joins layers, \"each\" is a cell for each, as in 0,8+9+10.")
+    flags.DEFINE_bool("trim_padding", False, "Leave padding out of the work and of the ranking of answers: faster, and now and "
+                      "then another answer than the released code's. Not with --use_tpu.")
 
 
 def _define_devices():

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small reading comprehension sets in SQuAD format that the demo trains on, in English and in Chinese.
 
-A passage tells the same two things about several people, "Anna lives in Oslo and likes rice. Ben likes soup and lives
-in Lima.", all drawn at random. "Where does Ben live?" can be answered only by holding the question against the passage:
-every answer has rivals of its kind there. The held-out questions ask what no training question asks, about passages
-that are not in the training data. `python sample_data.py --help`.
+A passage tells the same two things about several people, "Anna lives in Oslo and likes rice. Ben likes soup and
+lives in Lima.", all drawn at random. "Where does Ben live?" can be answered only by holding the question against
+the passage: every answer has rivals of its kind there. The held-out questions ask what no training question asks,
+about passages that are not in the training data. `python sample_data.py --help`.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -22,24 +22,24 @@ import run_flags
 import tokenization
 from squad_format import Answer, Passage, Question
 
-PEOPLE = 4  # in a passage
+PEOPLE = 3  # in a passage
 FACTS_TOLD = 2  # about each of them
 QUESTIONS = 2  # on a passage
-TRAINING_PASSAGES, HELD_OUT_PASSAGES = 4000, 150
+TRAINING_PASSAGES, HELD_OUT_PASSAGES = 2000, 200
 HELD_OUT_SHARE = 0.2  # of the pairs of a name and a fact
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MODEL = collections.OrderedDict([
-    ("attention_probs_dropout_prob", 0.0), ("hidden_act", "gelu"), ("hidden_dropout_prob", 0.0), ("hidden_size", 64),
-    ("initializer_range", 0.1), ("intermediate_size", 256), ("max_position_embeddings", 96),
+    ("attention_probs_dropout_prob", 0.0), ("hidden_act", "gelu"), ("hidden_dropout_prob", 0.0),
+    ("hidden_size", 64), ("initializer_range", 0.1), ("intermediate_size", 256), ("max_position_embeddings", 96),
     ("num_attention_heads", 4), ("num_hidden_layers", 3), ("type_vocab_size", 2)])
 
 Fact = collections.namedtuple("Fact", ["kind", "statement", "question"])
-Fact.__doc__ = """Something that is told of a person: `kind` of its values, `statement` that a value follows, and the
-`question` that asks for the value, with {} for the person's name."""
+Fact.__doc__ = """Something that is told of a person: `kind` of its values, `statement` that a value follows, and
+the `question` that asks for the value, with {} for the person's name."""
 
-Language = collections.namedtuple("Language", ["dataset", "space", "conjunction", "stop", "names", "values", "facts",
-                                               "earlier_facts"])
+Language = collections.namedtuple("Language", [
+    "dataset", "space", "conjunction", "stop", "names", "values", "facts", "earlier_facts", "naming"])
 Language.__doc__ = """All that sets a language apart.
 
 Attributes:
@@ -50,20 +50,22 @@ Attributes:
   values: {kind: words or phrases of this kind}.
   facts: `Fact`s that the demo's data tells.
   earlier_facts: `Fact`s of the text that the demo's checkpoint was trained on before.
+  naming: the `Fact` whose value is the name itself; that checkpoint learned to find names first.
 """
 
 _ENGLISH = Language(
     dataset=datasets.SQUAD, space=" ", conjunction=" and ", stop=".",
-    names=("Anna Ben Carla David Emma Felix Greta Hugo Ida Jack Karen Leo Maria Nora Oscar Paula Quentin Rosa Simon "
-           "Tina Umar Vera Walter Xenia Yusuf Zoe Alice Boris Clara Daniel Elena Frank Gloria Henry Irene Jonas Kate "
-           "Lucas Mona Nils Olga Peter Ruth Samuel Teresa Viktor Wendy Martin").split(),
+    names=("Anna Ben Carla David Emma Felix Greta Hugo Ida Jack Karen Leo Maria Nora Oscar Paula Quentin Rosa "
+           "Simon Tina Umar Vera Walter Xenia Yusuf Zoe Alice Boris Clara Daniel Elena Frank Gloria Henry Irene "
+           "Jonas Kate Lucas Mona Nils Olga Peter Ruth Samuel Teresa Viktor Wendy Martin").split(),
     values={
-        "place": ("Oslo", "Lima", "Cairo", "Paris", "Tokyo", "Rome", "Delhi", "Quito", "Berlin", "Madrid", "Vienna",
-                  "Athens", "Dublin", "Lisbon", "Prague", "Warsaw", "Havana", "Nairobi", "Boston", "Sydney", "Geneva",
-                  "Naples", "Porto", "Riga", "New York", "New Delhi", "Cape Town", "Hong Kong"),
-        "food": ("rice", "soup", "bread", "cheese", "apples", "pears", "beans", "noodles", "honey", "fish", "pasta",
-                 "grapes", "nuts", "carrots", "plums", "salad", "yogurt", "pancakes", "cherries", "tomatoes",
-                 "ice cream", "lemon cake", "plum cake", "roast corn"),
+        "place": ("Oslo", "Lima", "Cairo", "Paris", "Tokyo", "Rome", "Delhi", "Quito", "Berlin", "Madrid",
+                  "Vienna", "Athens", "Dublin", "Lisbon", "Prague", "Warsaw", "Havana", "Nairobi", "Boston",
+                  "Sydney", "Geneva", "Naples", "Porto", "Riga", "New York", "New Delhi", "Cape Town",
+                  "Hong Kong"),
+        "food": ("rice", "soup", "bread", "cheese", "apples", "pears", "beans", "noodles", "honey", "fish",
+                 "pasta", "grapes", "nuts", "carrots", "plums", "salad", "yogurt", "pancakes", "cherries",
+                 "tomatoes", "ice cream", "lemon cake", "plum cake", "roast corn"),
         "job": ("teacher", "baker", "doctor", "pilot", "farmer", "painter", "writer", "singer", "lawyer", "nurse",
                 "tailor", "gardener", "carpenter", "judge", "barber", "plumber", "dentist", "sailor", "miner",
                 "librarian", "bus driver", "truck driver", "film critic", "news reporter")},
@@ -72,12 +74,13 @@ _ENGLISH = Language(
            Fact("job", "works as a", "What is {}'s job?")),
     earlier_facts=(Fact("place", "comes from", "Where is {} from?"),
                    Fact("food", "eats", "What will {} eat?"),
-                   Fact("job", "was once a", "What was {} once?")))
+                   Fact("job", "was once a", "What was {} once?")),
+    naming=Fact("name", "", "Who is {}?"))
 
 _CHINESE = Language(
     dataset=datasets.CMRC2018, space="", conjunction="，", stop="。",
-    names=["小" + name for name in "明红刚丽强芳伟静军敏杰娟勇艳涛霞平燕辉玲鹏婷斌雪浩慧亮倩超蕾"] +
-          ["阿" + name for name in "福贵宝珍英莲财旺秀兰根生春梅龙凤"],
+    names=["小" + name for name in "刚丽强芳伟静军敏杰娟勇艳涛霞平燕辉玲鹏婷斌雪波慧亮倩超蕾"] +
+          ["阿" + name for name in "福贵宝珍英莲财旺秀兰根康春梅龙凤"],
     values={
         "place": ("北京 上海 广州 深圳 南京 杭州 成都 重庆 武汉 西安 天津 苏州 长沙 青岛 大连 厦门 昆明 桂林 济南 "
                   "洛阳 哈尔滨 石家庄 呼和浩特 乌鲁木齐").split(),
@@ -90,7 +93,8 @@ _CHINESE = Language(
            Fact("job", "是一名", "{}的工作是什么？")),
     earlier_facts=(Fact("place", "来自", "{}从哪里来？"),
                    Fact("food", "每天都吃", "{}每天吃些什么？"),
-                   Fact("job", "当过", "{}以前当过什么？")))
+                   Fact("job", "当过", "{}以前当过什么？")),
+    naming=Fact("name", "", "谁是{}？"))
 
 LANGUAGES = {"en": _ENGLISH, "zh": _CHINESE}
 
@@ -115,7 +119,9 @@ def tell(language, told):
     """
     text, found = "", {}
     for name, statements in told:
-        text += (language.space if text else "") + name + language.space
+        text += language.space if text else ""
+        found[name, language.naming] = name, len(text)
+        text += name + language.space
         for number, (fact, value) in enumerate(statements):
             text += (language.conjunction if number else "") + fact.statement + language.space
             found[name, fact] = value, len(text)
@@ -154,7 +160,8 @@ def make_passages(language, facts, pairs, number, generator, people=PEOPLE, know
         known.add(text)
         place = "passage%d" % len(passages)
         passages.append(Passage(text, tuple(
-            Question("%s_question%d" % (place, index), fact.question.format(name), (Answer(*found[name, fact]),), None, place)
+            Question("%s_question%d" % (place, index), fact.question.format(name), (Answer(*found[name, fact]),),
+                     None, place)
             for index, (name, fact) in enumerate(generator.sample(asked, min(QUESTIONS, len(asked))))), place))
     return passages
 
@@ -173,7 +180,7 @@ def make_vocabulary(language):
     texts = [language.conjunction, language.stop] + list(language.names)
     for words in language.values.values():
         texts.extend(words)
-    for fact in language.facts + language.earlier_facts:
+    for fact in language.facts + language.earlier_facts + (language.naming,):
         texts.extend([fact.statement, fact.question.format(language.space)])
     cut = tokenization.BasicTokenizer(language.dataset.do_lower_case).tokenize
     return list(SPECIAL_TOKENS) + sorted({piece for text in texts for piece in cut(text)})
@@ -204,9 +211,10 @@ def write(language, output_dir, seed):
 
 
 def main(_):
-    if not flags.FLAGS.output_dir:
-        raise errors.InputError("--output_dir is needed; see --help")
-    write(LANGUAGES[flags.FLAGS.language], flags.FLAGS.output_dir, flags.FLAGS.seed)
+    with errors.one_sentence():
+        if not flags.FLAGS.output_dir:
+            raise errors.InputError("--output_dir is needed; see --help")
+        write(LANGUAGES[flags.FLAGS.language], flags.FLAGS.output_dir, flags.FLAGS.seed)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import collections
 import json
 import os
 
-import answer_files
 import files
 import predictions_file
 import results_table
@@ -15,23 +14,22 @@ from attention_mask import BASELINE
 SCORES_FILE = "scores.json"
 
 
-def score(dataset, passages, cells, alone, output_dir, with_negatives, null_threshold):
-    """Scores the prediction files of `cells`; prints the scores and writes them to `scores.json`.
+def score(dataset, passages, file_names, output_dir, null_threshold):
+    """Scores the prediction files of {cell: its file names}; prints the scores and writes them to `scores.json`.
 
     A grid's exact match and F1 are put into tables as well (see `results_table`).
     """
     all_scores = collections.OrderedDict()
-    for cell in cells:
-        names = answer_files.file_names(cell, alone, with_negatives)
+    for cell, names in file_names.items():
         predictions = predictions_file.read(os.path.join(output_dir, names["predictions"]))
         odds = None
-        if with_negatives:
+        if "null_odds" in names:
             odds = files.read_json(os.path.join(output_dir, names["null_odds"]), "null odds")
         all_scores[cell.name] = dataset.evaluate(passages, predictions, odds, null_threshold)
         print("%s: %s" % (names["predictions"], json.dumps(all_scores[cell.name])))
     files.write_json(os.path.join(output_dir, SCORES_FILE), all_scores)
-    if not alone:
-        _write_tables(dataset, cells, all_scores, output_dir)
+    if BASELINE in file_names and len(file_names) > 1:
+        _write_tables(dataset, file_names, all_scores, output_dir)
 
 
 def _write_tables(dataset, cells, all_scores, output_dir):

@@ -13,6 +13,7 @@ import attention_mask
 import grid
 import modeling
 
+LENGTH_STEP = 16  # working lengths are multiples of this, as each length is compiled anew
 _NEVER = -1e30  # below every logit
 
 
@@ -55,22 +56,30 @@ class SpanModel(object):
                   for name, scores in zip(("start_positions", "end_positions"), logits)]
         return (losses[0] + losses[1]) / 2.0
 
-    def _best(self, scores, input_mask, size, ranks_padding):
+    def _best(self, scores, input_mask, size, trim_padding):
         """Returns values and places [B, K] of the `size` best scores [B, T], the lower place first on ties."""
         if self._masks_span:
             scores = tf.nn.log_softmax(scores)
-        if not ranks_padding:
+        if trim_padding:
             scores = tf.where(tf.cast(input_mask, tf.bool), scores, tf.fill(tf.shape(scores), _NEVER))
         return tf.nn.top_k(scores, k=size)
 
-    def best_positions(self, features, cells, size, ranks_padding=True):
+    @staticmethod
+    def _working_length(input_mask, size):
+        """Returns a scalar: the longest window of the batch, rounded up, and at least `size`."""
+        longest = tf.reduce_max(tf.reduce_sum(input_mask, axis=1))
+        rounded = (longest + LENGTH_STEP - 1) // LENGTH_STEP * LENGTH_STEP
+        return tf.minimum(tf.maximum(rounded, size), modeling.dimensions(input_mask)[1])
+
+    def best_positions(self, features, cells, size, trim_padding=False):
         """Returns what decoding needs of every cell's logits.
 
         Args:
           features: dict of the arrays of `Windows.batch`.
           cells: list of `attention_mask.Cell`.
           size: K, the number of best starts and ends.
-          ranks_padding: whether padding takes part in the ranking, as it does in the released code.
+          trim_padding: whether padding is left out of the work and of the ranking, in which it takes part otherwise, as in
+            the released code.
 
         Returns:
           Dict of unique_ids [B]; start_values, end_values (float) and start_places, end_places (int), [B, C, K] each;
@@ -80,10 +89,14 @@ class SpanModel(object):
         roles = attention_mask.find_roles(mask, features["segment_ids"])
         embedded = self.bert.embeddings(features["input_ids"], features["segment_ids"])
         found = collections.defaultdict(list)
-        for hidden in grid.encode(self.bert, cells, embedded, modeling.padding_bias(mask), roles):
+        length = self._working_length(mask, size) if trim_padding else None
+        outputs = grid.encode(self.bert, cells, embedded, modeling.padding_bias(mask), roles, length)
+        if trim_padding:
+            mask, span_mask = (None if part is None else part[:, :length] for part in (mask, span_mask))
+        for hidden in outputs:
             logits = self.span_logits(hidden, span_mask)
             for side, scores in zip(("start", "end"), logits):
-                values, places = self._best(scores, mask, size, ranks_padding)
+                values, places = self._best(scores, mask, size, trim_padding)
                 found[side + "_values"].append(values)
                 found[side + "_places"].append(places)
                 found[side + "_nulls"].append(scores[:, 0])

@@ -3,9 +3,9 @@
 from __future__ import absolute_import, division, print_function
 
 import pytest
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
-from tests import tiny
+import tiny
 
 tf.logging.set_verbosity(tf.logging.ERROR)
 

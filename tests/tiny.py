@@ -9,8 +9,9 @@ import subprocess
 import sys
 
 import numpy as np
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 from absl import flags
+from tensorflow.core.protobuf import rewriter_config_pb2
 
 import bert_config
 import modeling
@@ -97,17 +98,28 @@ def random_weights(names_and_shapes, seed=1):
             for name, shape in sorted(names_and_shapes.items())}
 
 
+def _session():
+    """Returns a session that takes the graph as it is: to optimize it would take longer than to run it."""
+    rewriting = rewriter_config_pb2.RewriterConfig(disable_meta_optimizer=True)
+    return tf.Session(config=tf.ConfigProto(graph_options=tf.GraphOptions(rewrite_options=rewriting)))
+
+
 @contextlib.contextmanager
 def reader(bert, seed=1, **options):
     """Gives (SpanModel, session) of a new graph with random weights for the `BertConfig` `bert`."""
     masks_span = options.pop("masks_span", False)
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), _session() as session:
         model = span_model.SpanModel(modeling.Bert(bert, **options), masks_span)
         variables = {variable.op.name: variable for variable in tf.global_variables()}
         weights = random_weights({name: variable.shape.as_list() for name, variable in variables.items()}, seed)
-        for name, variable in variables.items():
-            variable.load(weights[name], session)
+        session.run([variable.initializer for variable in variables.values()],
+                    {variable.initializer.inputs[1]: weights[name] for name, variable in variables.items()})
         yield model, session
+
+
+def variable_values(session):
+    """Returns {name: array} of all variables of the current graph."""
+    return session.run({variable.op.name: variable for variable in tf.global_variables()})
 
 
 def save_checkpoint(prefix, bert, seed=1):
@@ -118,7 +130,7 @@ def save_checkpoint(prefix, bert, seed=1):
 
 def values(function, *arrays):
     """Returns what the tensors that `function(*arrays)` builds evaluate to."""
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), _session() as session:
         tensors = function(*arrays)
         session.run(tf.global_variables_initializer())
         return session.run(tensors)
@@ -142,7 +154,7 @@ def model_flags(paths, **changes):
     """Returns the flags of a short run on the folder `paths`; a change of None leaves a flag out."""
     chosen = {name: paths[name] for name in ("bert_config_file", "vocab_file", "init_checkpoint")}
     chosen.update(max_seq_length=32, doc_stride=8, max_query_length=12, train_batch_size=2, predict_batch_size=4,
-                  num_train_epochs=2.0, learning_rate=0.01, n_best_size=5, max_answer_length=8)
+                  num_train_epochs=2.0, learning_rate=0.01, n_best_size=20, max_answer_length=8)
     chosen.update(changes)
     return {name: value for name, value in chosen.items() if value is not None}
 

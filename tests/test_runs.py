@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole runs on the tiny model: training, prediction under masks, scores, and that each can be repeated."""
+from __future__ import absolute_import, division, print_function
+
+import glob
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import datasets
+import experiment
+import tiny
+
+ALL_STEPS = ["--do_train", "--do_predict", "--do_eval"]
+
+
+def script_run(script, words, paths, output_dir, **changes):
+    """Runs a script that has to succeed; returns its stdout."""
+    code, stdout, stderr = tiny.run(script, *words, **tiny.model_flags(paths, output_dir=str(output_dir), **changes))
+    assert code == 0, stderr
+    return stdout
+
+
+def run_here(dataset, paths, output_dir, **changes):
+    """The same in this process."""
+    changes.setdefault("do_lower_case", dataset.do_lower_case)
+    experiment.run(dataset, tiny.flag_values(**tiny.model_flags(paths, output_dir=str(output_dir), **changes)))
+
+
+def tensors(folder):
+    """Returns {name: array} of the last checkpoint in `folder`."""
+    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(folder)))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def assert_same_tensors(folder, other):
+    ours, theirs = tensors(folder), tensors(other)
+    assert set(ours) == set(theirs)
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name], err_msg=name)
+
+
+def names_in(folder, pattern="*.json"):
+    return {os.path.basename(path) for path in glob.glob(os.path.join(str(folder), pattern))}
+
+
+def question_ids(data):
+    return {question["id"] for article in data["data"] for paragraph in article["paragraphs"] for question in paragraph["qas"]}
+
+
+def assert_whole(folder, data, cell="layer_", suffix=""):
+    """Every question has an answer, which is the first of its n-best list; returns the predictions."""
+    predictions = tiny.read_json(folder, "predictions_%s.json" % cell)
+    lists = tiny.read_json(folder, "nbest_predictions%s.json" % suffix)
+    assert set(predictions) == set(lists) == question_ids(data)
+    for question_id, entries in lists.items():
+        assert sum(entry["probability"] for entry in entries) == pytest.approx(1)
+        probabilities = [entry["probability"] for entry in entries]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert predictions[question_id] == entries[0]["text"]
+    return predictions
+
+
+@pytest.fixture(scope="module")
+def trained(paths, tmp_path_factory):
+    """Folder and stdout of a run that trained, predicted and scored SQuAD."""
+    folder = tmp_path_factory.mktemp("squad")
+    return folder, script_run("run_squad.py", ALL_STEPS, paths, folder, train_file=paths["squad"], predict_file=paths["squad"])
+
+
+def test_squad_in_one_run(paths, trained):
+    folder, stdout = trained
+    predictions = assert_whole(folder, tiny.squad())
+    for text in predictions.values():
+        assert text in tiny.LANTERN or text in tiny.BRIDGE
+    scores = tiny.read_json(folder, "scores.json")["layer_"]
+    assert scores["total"] == 4 and "predictions_layer_.json: {" in stdout
+    assert tensors(folder)["global_step"] == 4  # 4 examples, batches of 2, 2 epochs
+    assert (folder / "train.tf_record").exists() and not glob.glob(str(folder / "*.tmp"))
+    assert not names_in(folder, "unfinished*")
+
+
+def test_training_moves_the_weights(paths, trained):
+    before, after = tf.train.load_checkpoint(paths["init_checkpoint"]), tensors(trained[0])
+    for name in before.get_variable_to_shape_map():
+        moved = np.abs(after[name] - before.get_tensor(name)).max()
+        assert (moved > 0) == ("pooler" not in name), name
+
+
+def test_prediction_apart_gives_the_same(paths, trained, tmp_path):
+    folder = tmp_path / "apart"
+    shutil.copytree(str(trained[0]), str(folder), ignore=shutil.ignore_patterns("*.json"))
+    # The folder holds a trained checkpoint, so the initial one does not matter.
+    script_run("run_squad.py", ["--do_predict"], paths, folder, predict_file=paths["squad"], predict_batch_size=3)
+    for name in ("predictions_layer_.json", "nbest_predictions.json"):
+        assert tiny.read_json(folder, name).keys() == tiny.read_json(trained[0], name).keys()
+    assert tiny.read_json(folder, "predictions_layer_.json") == tiny.read_json(trained[0], "predictions_layer_.json")
+
+
+def test_event_file_has_loss_and_learning_rate(trained):
+    tags = set()
+    for path in glob.glob(str(trained[0] / "events.out.tfevents.*")):
+        for event in tf.train.summary_iterator(path):
+            tags.update(value.tag for value in event.summary.value)
+    assert {"loss", "learning_rate"} <= tags
+
+
+def test_masks_act_on_decoding_only(paths, trained, tmp_path):
+    run_here(datasets.SQUAD, paths, tmp_path, do_train=True, do_predict=True, train_file=paths["squad"],
+             predict_file=paths["squad"], mask_zone="q2p+p2")
+    assert_same_tensors(tmp_path, trained[0])
+    assert_whole(tmp_path, tiny.squad(), "layer_q2p+p2")
+    assert tiny.read_json(tmp_path, "nbest_predictions.json") != tiny.read_json(trained[0], "nbest_predictions.json")
+
+
+@pytest.mark.parametrize("seed, same", [(12345, True), (54321, False)])
+def test_seed(paths, trained, tmp_path, seed, same):
+    run_here(datasets.SQUAD, paths, tmp_path, do_train=True, train_file=paths["squad"], rand_seed=seed)
+    if same:
+        assert_same_tensors(tmp_path, trained[0])
+    else:
+        weights = "cls/squad/output_weights"
+        assert np.abs(tensors(tmp_path)[weights] - tensors(trained[0])[weights]).max() > 0
+
+
+def test_grid(paths, tmp_path):
+    cells = ["layer_", "layer0_q2", "layer0_p2q+p2", "layer0+1_q2", "layer0+1_p2q+p2"]
+    script_run("run_squad.py", ["--do_predict", "--do_eval"], paths, tmp_path, predict_file=paths["squad"],
+               mask_zone="q2,p2q+p2", mask_layer="0,0+1")
+    assert names_in(tmp_path, "predictions_*") == {"predictions_%s.json" % cell for cell in cells}
+    assert names_in(tmp_path, "nbest_*") == {"nbest_predictions_%s.json" % cell for cell in cells}
+    assert list(tiny.read_json(tmp_path, "scores.json")) == cells
+    for cell in cells:
+        assert_whole(tmp_path, tiny.squad(), cell, "_" + cell)
+    lists = [tiny.read_json(tmp_path, "nbest_predictions_%s.json" % cell) for cell in cells]
+    assert all(one != other for number, one in enumerate(lists) for other in lists[:number])
+
+
+def assert_same_lists(ours, theirs):
+    assert set(ours) == set(theirs)
+    for question_id, entries in ours.items():
+        assert [entry["text"] for entry in entries] == [entry["text"] for entry in theirs[question_id]]
+        for name in ("start_logit", "end_logit", "probability"):
+            assert [entry[name] for entry in entries] == pytest.approx([entry[name] for entry in theirs[question_id]], abs=1e-4)
+
+
+@pytest.mark.parametrize("dataset, data", [(datasets.SQUAD, "squad"), (datasets.CMRC2018, "cmrc")])
+def test_a_cell_of_a_grid_answers_as_it_does_alone(paths, tmp_path, dataset, data):
+    options = dict(do_predict=True, predict_file=paths[data])
+    run_here(dataset, paths, tmp_path / "grid", mask_zone="p2q,all", mask_layer="1", **options)
+    for zone in (None, "p2q", "all"):
+        folder = tmp_path / str(zone)
+        run_here(dataset, paths, folder, mask_zone=zone, mask_layer=zone and "1", **options)
+        cell = "layer1_" + zone if zone else "layer_"
+        assert names_in(folder, "*predictions*") == {"predictions_%s.json" % cell, "nbest_predictions.json"}
+        assert (tiny.read_json(folder, "predictions_%s.json" % cell) ==
+                tiny.read_json(tmp_path / "grid", "predictions_%s.json" % cell))
+        assert_same_lists(tiny.read_json(folder, "nbest_predictions.json"),
+                          tiny.read_json(tmp_path / "grid", "nbest_predictions_%s.json" % cell))
+
+
+def test_answers_do_not_depend_on_the_batches(paths, tmp_path):
+    for size in (1, 7):
+        run_here(datasets.SQUAD, paths, tmp_path / str(size), do_predict=True, predict_file=paths["squad"], predict_batch_size=size)
+    assert_same_lists(*(tiny.read_json(tmp_path / size, "nbest_predictions.json") for size in ("1", "7")))
+
+
+def test_squad_2(paths, tmp_path):
+    script_run("run_squad.py", ALL_STEPS + ["--version_2_with_negative"], paths, tmp_path, train_file=paths["squad2"],
+               predict_file=paths["squad2"], null_score_diff_threshold=0.25, n_best_size=32)
+    predictions = tiny.read_json(tmp_path, "predictions_layer_.json")
+    lists, odds = tiny.read_json(tmp_path, "nbest_predictions.json"), tiny.read_json(tmp_path, "null_odds.json")
+    assert set(predictions) == set(lists) == set(odds) == question_ids(tiny.squad2())
+    for question_id, entries in lists.items():
+        assert [entry["text"] for entry in entries].count("") == 1
+        best = next(entry["text"] for entry in entries if entry["text"])
+        assert predictions[question_id] == ("" if odds[question_id] > 0.25 else best)
+    scores = tiny.read_json(tmp_path, "scores.json")["layer_"]
+    assert (scores["total"], scores["HasAns_total"], scores["NoAns_total"]) == (6, 4, 2) and "best_exact_thresh" in scores
+
+
+def test_cmrc(paths, tmp_path):
+    stdout = script_run("run_cmrc2018.py", ALL_STEPS, paths, tmp_path, train_file=paths["cmrc"], predict_file=paths["cmrc"],
+                        eval_file=paths["cmrc"], mask_zone="q2", mask_layer="1")
+    predictions = assert_whole(tmp_path, tiny.cmrc(), "layer1_q2")
+    text = (tmp_path / "predictions_layer1_q2.json").read_text(encoding="utf-8")
+    for answer in predictions.values():
+        assert answer in tiny.TOWER and answer in text  # UTF-8, not escaped
+    for entries in tiny.read_json(tmp_path, "nbest_predictions.json").values():
+        for entry in entries:
+            assert entry["start_logit"] <= 0 and entry["end_logit"] <= 0  # logarithms of probabilities
+            assert 2 < entry["start_index"] <= entry["end_index"] < 32
+    scores = tiny.read_json(tmp_path, "scores.json")["layer1_q2"]
+    assert (scores["TOTAL"], scores["SKIP"]) == (2, 0) and "predictions_layer1_q2.json: {" in stdout
+
+
+def test_files_are_indented_by_4(trained):
+    for name in ("predictions_layer_.json", "nbest_predictions.json"):
+        with open(str(trained[0] / name)) as reader:
+            lines = reader.read().split("\n")
+        assert lines[0] == "{" and lines[-2:] == ["}", ""] and lines[1].startswith("    \"")
+
+
+@pytest.mark.parametrize("dataset", [datasets.SQUAD, datasets.CMRC2018])
+@pytest.mark.parametrize("contexts", [
+    pytest.param(["", tiny.BRIDGE, " \n"], id="some"), pytest.param([" "], id="all")])
+def test_blank_passages_are_answered_with_empty(paths, tmp_path, dataset, contexts):
+    data = {"data": [{"paragraphs": [
+        {"context": context, "qas": [{"id": "%d" % number, "question": "Who?"}]} for number, context in enumerate(contexts)]}]}
+    path = tiny.write_json(tmp_path / "data.json", data)
+    run_here(dataset, paths, tmp_path / "out", do_predict=True, predict_file=path, n_best_size=32)
+    predictions = assert_whole(tmp_path / "out", data)
+    assert {int(number) for number, text in predictions.items() if text == "empty"} == {
+        number for number, context in enumerate(contexts) if not context.strip()}
+
+
+def test_prediction_leaves_the_checkpoint_alone(paths, tmp_path):
+    run_here(datasets.SQUAD, paths, tmp_path, do_predict=True, predict_file=paths["squad"])
+    assert tf.train.latest_checkpoint(str(tmp_path)) is None
+
+
+def test_training_goes_on_from_its_checkpoint(paths, trained, tmp_path):
+    options = dict(do_train=True, train_file=paths["squad"])
+    run_here(datasets.SQUAD, paths, tmp_path, save_checkpoints_steps=2, **options)
+    with open(str(tmp_path / "checkpoint"), "w") as writer:  # as if it had been interrupted after two steps
+        writer.write("model_checkpoint_path: \"model.ckpt-2\"\n")
+    run_here(datasets.SQUAD, paths, tmp_path, **options)
+    assert_same_tensors(tmp_path, trained[0])
