@@ -108,7 +108,7 @@ def test_event_file_has_loss_and_learning_rate(trained):
     assert {"loss", "learning_rate"} <= tags
 
 
-def test_masks_act_on_decoding_only(paths, trained, tmp_path):
+def test_masks_act_on_decoding_only_and_the_seed_repeats_a_training(paths, trained, tmp_path):
     run_here(datasets.SQUAD, paths, tmp_path, do_train=True, do_predict=True, train_file=paths["squad"],
              predict_file=paths["squad"], mask_zone="q2p+p2")
     assert_same_tensors(tmp_path, trained[0])
@@ -116,20 +116,16 @@ def test_masks_act_on_decoding_only(paths, trained, tmp_path):
     assert tiny.read_json(tmp_path, "nbest_predictions.json") != tiny.read_json(trained[0], "nbest_predictions.json")
 
 
-@pytest.mark.parametrize("seed, same", [(12345, True), (54321, False)])
-def test_seed(paths, trained, tmp_path, seed, same):
-    run_here(datasets.SQUAD, paths, tmp_path, do_train=True, train_file=paths["squad"], rand_seed=seed)
-    if same:
-        assert_same_tensors(tmp_path, trained[0])
-    else:
-        weights = "cls/squad/output_weights"
-        assert np.abs(tensors(tmp_path)[weights] - tensors(trained[0])[weights]).max() > 0
+def test_another_seed_trains_other_weights(paths, trained, tmp_path):
+    run_here(datasets.SQUAD, paths, tmp_path, do_train=True, train_file=paths["squad"], rand_seed=54321)
+    weights = "cls/squad/output_weights"
+    assert np.abs(tensors(tmp_path)[weights] - tensors(trained[0])[weights]).max() > 0
 
 
 def test_grid(paths, tmp_path):
-    cells = ["layer_", "layer0_q2", "layer0_p2q+p2", "layer0+1_q2", "layer0+1_p2q+p2"]
+    cells = ["layer_", "layer0_p2", "layer0_p2q+p2", "layer0+1_p2", "layer0+1_p2q+p2"]
     script_run("run_squad.py", ["--do_predict", "--do_eval"], paths, tmp_path, predict_file=paths["squad"],
-               mask_zone="q2,p2q+p2", mask_layer="0,0+1")
+               mask_zone="p2,p2q+p2", mask_layer="0,0+1")
     assert names_in(tmp_path, "predictions_*") == {"predictions_%s.json" % cell for cell in cells}
     assert names_in(tmp_path, "nbest_*") == {"nbest_predictions_%s.json" % cell for cell in cells}
     assert list(tiny.read_json(tmp_path, "scores.json")) == cells
