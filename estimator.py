@@ -84,21 +84,20 @@ def on_cpu(use_tpu):
     return not use_tpu and not tf.test.is_gpu_available()
 
 
-def make_model_fn(config, dataset, init_checkpoint, output_dir, training, prediction, use_tpu, seed):
+def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tpu, seed):
     """Returns the model function of the reader.
 
     Args:
       config: `BertConfig`.
       dataset: `datasets.Dataset`.
       init_checkpoint: path that the weights start from, or None.
-      output_dir: folder of the summaries.
       training: dict of peak_rate, num_steps and num_warmup_steps, or None.
       prediction: dict of cells, size and trim_padding (see `SpanModel.best_positions`), or None.
       use_tpu: whether the model runs on a TPU.
       seed: of the dropout.
     """
     def model_fn(features, labels, mode, params):
-        del labels, params
+        del labels
         is_training = mode == tf.estimator.ModeKeys.TRAIN
         dropout = modeling.Dropout(seed, tf.train.get_or_create_global_step()) if is_training else modeling.no_dropout
         fast = {}
@@ -116,7 +115,7 @@ def make_model_fn(config, dataset, init_checkpoint, output_dir, training, predic
         train_op, rate = optimization.training_op(loss, use_tpu=use_tpu, **training)
         if use_tpu:
             return tpu.TPUEstimatorSpec(mode, loss=loss, train_op=train_op, scaffold_fn=scaffold_fn,
-                                        host_call=_tpu_summaries(output_dir, learning_rate=rate),
+                                        host_call=_tpu_summaries(params["output_dir"], learning_rate=rate),
                                         training_hooks=[TrainingProgress(training["num_steps"])])
         tf.summary.scalar("learning_rate", rate)
         return tpu.TPUEstimatorSpec(mode, loss=loss, train_op=train_op, scaffold_fn=scaffold_fn,
@@ -157,5 +156,5 @@ def make_estimator(model_fn, device, output_dir, train_batch_size, predict_batch
         log_step_count_steps=None, session_config=session,
         tpu_config=tpu.TPUConfig(iterations_per_loop=device.iterations_per_loop, num_shards=device.num_tpu_cores,
                                  per_host_input_for_training=per_host))
-    return tpu.TPUEstimator(model_fn, use_tpu=device.use_tpu, config=run_config, train_batch_size=train_batch_size,
-                            predict_batch_size=predict_batch_size)
+    return tpu.TPUEstimator(model_fn, use_tpu=device.use_tpu, config=run_config, params={"output_dir": output_dir},
+                            train_batch_size=train_batch_size, predict_batch_size=predict_batch_size, eval_on_tpu=False)

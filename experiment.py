@@ -124,8 +124,7 @@ class Run(object):
         """Returns the estimator; `model` are the arguments `training` or `prediction` of `estimator.make_model_fn`."""
         options = self.options
         device = estimator.Device(*(getattr(options, name) for name in estimator.Device._fields))
-        model_fn = estimator.make_model_fn(self.config, self.dataset, options.init_checkpoint,
-                                           options.output_dir, model.get("training"),
+        model_fn = estimator.make_model_fn(self.config, self.dataset, options.init_checkpoint, model.get("training"),
                                            model.get("prediction"), options.use_tpu, options.rand_seed)
         return estimator.make_estimator(model_fn, device, options.output_dir, options.train_batch_size,
                                         options.predict_batch_size, options.save_checkpoints_steps, options.rand_seed)

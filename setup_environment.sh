@@ -42,20 +42,27 @@ find_python37() {
   return 2
 }
 
+# Installs one requirement file unless it was installed as it is now.
+_install() {
+  local copy=$VENV/installed-${1##*/}
+  if ! cmp -s "$1" "$copy"; then
+    printf '+ %s -m pip install -r %s\n' "$VENV_PYTHON" "$1" >&2
+    "$VENV_PYTHON" -m pip install --quiet --disable-pip-version-check -r "$1" || return
+    cp "$1" "$copy"
+  fi
+}
+
 set_up_environment() {
-  local python stamp=$VENV/installed.txt wanted
-  wanted=$(cat "$@")
+  local python requirements
   if ! _is_python37 "$VENV_PYTHON"; then
     python=$(find_python37) || return
     printf '+ %s -m venv %s\n' "$python" "$VENV" >&2
     rm -rf "$VENV"
     "$python" -m venv "$VENV" || return
   fi
-  if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-    printf '+ %s -m pip install%s\n' "$VENV_PYTHON" "$(printf ' -r %s' "$@")" >&2
-    "$VENV_PYTHON" -m pip install --quiet --disable-pip-version-check $(printf ' -r %s' "$@") || return
-    printf '%s\n' "$wanted" > "$stamp"
-  fi
+  for requirements in "$@"; do
+    _install "$requirements" || return
+  done
 }
 
 set_up_environment "$@" || exit

@@ -81,15 +81,14 @@ def draw(tables, titles, metric_name, value_range=PUBLISHED_RANGE, annotate=Fals
     norm = TwoSlopeNorm(vcenter=0.0, vmin=low, vmax=high)
     rows = max(len(table.layers) for table in tables)
     columns = max(len(table.zones) for table in tables)
-    figure = Figure(figsize=(1.6 + len(tables) * (1.0 + 0.62 * columns), 1.4 + 0.36 * max(rows, 4)))
+    figure = Figure(figsize=(1.8 + len(tables) * (1.0 + 0.62 * columns), 1.5 + 0.4 * max(rows, 4)), constrained_layout=True)
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(tables), squeeze=False)[0]
     for axes, table, change, title in zip(panels, tables, changes, titles):
         image = _draw_panel(axes, table, change, norm, title, annotate)
     panels[0].set_ylabel("masked layer")
-    figure.tight_layout()
     bar = figure.colorbar(image, ax=list(panels), fraction=0.05, pad=0.03)
-    bar.set_label("change of %s (points)" % metric_name)
+    bar.set_label("change of %s" % metric_name)
     return figure
 
 
