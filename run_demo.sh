@@ -41,7 +41,7 @@ experiment() {
 
 experiment en run_squad.py
 experiment zh run_cmrc2018.py
-run visualize_zones.py "$output/en/results.csv" "$output/zh/results.csv" "$output/zones.png" --annotate --range=auto
+run visualize_zones.py "$output/en/results.csv" "$output/zh/results.csv" "$output/zones.png" --annotate --range=auto --titles=English,Chinese
 
 for language in en zh; do
   printf '\nExact match (%s), in each layer and masked zone:\n' "$language"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of attention_mask.py and grid.py: zones written out by hand, layers, grids, and the words of the two flags."""
+"""Tests of attention_mask.py and grid.py: zones written out by hand, layers, grids, the words of the two flags."""
 from __future__ import absolute_import, division, print_function
 
 import numpy as np
@@ -135,7 +135,7 @@ def test_probabilities_of_a_zone(zones, query, weights):
 
 
 def test_all_rounds_scores_to_what_float32_keeps_near_10000():
-    # Between 8192 and 16384 float32 has steps of 1/1024 = 0.000977: 0.0004 is lost and 0.0006 becomes a whole step.
+    # Between 8192 and 16384 float32 has steps of 1/1024 = 0.000977: 0.0004 is lost, 0.0006 becomes a whole one.
     scores = np.zeros([1, 1, 7, 7], np.float32)
     scores[..., 1], scores[..., 2] = 0.0004, 0.0006
     found = tiny.values(lambda: tf.nn.softmax(tf.constant(scores) + changed_bias("all")))[0, 0, 0]
@@ -150,7 +150,8 @@ def test_all_rounds_scores_to_what_float32_keeps_near_10000():
     ([0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]),  # a window that only fills a batch
 ])
 def test_roles(input_mask, segment_ids, question, passage):
-    found = tiny.values(lambda: attention_mask.find_roles(tf.constant([input_mask] * 2), tf.constant([segment_ids] * 2)))
+    found = tiny.values(lambda: attention_mask.find_roles(tf.constant([input_mask] * 2),
+                                                          tf.constant([segment_ids] * 2)))
     np.testing.assert_array_equal(found, Roles([question] * 2, [passage] * 2))
 
 
@@ -158,7 +159,8 @@ def encode(bert, cells):
     """Returns the tensors [T, H] that `grid.encode` gives for `cells`, and the embeddings [T, H]."""
     ids, mask, segments = map(tf.constant, (INPUT_IDS, INPUT_MASK, SEGMENT_IDS))
     embedded = bert.embeddings(ids, segments)
-    outputs = grid.encode(bert, cells, embedded, modeling.padding_bias(mask), attention_mask.find_roles(mask, segments))
+    outputs = grid.encode(bert, cells, embedded, modeling.padding_bias(mask),
+                          attention_mask.find_roles(mask, segments))
     return [output[0] for output in outputs], embedded[0]
 
 
@@ -251,7 +253,8 @@ def test_cells_of_the_flags(mask_zone, mask_layer, wanted):
 
 def test_the_whole_published_grid():
     cells = read_cells("all,q2,q2p,p2q,p2", "each", 12)
-    assert len(cells) == 61 and cells[0] == BASELINE and cells[6] == Cell(frozenset(["all"]), frozenset([1]), "all", "1")
+    assert len(cells) == 61 and cells[0] == BASELINE
+    assert cells[6] == Cell(frozenset(["all"]), frozenset([1]), "all", "1")
 
 
 def test_each_of_a_model_with_one_layer_is_one_cell():
@@ -268,7 +271,8 @@ def test_zones_at_a_layer():
     ("q3", None, "--mask_zone: there is no zone \"q3\"; the zones are all, q2, q2p, p2q, p2"),
     ("q2,P2", "0", "--mask_zone: there is no zone \"P2\"; the zones are all, q2, q2p, p2q, p2"),
     ("q2+each", "0", "there is no zone \"each\""),
-    ("all+q2", None, "all replaces the other zones and cannot be joined to them; every zone at once is q2+q2p+p2q+p2"),
+    ("all+q2", None,
+     "all replaces the other zones and cannot be joined to them; every zone at once is q2+q2p+p2q+p2"),
     ("", None, "--mask_zone= has an empty place"),
     ("q2,", None, "--mask_zone=q2, has an empty place"),
     ("q2++p2", None, "--mask_zone=q2++p2 has an empty place"),

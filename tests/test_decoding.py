@@ -57,13 +57,15 @@ class Case(object):
         tokenizer = WordPieceTokenizer(VOCABULARY, do_lower_case=True)
         self.windows = Windows([example], tokenizer, max_seq_length, doc_stride, 64)
         self.dataset = dataset
-        self.options = dict(dict(n_best_size=20, max_answer_length=30, with_negatives=False, null_threshold=0.0), **options)
+        self.options = dict(dict(n_best_size=20, max_answer_length=30, with_negatives=False, null_threshold=0.0),
+                            **options)
 
     def answer(self, *logits):
-        """Returns the `Answer` for the (start logits, end logits) [T] of each window, given as one cell or, as lists, many."""
+        """Returns the `Answer` of one cell for the [start logits, end logits] of each window."""
         return self.answers([logits])[0]
 
     def answers(self, cells):
+        """Returns the list of `Answer` for the logits of each cell, [C, W, 2, T]."""
         decoder = Decoder(self.windows, VOCABULARY, self.dataset, True, **self.options)
         rows = range(len(self.windows))
         size = min(self.options["n_best_size"], self.windows.max_seq_length)
@@ -145,14 +147,15 @@ def test_a_text_is_listed_once():
     # "x" at 3, "x a X" from 3 to 5, then "X" at 5: its case sets it apart.
     assert texts(answer)[:3] == ["x", "x a X", "X"]
     answer = Case("x a x a").answer([logits(p3=3.0, p5=2.0), logits(p3=1.0, p5=1.0)])
-    assert texts(answer)[:2] == ["x", "x a x"] and texts(answer).count("x") == 1 and answer.entries[0].start_index == 3
+    assert texts(answer)[:2] == ["x", "x a x"] and texts(answer).count("x") == 1
+    assert answer.entries[0].start_index == 3
 
 
-# "x y z a e" in windows of four pieces, from 0 and 3, with 8 places: x y z a at 3 to 6, then a e at 3 and 4. The a has 0.04
-# of context in the first window and 0.02 in the second, so it starts in the first alone.
+# "x y z a e" in windows of four pieces, from 0 and 3, with 8 places: x y z a at 3 to 6, then a e at 3 and 4. The a
+# has 0.04 of context in the first window and 0.02 in the second, so it starts in the first alone.
 @pytest.mark.parametrize("first, second, found", [
     ((dict(p6=1.0), dict(p6=1.0)), (dict(p3=5.0), dict(p3=5.0)), ["a"]),
-    ((dict(p3=1.0), dict(p6=1.0)), (dict(p4=1.0), dict(p4=1.0)), ["x y z a", "e"]),  # a tie: the earlier window first
+    ((dict(p3=1.0), dict(p6=1.0)), (dict(p4=1.0), dict(p4=1.0)), ["x y z a", "e"]),  # a tie
     ((dict(p3=1.0), dict(p6=1.0)), (dict(p4=1.5), dict(p4=1.0)), ["e", "x y z a"]),
     ((dict(p3=1.0), dict(p3=1.0)), (dict(p3=9.0), dict(p4=9.0)), ["x"]),  # no start with more context elsewhere
 ])
@@ -169,10 +172,12 @@ def test_windows_are_ranked_together(first, second, found):
 def negative(threshold=0.0, null=(0.0, 0.0), n_best_size=3, **spans):
     starts, ends = logits(**spans), logits(**spans)
     starts[0], ends[0] = null
-    return Case("x y z", with_negatives=True, null_threshold=threshold, n_best_size=n_best_size).answer([starts, ends])
+    return Case("x y z", with_negatives=True, null_threshold=threshold,
+                n_best_size=n_best_size).answer([starts, ends])
 
 
-@pytest.mark.parametrize("null, found", [((9.0, 0.0), ["", "y"]), ((1.0, 2.0), ["y", ""]), ((4.0, 0.0), ["y", ""])])
+@pytest.mark.parametrize("null, found",
+                         [((9.0, 0.0), ["", "y"]), ((1.0, 2.0), ["y", ""]), ((4.0, 0.0), ["y", ""])])
 def test_the_null_answer_stands_where_it_ranks(null, found):
     answer = negative(null=null, p4=2.0)  # "y" has 4; the null answer follows on a tie
     assert texts(answer)[:2] == found and answer.null_odds == sum(null) - 4.0
@@ -191,7 +196,8 @@ def test_threshold(threshold, text):
 
 def test_nothing_but_the_null_answer():
     answer = negative(null=(1.0, 2.0), n_best_size=1, p12=5.0)
-    assert texts(answer) == [""] and answer.text == "" and answer.null_odds == 3.0 and answer.probabilities == [1.0]
+    assert texts(answer) == [""] and answer.text == ""
+    assert answer.null_odds == 3.0 and answer.probabilities == [1.0]
 
 
 def test_the_null_score_is_the_smallest_of_all_windows():
@@ -204,7 +210,8 @@ def test_the_null_score_is_the_smallest_of_all_windows():
 
 def test_questions_without_windows():
     assert Case(" ").windows.span_of == []
-    for dataset, options, text in ((SQUAD, {}, "empty"), (CMRC2018, {}, "empty"), (SQUAD, {"with_negatives": True}, "")):
+    for dataset, options, text in ((SQUAD, {}, "empty"), (CMRC2018, {}, "empty"),
+                                   (SQUAD, {"with_negatives": True}, "")):
         case = Case("", dataset, **options)
         answer, = Decoder(case.windows, VOCABULARY, dataset, True, **case.options).answer(0, range(0), {
             name: np.zeros([0, 1] + shape) for name, shape in (
@@ -247,15 +254,17 @@ def reference_pairs(case, rows):
     pieces, words = windows.passages[0], windows.examples[0].text.words
     for span, (starts, ends) in zip(windows.span_of, rows):
         def ranked(scores):
-            return sorted(range(len(scores)), key=lambda place: (-scores[place], place))[:case.options["n_best_size"]]
+            return sorted(range(len(scores)),
+                          key=lambda place: (-scores[place], place))[:case.options["n_best_size"]]
         for start in ranked(starts):
             for end in ranked(ends):
                 first, last = start - 3, end - 3
                 if (0 <= first <= last < span.length and span.best_here[first] and
                         end - start + 1 <= case.options["max_answer_length"]):
                     first, last = span.start + first, span.start + last
-                    text = reference_text([PIECES[number] for number in pieces.ids[first:last + 1]],
-                                          words[pieces.word_of[first]:pieces.word_of[last] + 1], case.dataset.joiner)
+                    inside = words[pieces.word_of[first]:pieces.word_of[last] + 1]
+                    text = reference_text([PIECES[number] for number in pieces.ids[first:last + 1]], inside,
+                                          case.dataset.joiner)
                     pairs.append((starts[start] + ends[end], starts[start], ends[end], start, end, text))
     return sorted(pairs, key=lambda pair: -pair[0])
 
@@ -295,7 +304,8 @@ def test_answers_equal_the_reference(data):
                 null_threshold=data.draw(st.sampled_from([-1.0, 0.0, 0.5])))
     length = case.windows.max_seq_length
     random = np.random.RandomState(data.draw(st.integers(0, 10 ** 6)))
-    rows = (random.randint(-4, 5, [len(case.windows), 2, length]) / 2).tolist()  # so few values that ties are common
+    # There are so few values that ties are common.
+    rows = (random.randint(-4, 5, [len(case.windows), 2, length]) / 2).tolist()
     answer, wanted = case.answer(*rows), reference(case, rows)
     assert (answer.text, [tuple(entry)[:3] for entry in answer.entries], answer.null_odds) == wanted
     assert sum(answer.probabilities) == pytest.approx(1)

@@ -112,15 +112,17 @@ def train(dataset, passages, **options):
 
 
 def test_training_examples(warnings):
-    found = examples.make_training_examples(SQUAD, passage("The old tower", ("a", OLD, None), ("b", OLD, None)), "train.json")
-    assert [tuple(example)[:2] + tuple(example)[3:] for example in found] == [("a", "?", 1, 1, "old"), ("b", "?", 1, 1, "old")]
+    passages = passage("The old tower", ("a", OLD, None), ("b", OLD, None))
+    found = examples.make_training_examples(SQUAD, passages, "train.json")
+    assert [tuple(example)[:2] + tuple(example)[3:] for example in found] == [
+        ("a", "?", 1, 1, "old"), ("b", "?", 1, 1, "old")]
     assert found[0].text.words == ["The", "old", "tower"] and found[0].text is found[1].text and not warnings
 
 
 def test_training_questions_without_their_answer_are_left_out_with_a_warning(warnings):
     assert train(SQUAD, passage("The old tower", ("a", STONE, None), ("b", OLD, None))) == [("b", 1, 1, "old")]
-    assert warnings[0] == ("train.json: data[0].paragraphs[0].qas[0] (a) is left out: the answer 'stone' is not in the words "
-                           "'old tower'")
+    assert warnings[0] == ("train.json: data[0].paragraphs[0].qas[0] (a) is left out: "
+                           "the answer 'stone' is not in the words 'old tower'")
     assert "1 of 2 training questions are left out" in warnings[1]
 
 
@@ -137,7 +139,8 @@ def test_cmrc_learns_the_first_answer():
 @pytest.mark.parametrize("dataset, answers, sentence", [
     (SQUAD, OLD * 2, "train.json: data[0].paragraphs[0].qas[0] (a) has 2 answers; "
                      "a SQuAD training file has exactly one for each question"),
-    (SQUAD, (), "train.json: data[0].paragraphs[0].qas[0] (a) has no answer to learn from; train on a file with answers"),
+    (SQUAD, (),
+     "train.json: data[0].paragraphs[0].qas[0] (a) has no answer to learn from; train on a file with answers"),
     (CMRC2018, (), "train.json: data[0].paragraphs[0].qas[0] (a) has no answer to learn from"),
     (SQUAD, STONE, "the training file train.json has no question whose answer stands in its passage"),
 ])
@@ -149,7 +152,8 @@ def test_answers_that_cannot_be_learned(dataset, answers, sentence):
 
 def test_squad_2_questions_may_be_impossible():
     questions = passage("The old tower", ("a", (), True), ("b", OLD, False), ("c", OLD, True))
-    assert train(SQUAD, questions, with_negatives=True) == [("a", -1, -1, ""), ("b", 1, 1, "old"), ("c", -1, -1, "")]
+    assert train(SQUAD, questions, with_negatives=True) == [
+        ("a", -1, -1, ""), ("b", 1, 1, "old"), ("c", -1, -1, "")]
 
 
 def test_squad_2_questions_that_are_possible_need_an_answer():
@@ -167,5 +171,6 @@ def test_prediction_needs_no_answers(dataset, warnings):
 
 
 def test_repeated_ids_are_warned_of(warnings):
-    examples.make_prediction_examples(SQUAD, passage("x", ("a", (), None), ("a", (), None), ("b", (), None)), "dev.json")
+    passages = passage("x", ("a", (), None), ("a", (), None), ("b", (), None))
+    examples.make_prediction_examples(SQUAD, passages, "dev.json")
     assert len(warnings) == 1 and warnings[0].startswith("dev.json: 1 question ids stand there more than once (a)")

@@ -49,13 +49,14 @@ def test_layer_norm():
 
 
 def test_layer_norm_of_equal_values_is_beta():
-    y = tiny.values(lambda: modeling.layer_norm(tf.constant([[4.0, 4.0]]), tf.constant([1.0, 2.0]), tf.constant([1.0, 1.0])))
+    y = tiny.values(lambda: modeling.layer_norm(tf.constant([[4.0, 4.0]]), tf.constant([1.0, 2.0]),
+                                                tf.constant([1.0, 1.0])))
     np.testing.assert_allclose(y, [[1.0, 2.0]])
 
 
 def test_attention_of_one_head_by_hand():
-    # Query = key = x but for a factor: the score of two tokens is ln 3 * x . x / sqrt(2) * sqrt(2). With tokens (0, 0) and
-    # (1, 0), the first scores (0, 0) and attends by halves; the second scores (0, ln 3) and attends by 1/4 and 3/4.
+    # Query and key are x but for a factor, so that the score of tokens x, y is ln 3 * x . y. Of the tokens (0, 0)
+    # and (1, 0) the first scores (0, 0) and attends by halves, the second (0, ln 3) and attends by 1/4 and 3/4.
     weights = {"query/kernel": np.eye(2), "key/kernel": np.log(3) * np.sqrt(2) * np.eye(2), "query/bias": [0, 0],
                "key/bias": [0, 0]}
     seen = []
@@ -198,8 +199,10 @@ def test_dropout_acts_in_the_model():
     bert = tiny.config(hidden_dropout_prob=0.5, attention_probs_dropout_prob=0.5)
     found = []
     for step in (None, 0, 0, 1):
-        dropout = {} if step is None else {"dropout": lambda x, rate: modeling.Dropout(1, tf.constant(step))(x, rate)}
-        with tiny.reader(bert, **dropout) as (model, session):
+        def dropout(x, rate):
+            return x if step is None else modeling.Dropout(1, tf.constant(step))(x, rate)
+
+        with tiny.reader(bert, dropout=dropout) as (model, session):
             found.append(session.run(forward(model.bert)))
     np.testing.assert_array_equal(found[1], found[2])
     assert np.abs(found[0] - found[1]).max() > 0.1 and np.abs(found[1] - found[3]).max() > 0.1

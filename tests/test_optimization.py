@@ -46,8 +46,8 @@ def adam(name, gradients, rate=0.1):
 
 
 # Gradients 0.5, then -1:
-#   m = 0.1 * 0.5 = 0.05;                v = 0.001 * 0.25 = 0.00025;               m / (sqrt(v) + 1e-6) = 3.1620776
-#   m = 0.9 * 0.05 + 0.1 * -1 = -0.055;  v = 0.999 * 0.00025 + 0.001 = 0.00124975; m / (sqrt(v) + 1e-6) = -1.5557301
+#   m = 0.1 * 0.5 = 0.05,               v = 0.001 * 0.25 = 0.00025,               m / (sqrt(v) + 1e-6) = 3.1620776
+#   m = 0.9 * 0.05 + 0.1 * -1 = -0.055, v = 0.999 * 0.00025 + 0.001 = 0.00124975, m / (sqrt(v) + 1e-6) = -1.5557301
 @pytest.mark.parametrize("name", [
     "bert/encoder/layer_0/output/dense/bias", "bert/encoder/layer_0/output/LayerNorm/gamma", "layer_norm/beta",
     "cls/squad/output_bias"])

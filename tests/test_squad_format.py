@@ -72,7 +72,8 @@ ANSWER = QUESTION + ("answers", 0)
     (ANSWER, "x", "at data[0].paragraphs[0].qas[0].answers[0] stands a text where an object belongs"),
     (ANSWER + ("text",), MISSING, "at data[0].paragraphs[0].qas[0].answers[0] the key \"text\" is missing"),
     (ANSWER + ("text",), None, "at data[0].paragraphs[0].qas[0].answers[0].text stands null where a text belongs"),
-    (ANSWER + ("answer_start",), MISSING, "at data[0].paragraphs[0].qas[0].answers[0] the key \"answer_start\" is missing"),
+    (ANSWER + ("answer_start",), MISSING,
+     "at data[0].paragraphs[0].qas[0].answers[0] the key \"answer_start\" is missing"),
     (ANSWER + ("answer_start",), "5",
      "at data[0].paragraphs[0].qas[0].answers[0].answer_start stands a text where a whole number belongs"),
     (ANSWER + ("answer_start",), True,
@@ -96,8 +97,10 @@ def test_the_place_of_what_is_wrong_is_named(tmp_path, place, value, problem):
 @pytest.mark.parametrize("content, sentence", [
     (b"", "the test file PATH is empty; JSON was expected"),
     (b" \n", "the test file PATH is empty; JSON was expected"),
-    (b'{"data": [\n 1,, 2]}', "the test file PATH is not valid JSON: Expecting value at line 2, column 4; is the file whole?"),
-    (b'{"data": [', "the test file PATH is not valid JSON: Expecting value at line 1, column 11; is the file whole?"),
+    (b'{"data": [\n 1,, 2]}',
+     "the test file PATH is not valid JSON: Expecting value at line 2, column 4; is the file whole?"),
+    (b'{"data": [',
+     "the test file PATH is not valid JSON: Expecting value at line 1, column 11; is the file whole?"),
     (b'{"data":\n "\xff"}', "the test file PATH is not UTF-8 text: byte 0xff in line 2; save it as UTF-8"),
     pytest.param(b"[" * 100000, "the test file PATH is not usable JSON: it is nested too deep", id="nested"),
     (b'{"data": []}', "the test file PATH has no questions; there is nothing to do"),
@@ -128,4 +131,5 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         with files.writing(str(path)) as writer:
             writer.write("new")
             raise KeyError("stopped")
-    assert path.read_text(encoding="utf-8") == "old 灯\n" and [entry.name for entry in tmp_path.iterdir()] == ["out.txt"]
+    assert path.read_text(encoding="utf-8") == "old 灯\n"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.txt"]

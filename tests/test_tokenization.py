@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of tokenization.py: examples by hand, and properties against a reference that goes character by character."""
+"""Tests of tokenization.py: examples by hand, properties against a reference that goes character by character."""
 from __future__ import absolute_import, division, print_function
 
 import unicodedata
@@ -57,8 +57,8 @@ def test_case_and_accents_stay_without_lower_casing():
     assert BasicTokenizer(do_lower_case=False).tokenize("E\u0301CLAIR É") == ["E\u0301CLAIR", "É"]
 
 
-PIECES = SPECIAL + ["lamp", "##light", "##li", "##ghter", "lamplit", "l", "##a", "##m", ",", "灯", "x" * 30, "##" + "x" * 170,
-                    "y", "##y"]
+PIECES = SPECIAL + ["lamp", "##light", "##li", "##ghter", "lamplit", "l", "##a", "##m", ",", "灯", "x" * 30,
+                    "##" + "x" * 170, "y", "##y"]
 
 
 @pytest.mark.parametrize("text, pieces", [
@@ -104,7 +104,8 @@ def test_vocabulary_file(tmp_path, content, pieces):
 
 
 def test_later_of_equal_pieces_wins(tmp_path):
-    vocabulary = tokenization.read_vocabulary(vocabulary_file(tmp_path, "\n".join(SPECIAL + ["lamp", "oil", "lamp"])))
+    pieces = SPECIAL + ["lamp", "oil", "lamp"]
+    vocabulary = tokenization.read_vocabulary(vocabulary_file(tmp_path, "\n".join(pieces)))
     assert len(vocabulary) == 7 and vocabulary.to_ids(["lamp", "oil"]) == [6, 5] and vocabulary.pieces[4] == "lamp"
 
 
@@ -120,8 +121,8 @@ def test_vocabulary_without_special_tokens(tmp_path, content, sentence):
 
 # The reference, character by character.
 
-CJK = [(0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF),
-       (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)]
+CJK = [(0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
+       (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)]
 ASCII_MARKS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
@@ -165,7 +166,8 @@ def reference_pieces(token, vocabulary):
     return pieces
 
 
-TEXTS = st.text(st.one_of(st.characters(), st.sampled_from(" \t\n\rAaÉéß灯塔.,$^`—\u0301\u200b\ufffdΣσİ\u3000\u2028")), max_size=40)
+COMMON = " \t\n\rAaÉéß灯塔.,$^`—\u0301\u200b\ufffdΣσİ\u3000\u2028"
+TEXTS = st.text(st.one_of(st.characters(), st.sampled_from(COMMON)), max_size=40)
 
 
 @settings(max_examples=300, deadline=None)
@@ -175,8 +177,8 @@ def test_basic_tokens_equal_the_reference(text, do_lower_case):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.text("abc", min_size=1, max_size=4), max_size=8), st.lists(st.text("abc", min_size=1, max_size=3), max_size=8),
-       st.text("abc ,", max_size=30))
+@given(st.lists(st.text("abc", min_size=1, max_size=4), max_size=8),
+       st.lists(st.text("abc", min_size=1, max_size=3), max_size=8), st.text("abc ,", max_size=30))
 def test_word_pieces_equal_the_reference(beginnings, continuations, text):
     pieces = SPECIAL + beginnings + ["##" + piece for piece in continuations]
     tokenizer = WordPieceTokenizer(Vocabulary(pieces), do_lower_case=True)

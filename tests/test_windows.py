@@ -56,7 +56,8 @@ def test_a_piece_is_best_in_the_first_window_with_most_context(num_pieces, longe
                 context[number] = min(left, right) + 0.01 * span.length
         most = max(context.values())
         wanted = [number for number in sorted(context) if context[number] == most][0]
-        assert [number for number in sorted(context) if spans[number].best_here[piece - spans[number].start]] == [wanted]
+        found = [number for number in sorted(context) if spans[number].best_here[piece - spans[number].start]]
+        assert found == [wanted]
 
 
 @pytest.mark.parametrize("num_pieces, longest, stride, spans", [

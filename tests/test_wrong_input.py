@@ -40,26 +40,37 @@ def sentence(paths, tmp_path, capsys):
     (dict(TRAIN, train_file=None), "--do_train needs --train_file"),
     (dict(PREDICT, predict_file=None), "--do_predict needs --predict_file"),
     ({"do_eval": True, "predict_file": None}, "--do_eval needs --eval_file or --predict_file to score against"),
-    (dict(TRAIN, mask_zone="q2"), "--mask_zone and --mask_layer act in prediction; leave them out or add --do_predict"),
-    (dict(TRAIN, mask_layer="0"), "--mask_zone and --mask_layer act in prediction; leave them out or add --do_predict"),
+    (dict(TRAIN, mask_zone="q2"),
+     "--mask_zone and --mask_layer act in prediction; leave them out or add --do_predict"),
+    (dict(TRAIN, mask_layer="0"),
+     "--mask_zone and --mask_layer act in prediction; leave them out or add --do_predict"),
     (dict(PREDICT, mask_zone="p3"), "--mask_zone: there is no zone \"p3\"; the zones are all, q2, q2p, p2q, p2"),
-    (dict(PREDICT, mask_zone="q2", mask_layer="2"), "--mask_layer: there is no layer \"2\"; the layers are 0 to 1, or "
-                                                    "\"each\" for a cell of each"),
+    (dict(PREDICT, mask_zone="q2", mask_layer="2"),
+     "--mask_layer: there is no layer \"2\"; the layers are 0 to 1, or "
+     "\"each\" for a cell of each"),
     (dict(PREDICT, mask_zone="q2", mask_layer="-1"), "there is no layer \"-1\""),
-    (dict(PREDICT, mask_layer="0"), "--mask_layer=0 says where but not what; add --mask_zone (all, q2, q2p, p2q, p2)"),
+    (dict(PREDICT, mask_layer="0"),
+     "--mask_layer=0 says where but not what; add --mask_zone (all, q2, q2p, p2q, p2)"),
     (dict(PREDICT, max_seq_length=65), "--max_seq_length=65 is more than the 64 positions of the model in "),
-    (dict(PREDICT, max_seq_length=10), "--max_seq_length=10 leaves no room for the passage beside question colour, which has "
-                                       "8 word pieces; use at least 12, or a smaller --max_query_length"),
+    (dict(PREDICT, max_seq_length=10),
+     "--max_seq_length=10 leaves no room for the passage beside question colour, which has "
+     "8 word pieces; use at least 12, or a smaller --max_query_length"),
     (dict(TRAIN, max_seq_length=10), "--max_seq_length=10 leaves no room for the passage"),
-    (dict(TRAIN, train_batch_size=9), "4 examples and --num_train_epochs=2 make no step of --train_batch_size=9; use a smaller "
-                                      "batch or more epochs"),
-    (dict(PREDICT, init_checkpoint=None), "holds no trained checkpoint; give --init_checkpoint or train first with --do_train"),
-    (dict(PREDICT, init_checkpoint="nowhere/bert_model.ckpt"), "there is no checkpoint nowhere/bert_model.ckpt; give the path "
-                                                               "up to and with .ckpt"),
-    (dict(PREDICT, predict_file="nowhere.json"), "the prediction file nowhere.json does not exist; check the path"),
+    (dict(TRAIN, train_batch_size=9),
+     "4 examples and --num_train_epochs=2 make no step of --train_batch_size=9; use a smaller "
+     "batch or more epochs"),
+    (dict(PREDICT, init_checkpoint=None),
+     "holds no trained checkpoint; give --init_checkpoint or train first with --do_train"),
+    (dict(PREDICT, init_checkpoint="nowhere/bert_model.ckpt"),
+     "there is no checkpoint nowhere/bert_model.ckpt; give the path "
+     "up to and with .ckpt"),
+    (dict(PREDICT, predict_file="nowhere.json"),
+     "the prediction file nowhere.json does not exist; check the path"),
     (dict(TRAIN, train_file="nowhere.json"), "the training file nowhere.json does not exist; check the path"),
-    ({"do_eval": True, "eval_file": "nowhere.json"}, "the evaluation file nowhere.json does not exist; check the path"),
-    (dict(PREDICT, bert_config_file="nowhere.json"), "the BERT config nowhere.json does not exist; check the path"),
+    ({"do_eval": True, "eval_file": "nowhere.json"},
+     "the evaluation file nowhere.json does not exist; check the path"),
+    (dict(PREDICT, bert_config_file="nowhere.json"),
+     "the BERT config nowhere.json does not exist; check the path"),
     (dict(PREDICT, vocab_file="nowhere.txt"), "the vocabulary nowhere.txt does not exist; check the path"),
 ])
 def test_flags(sentence, changes, wanted):
@@ -78,7 +89,8 @@ def test_case_against_the_checkpoints_name(sentence, tmp_path, dataset, folder, 
     found = sentence(dataset, do_predict=True, init_checkpoint=path, do_lower_case=do_lower_case)
     assert found.startswith("--do_lower_case=%s does not fit --init_checkpoint=%s: " % (do_lower_case, path))
     assert found.endswith("give --do_lower_case=%s" % wanted)
-    assert "there is no checkpoint" in sentence(dataset, do_predict=True, init_checkpoint=path, do_lower_case=wanted)
+    assert "there is no checkpoint" in sentence(dataset, do_predict=True, init_checkpoint=path,
+                                                do_lower_case=wanted)
 
 
 @pytest.mark.parametrize("content, wanted", [
@@ -88,7 +100,8 @@ def test_case_against_the_checkpoints_name(sentence, tmp_path, dataset, folder, 
      "is not in SQuAD format: at data[0].paragraphs[0].qas[0].id stands a whole number where a text belongs"),
     ("{\"data\": []}", "has no questions; there is nothing to do"),
 ])
-@pytest.mark.parametrize("what, flag", [("do_train", "train_file"), ("do_predict", "predict_file"), ("do_eval", "eval_file")])
+@pytest.mark.parametrize("what, flag",
+                         [("do_train", "train_file"), ("do_predict", "predict_file"), ("do_eval", "eval_file")])
 def test_data_files(sentence, tmp_path, content, wanted, what, flag):
     path = tmp_path / "data.json"
     path.write_text(content)
@@ -124,21 +137,25 @@ def test_scoring_without_predictions(sentence):
     ({"num_attention_heads": 0}, "\"num_attention_heads\" must be a whole number of at least 1, it is 0"),
     ({"type_vocab_size": True}, "\"type_vocab_size\" must be a whole number of at least 1, it is True"),
     ({"hidden_dropout_prob": 1.0}, "\"hidden_dropout_prob\" must be a number from 0 to below 1, it is 1.0"),
-    ({"attention_probs_dropout_prob": "0.1"}, "\"attention_probs_dropout_prob\" must be a number from 0 to below 1"),
+    ({"attention_probs_dropout_prob": "0.1"},
+     "\"attention_probs_dropout_prob\" must be a number from 0 to below 1"),
     ({"initializer_range": 0}, "\"initializer_range\" must be a number above 0, it is 0"),
     ({"hidden_act": "swish"}, "\"hidden_act\" must be one of gelu, relu, tanh, linear, it is 'swish'"),
     ({"hidden_act": []}, "\"hidden_act\" must be one of gelu, relu, tanh, linear, it is []"),
     ({"num_attention_heads": 3}, "3 attention heads do not divide a hidden_size of 8"),
     ({"vocab_size": 70}, "entries, but vocab_size in "),
     ({"hidden_size": 16}, "where the BERT config asks for [16]; use the bert_config.json that came with it"),
-    ({"num_hidden_layers": 3}, "has no bert/encoder/layer_2/attention/output/LayerNorm/beta, which the BERT config asks for"),
-    ({"max_position_embeddings": 128}, "has bert/embeddings/position_embeddings of shape [64, 8] where the BERT config asks for "
-                                       "[128, 8]"),
+    ({"num_hidden_layers": 3},
+     "has no bert/encoder/layer_2/attention/output/LayerNorm/beta, which the BERT config asks for"),
+    ({"max_position_embeddings": 128},
+     "has bert/embeddings/position_embeddings of shape [64, 8] where the BERT config asks for "
+     "[128, 8]"),
 ])
 def test_configs(sentence, tmp_path, changes, wanted):
     config = dict(tiny.CONFIG, vocab_size=len(tiny.PIECES))
     config.update(changes)
-    path = tiny.write_json(tmp_path / "config.json", {key: value for key, value in config.items() if value is not None})
+    path = tiny.write_json(tmp_path / "config.json",
+                           {key: value for key, value in config.items() if value is not None})
     found = sentence(do_predict=True, bert_config_file=path)
     assert wanted in found and (path in found or "checkpoint" in found)
 
@@ -194,11 +211,14 @@ def test_checkpoints_that_are_not_whole(sentence, paths, tmp_path, suffix, chang
     ("run_squad.py", ["--no_such_flag=1"], {}, "Unknown command line flag 'no_such_flag'"),
     ("run_cmrc2018.py", ["--max_seq_length=abc"], {}, "--max_seq_length=abc"),
     ("run_squad.py", ["train.json"], {}, "\"train.json\" is not a flag; every flag begins with --"),
-    ("run_squad.py", ["--do_predict"], {"predict_file": "nowhere.json"}, "the prediction file nowhere.json does not exist"),
-    ("run_cmrc2018.py", ["--do_predict"], {"predict_file": "x.json", "mask_zone": "q2p2"}, "there is no zone \"q2p2\""),
+    ("run_squad.py", ["--do_predict"], {"predict_file": "nowhere.json"},
+     "the prediction file nowhere.json does not exist"),
+    ("run_cmrc2018.py", ["--do_predict"], {"predict_file": "x.json", "mask_zone": "q2p2"},
+     "there is no zone \"q2p2\""),
 ])
 def test_command_lines(paths, tmp_path, script, words, changes, wanted):
-    code, _, stderr = tiny.run(script, *words, **tiny.model_flags(paths, output_dir=str(tmp_path / "out"), **changes))
+    code, _, stderr = tiny.run(script, *words,
+                               **tiny.model_flags(paths, output_dir=str(tmp_path / "out"), **changes))
     lines = [line for line in stderr.splitlines() if line.startswith("error: ")]
     assert code == 2 and len(lines) == 1 and wanted in lines[0]
     assert "Traceback" not in stderr and not (tmp_path / "out").exists()

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A decoding that is stopped goes on, ends with the bytes it would have had, and never takes up another's work."""
+from __future__ import absolute_import, division, print_function
+
+import glob
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tensorflow.compat.v1 as tf
+
+import datasets
+import experiment
+import spool
+import tiny
+
+GRID = dict(do_predict=True, mask_zone="q2,p2", mask_layer="each", predict_batch_size=2)
+
+
+def many_questions(path):
+    """Ten times the tiny data under ids of their own: some dozens of batches."""
+    data = tiny.squad()
+    article = data["data"][0]
+    article["paragraphs"] = [
+        dict(paragraph, qas=[dict(question, id="%s-%d" % (question["id"], copy)) for question in paragraph["qas"]])
+        for copy in range(10) for paragraph in article["paragraphs"]]
+    return tiny.write_json(path, data)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return many_questions(tmp_path_factory.mktemp("many") / "squad.json")
+
+
+def decode(paths, data, output_dir, **changes):
+    flags = dict(tiny.model_flags(paths, output_dir=str(output_dir), predict_file=data), **GRID)
+    experiment.run(datasets.SQUAD, tiny.flag_values(**dict(flags, **changes)))
+
+
+def answers(folder):
+    found = {}
+    for path in glob.glob(os.path.join(str(folder), "*predictions*.json")):
+        with open(path, "rb") as reader:
+            found[os.path.basename(path)] = reader.read()
+    return found
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(paths, data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    decode(paths, data, folder)
+    found = answers(folder)
+    assert len(found) == 10  # predictions and n-best lists of 4 cells and the baseline
+    return found
+
+
+class Stopped(Exception):
+    """What stands for a power cut."""
+
+
+@pytest.mark.parametrize("batches", [1, 7])
+def test_what_was_found_before_a_stop_is_not_worked_out_again(paths, data, uninterrupted, tmp_path, monkeypatch, batches):
+    worked_out = []
+    add = spool.Spool.add
+
+    def stops(self, rows, best):
+        if len(worked_out) == batches:
+            raise Stopped()
+        worked_out.extend([rows])
+        add(self, rows, best)
+        self.flush()
+    monkeypatch.setattr(spool.Spool, "add", stops)
+    with pytest.raises(Stopped):
+        decode(paths, data, tmp_path)
+    assert answers(tmp_path) == {}
+
+    before, again = {row for rows in worked_out for row in rows}, []
+
+    def counts(self, rows, best):
+        again.extend(rows)
+        add(self, rows, best)
+    monkeypatch.setattr(spool.Spool, "add", counts)
+    decode(paths, data, tmp_path)
+    assert len(before) == 2 * batches and not before & set(again)
+    assert answers(tmp_path) == uninterrupted
+    assert not glob.glob(str(tmp_path / "unfinished*"))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.7])
+def test_kill_9(paths, data, uninterrupted, tmp_path, seconds):
+    flags = dict(tiny.model_flags(paths, output_dir=str(tmp_path), predict_file=data), **GRID)
+    command = [sys.executable, os.path.join(tiny.ROOT, "run_squad.py")] + ["--%s=%s" % flag for flag in flags.items()]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not glob.glob(str(tmp_path / "unfinished*")) and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    decode(paths, data, tmp_path)
+    assert answers(tmp_path) == uninterrupted
+
+
+def test_done_cells_are_left_alone_and_new_ones_added(paths, data, uninterrupted, tmp_path, capsys):
+    decode(paths, data, tmp_path, mask_layer="0")
+    times = {path: os.stat(path).st_mtime_ns for path in glob.glob(str(tmp_path / "pred*"))}
+    decode(paths, data, tmp_path)
+    assert "3 of 5 cells are in" in capsys.readouterr().out
+    assert {path: os.stat(path).st_mtime_ns for path in times} == times
+    assert answers(tmp_path) == uninterrupted
+
+
+@pytest.mark.parametrize("change, what", [(dict(max_answer_length=3), "max_answer_length"),
+                                          (dict(n_best_size=4), "n_best_size")])
+def test_cells_of_other_flags_are_decoded_again(paths, data, tmp_path, monkeypatch, change, what):
+    warnings = []
+    monkeypatch.setattr(tf.logging, "warning", lambda text, *values: warnings.append(text % values))
+    decode(paths, data, tmp_path, mask_layer="0")
+    first = answers(tmp_path)
+    decode(paths, data, tmp_path, mask_layer="0", **change)
+    assert answers(tmp_path) != first
+    assert len(warnings) == 3 and all(warning.endswith("it was made with another " + what) for warning in warnings)
+
+
+def test_a_file_changed_by_hand_is_decoded_again(paths, data, tmp_path):
+    decode(paths, data, tmp_path, mask_layer="0")
+    first, path = answers(tmp_path), tmp_path / "predictions_layer_.json"
+    path.write_text(json.dumps({}), encoding="utf-8")
+    decode(paths, data, tmp_path, mask_layer="0")
+    assert answers(tmp_path) == first
