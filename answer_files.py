@@ -38,7 +38,8 @@ class _ObjectWriter(object):
         self._writer, self._separator = writer, "{\n"
 
     def add(self, key, value):
-        self._writer.write("%s    %s: %s" % (self._separator, json.dumps(key), value))
+        """Writes a member; both are JSON already."""
+        self._writer.write("%s    %s: %s" % (self._separator, key, value))
         self._separator = ",\n"
 
     def close(self):
@@ -75,8 +76,8 @@ class CellFiles(object):
 
     def add(self, question_id, answer):
         """Writes a question's `decoding.Answer`."""
-        text = json.dumps(answer.text, ensure_ascii=self._dataset.escapes_json)
-        self._writers["predictions"].add(question_id, text)
-        self._writers["nbest"].add(question_id, _nbest_json(answer, with_places=self._dataset.masks_span))
+        key, text = (json.dumps(value, ensure_ascii=self._dataset.escapes_json) for value in (question_id, answer.text))
+        self._writers["predictions"].add(key, text)
+        self._writers["nbest"].add(json.dumps(question_id), _nbest_json(answer, with_places=self._dataset.masks_span))
         if "null_odds" in self._writers:
-            self._writers["null_odds"].add(question_id, repr(answer.null_odds))
+            self._writers["null_odds"].add(json.dumps(question_id), repr(answer.null_odds))

@@ -2,6 +2,8 @@
 """Whether a checkpoint fits the model, told before any long work."""
 from __future__ import absolute_import, division, print_function
 
+import contextlib
+
 import tensorflow.compat.v1 as tf
 
 from errors import InputError
@@ -36,13 +38,26 @@ def encoder_shapes(config):
     return shapes
 
 
+def _exists(path):
+    try:
+        return tf.train.checkpoint_exists(path)
+    except tf.errors.OpError:  # its folder does not exist
+        return False
+
+
 def _read_shapes(path):
     """Returns {name: shape} of all tensors of a checkpoint."""
-    if not tf.train.checkpoint_exists(path):
+    if not _exists(path):
         raise InputError("there is no checkpoint %s; give the path up to and with .ckpt, as in "
                          "uncased_L-12_H-768_A-12/bert_model.ckpt" % path)
-    try:
+    with _reading(path):
         return tf.train.load_checkpoint(path).get_variable_to_shape_map()
+
+
+@contextlib.contextmanager
+def _reading(path):
+    try:
+        yield
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         raise InputError("the checkpoint %s cannot be read (%s); is it whole?" % (path, str(error).split("\n")[0]))
 
@@ -73,6 +88,10 @@ def check(path, config, needs_head):
         if list(shapes[name]) != shape:
             raise InputError("the checkpoint %s has %s of shape %s where the BERT config asks for %s; "
                              "use the bert_config.json that came with it" % (path, name, list(shapes[name]), shape))
+    with _reading(path):  # the index was read, which tells nothing of the data that it points to
+        reader = tf.train.load_checkpoint(path)
+        for name in encoder_shapes(config):
+            reader.get_tensor(name)
     layers_there = "bert/encoder/layer_%d/output/dense/kernel" % config.num_hidden_layers
     if layers_there in shapes:
         tf.logging.warning("the checkpoint %s has more layers than the %d of the BERT config; the upper ones are not used",

@@ -106,7 +106,7 @@ def decode(windows, found, decoder, dataset, output_dir, file_names):
         bar = stack.enter_context(progress.bar(len(windows.examples), "answers", "question"))
         answered = _last_of_each_id(windows.examples)
         for (first, stop), numbers in _blocks_of_examples(windows, rows_of):
-            best = found.read(first, stop)
+            best = found.read(first, stop) or _nothing_found(len(outputs))
             for number in numbers:
                 rows = rows_of[number]
                 if number in answered:
@@ -114,6 +114,11 @@ def decode(windows, found, decoder, dataset, output_dir, file_names):
                     for output, answer in zip(outputs, decoder.answer(number, rows, mine)):
                         output.add(windows.examples[number].id, answer)
                 bar.update()
+
+
+def _nothing_found(num_cells):
+    """The best positions of no window, as where every passage is blank."""
+    return {name: np.zeros([0, num_cells]) for name in ("start_nulls", "end_nulls")}
 
 
 def _last_of_each_id(examples):

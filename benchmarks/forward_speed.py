@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The forward pass in one process: the plain graph, the fast one, and the grid of every zone in every layer.
+
+    python benchmarks/forward_speed.py --layers=12 --hidden=768 --heads=12 --batch=4 --tokens=512 [--real=170] [--grid]
+
+Random weights. Prints seconds (the median of the rounds, taken in turns), ratios, and the largest difference of a logit.
+`--grid` adds the grid with its ratio to as many baseline passes as it has cells, with and without padding.
+"""
+from __future__ import absolute_import, division, print_function
+
+import argparse
+import ctypes
+import os
+import statistics
+import sys
+import time
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import attention_mask  # noqa: E402
+import bert_config  # noqa: E402
+import cpu_kernels  # noqa: E402
+import estimator  # noqa: E402
+import modeling  # noqa: E402
+import span_model  # noqa: E402
+
+VOCABULARY = 1000
+QUESTION = 14
+
+
+def make_features(batch, tokens, real):
+    """Returns the arrays of a batch of windows with `real` tokens each."""
+    ids = np.random.RandomState(0).randint(0, VOCABULARY, [batch, tokens]).astype(np.int32)
+    place = np.arange(tokens)[None].repeat(batch, 0)
+    mask = (place < real).astype(np.int32)
+    return {"input_ids": ids * mask, "input_mask": mask, "segment_ids": mask * (place > QUESTION + 1),
+            "unique_ids": np.arange(batch, dtype=np.int32)}
+
+
+def give_memory_back():
+    """Sets the C library to what it is without `cpu_kernels.keep_freed_memory`, for the plain graph's turn."""
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(-3, 128 << 10)
+    mallopt(-1, 128 << 10)
+
+
+class Form(object):
+    """One form of the model in a session of its own."""
+
+    def __init__(self, config, features, cells, fast=False, trim_padding=False):
+        self._graph, self._fast = tf.Graph(), fast
+        with self._graph.as_default():
+            tf.set_random_seed(1)
+            forms = dict(kernels=cpu_kernels.make_kernels(True), run=cpu_kernels.ReusedFunctions("layer")) if fast else {}
+            model = span_model.SpanModel(modeling.Bert(config, **forms), masks_span=False)
+            inputs = {name: tf.placeholder(tf.int32, array.shape) for name, array in features.items()}
+            self._fetches = model.best_positions(inputs, cells, 20, trim_padding)
+            self._feed = {inputs[name]: array for name, array in features.items()}
+            self._session = tf.Session(config=estimator.session_config())
+            random = np.random.RandomState(1)
+            for variable in tf.global_variables():
+                value = random.normal(0, 0.05, variable.shape.as_list()) + variable.op.name.endswith("gamma")
+                variable.load(value.astype(np.float32), self._session)
+        self.result = self.run()
+        self.times = []
+
+    def run(self):
+        return self._session.run(self._fetches, self._feed)
+
+    def time(self):
+        (cpu_kernels.keep_freed_memory if self._fast else give_memory_back)()
+        begun = time.time()
+        self.run()
+        self.times.append(time.time() - begun)
+
+    @property
+    def seconds(self):
+        return statistics.median(self.times)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("layers", 6), ("hidden", 384), ("heads", 12), ("batch", 8), ("tokens", 384), ("rounds", 5)):
+        parser.add_argument("--" + name, type=int, default=default)
+    parser.add_argument("--real", type=int, help="real tokens in a window; all if not given")
+    parser.add_argument("--grid", action="store_true")
+    args = parser.parse_args()
+    config = bert_config.make(dict(
+        vocab_size=VOCABULARY, hidden_size=args.hidden, num_hidden_layers=args.layers, num_attention_heads=args.heads,
+        intermediate_size=4 * args.hidden, max_position_embeddings=512, type_vocab_size=2, hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0, hidden_act="gelu", initializer_range=0.02))
+    features = make_features(args.batch, args.tokens, args.real or args.tokens)
+    baseline = [attention_mask.BASELINE]
+    plain = Form(config, features, baseline)
+    fast = Form(config, features, baseline, fast=True)
+    forms = [plain, fast]
+    if args.grid:
+        cells = attention_mask.read_cells("all,q2,q2p,p2q,p2", "each", args.layers)
+        forms += [Form(config, features, cells, fast=True, trim_padding=trim) for trim in (False, True)]
+    for _ in range(args.rounds):
+        for form in forms:
+            form.time()
+    print("plain graph %.3f s; fast %.3f s, %.2f times as fast; largest difference of a best logit %.1e" %
+          (plain.seconds, fast.seconds, plain.seconds / fast.seconds,
+           np.abs(plain.result["start_values"] - fast.result["start_values"]).max()))
+    for name, form in zip(("grid", "grid, --trim_padding"), forms[2:]):
+        print("%s of %d cells: %.3f s, %.3f of as many baseline passes" %
+              (name, len(cells), form.seconds, form.seconds / (len(cells) * fast.seconds)))
+
+
+if __name__ == "__main__":
+    main()
