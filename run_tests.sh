@@ -15,4 +15,4 @@ fi
 . ./setup_environment.sh "$requirements" requirements-figures.txt requirements-tests.txt
 
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}
-exec "$VENV_PYTHON" -m pytest "$@"
+exec "$VENV_PYTHON" -m pytest -n auto "$@"
