@@ -130,11 +130,11 @@ def _layer_choices(mask_layer, num_layers):
     """Returns (label, layers) for every cell that the flag names; all layers at once where it is not given."""
     if mask_layer is None:
         return [("", frozenset(range(num_layers)))]
-    choices = []
+    choices = []  # labels are made from the numbers, so that 9+8 and 08+9 are one cell
     for label in _parts(mask_layer, ",", "mask_layer"):
         labels = [str(layer) for layer in range(num_layers)] if label == EACH else [label]
-        choices.extend((each, _read_layers(each, num_layers)) for each in labels)
-    return choices
+        choices.extend(_read_layers(each, num_layers) for each in labels)
+    return [("+".join(str(layer) for layer in sorted(layers)), layers) for layers in choices]
 
 
 def read_cells(mask_zone, mask_layer, num_layers):
@@ -156,7 +156,7 @@ def read_cells(mask_zone, mask_layer, num_layers):
                              (mask_layer, ", ".join(ZONES)))
         return [BASELINE]
     by_meaning = collections.OrderedDict()
-    zone_choices = [(label, _read_zones(label)) for label in _parts(mask_zone, ",", "mask_zone")]
+    zone_choices = [("+".join(_parts(label, "+", "mask_zone")), _read_zones(label)) for label in _parts(mask_zone, ",", "mask_zone")]
     for layer_label, layers in _layer_choices(mask_layer, num_layers):
         for zone_label, zones in zone_choices:
             by_meaning.setdefault((zones, layers), Cell(zones, layers, zone_label, layer_label))

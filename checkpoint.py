@@ -13,6 +13,13 @@ _FOREIGN = (("electra/", "an ELECTRA checkpoint"), ("bert/encoder/transformer/",
             ("_CHECKPOINTABLE_OBJECT_GRAPH", "a TensorFlow 2 checkpoint"))
 
 
+def _optional_shapes(config):
+    """Returns {variable name: shape} of what a checkpoint of BERT need not have but a trained reader has."""
+    hidden = config.hidden_size
+    return {"bert/pooler/dense/kernel": [hidden, hidden], "bert/pooler/dense/bias": [hidden],
+            "cls/squad/output_weights": [2, hidden], "cls/squad/output_bias": [2]}
+
+
 def _layer_shapes(layer, hidden, wide):
     at = "bert/encoder/layer_%d/" % layer
     shapes = {}
@@ -68,29 +75,32 @@ def _check_not_foreign(path, shapes):
             raise InputError("%s is %s; a BERT checkpoint in Google's TensorFlow 1 format is needed" % (path, what))
 
 
-def check(path, config, needs_head):
+def check(path, config, needs_head, trained_here=False):
     """Holds the checkpoint at `path` against a `BertConfig`.
 
     Args:
       path: the checkpoint's prefix, as `.../bert_model.ckpt`.
       config: `BertConfig`.
       needs_head: whether it is to answer questions as it is; a warning says that its answers are random if it cannot.
+      trained_here: whether it is a checkpoint that a training left, which has every variable of the reader.
 
     Raises:
       InputError: it is not there, cannot be read, is of another kind of model, or its shapes are others.
     """
     shapes = _read_shapes(path)
     _check_not_foreign(path, shapes)
-    for name, shape in sorted(encoder_shapes(config).items()):
+    wanted = encoder_shapes(config)
+    wanted.update((name, shape) for name, shape in _optional_shapes(config).items() if trained_here or name in shapes)
+    for name, shape in sorted(wanted.items()):
         if name not in shapes:
-            raise InputError("the checkpoint %s has no %s, which the BERT config asks for; "
+            raise InputError("the checkpoint %s has no %s, which a reader of this BERT config needs; "
                              "use the bert_config.json that came with it" % (path, name))
         if list(shapes[name]) != shape:
             raise InputError("the checkpoint %s has %s of shape %s where the BERT config asks for %s; "
                              "use the bert_config.json that came with it" % (path, name, list(shapes[name]), shape))
     with _reading(path):  # the index was read, which tells nothing of the data that it points to
         reader = tf.train.load_checkpoint(path)
-        for name in encoder_shapes(config):
+        for name in wanted:
             reader.get_tensor(name)
     layers_there = "bert/encoder/layer_%d/output/dense/kernel" % config.num_hidden_layers
     if layers_there in shapes:

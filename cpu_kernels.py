@@ -84,7 +84,8 @@ def keep_freed_memory():
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+        if not mallopt(_M_MMAP_THRESHOLD, 1 << 30):
+            mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that older versions take
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 

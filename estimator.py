@@ -135,9 +135,11 @@ class Device(collections.namedtuple("Device", ["use_tpu", "tpu_name", "tpu_zone"
         return None
 
 
-def session_config():
+def session_config(use_tpu=False):
     """Returns the configuration of a session that runs `cpu_kernels.ReusedFunctions`."""
-    config = tf.ConfigProto()
+    config = tf.ConfigProto(allow_soft_placement=True, isolate_session_state=use_tpu)
+    if use_tpu:
+        return config
     # Functions are called hundreds of times; specialised for each call, they would be made and compiled as often.
     config.graph_options.rewrite_options.function_optimization = rewriter_config_pb2.RewriterConfig.OFF
     return config
@@ -158,7 +160,7 @@ def make_estimator(model_fn, device, output_dir, train_batch_size, predict_batch
     run_config = tpu.RunConfig(
         cluster=device.resolver(), master=device.master, model_dir=output_dir, tf_random_seed=seed,
         save_checkpoints_steps=save_checkpoints_steps, save_summary_steps=STEPS_BETWEEN_SUMMARIES,
-        log_step_count_steps=None, session_config=session_config(),
+        log_step_count_steps=None, session_config=session_config(device.use_tpu),
         tpu_config=tpu.TPUConfig(iterations_per_loop=device.iterations_per_loop, num_shards=device.num_tpu_cores,
                                  per_host_input_for_training=per_host))
     return tpu.TPUEstimator(model_fn, use_tpu=device.use_tpu, config=run_config, params={"output_dir": output_dir},

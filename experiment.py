@@ -19,6 +19,7 @@ import decoding
 import errors
 import estimator
 import examples
+import files
 import prediction
 import provenance
 import scoring
@@ -32,8 +33,9 @@ from windows import Windows
 _LOWER_CASED = re.compile(r"(uncased|multilingual|chinese)_L-12_H-768_A-12|uncased_L-24_H-1024_A-16")
 _CASED = re.compile(r"(?<!un)cased_L-(12_H-768_A-12|24_H-1024_A-16)")
 
-_DECODING_FLAGS = ("do_lower_case", "max_seq_length", "doc_stride", "max_query_length", "n_best_size", "max_answer_length",
-                   "version_2_with_negative", "null_score_diff_threshold", "trim_padding")  # besides the mask
+_TEXT_FLAGS = ("do_lower_case", "max_seq_length", "doc_stride", "max_query_length", "version_2_with_negative")
+_TRAINING_FLAGS = _TEXT_FLAGS + ("train_batch_size", "learning_rate", "num_train_epochs", "warmup_proportion", "rand_seed")
+_DECODING_FLAGS = _TEXT_FLAGS + ("n_best_size", "max_answer_length", "null_score_diff_threshold", "trim_padding")
 
 
 def check_case(do_lower_case, init_checkpoint):
@@ -44,6 +46,22 @@ def check_case(do_lower_case, init_checkpoint):
             raise InputError("--do_lower_case=%s does not fit --init_checkpoint=%s: %s is %s; give --do_lower_case=%s" %
                              (do_lower_case, init_checkpoint, found.group(),
                               "lower-cased" if wanted else "cased", wanted))
+
+
+def check_tpu_flags(options):
+    """Checks what a TPU cannot do, before it is asked."""
+    if not (options.tpu_name or options.master):
+        raise InputError("--use_tpu needs --tpu_name, the name or grpc:// address of the TPU (or --master)")
+    if options.trim_padding:
+        raise InputError("--trim_padding makes batches of many lengths, and a TPU needs one; leave it out with --use_tpu")
+    for name in ("output_dir", "init_checkpoint"):
+        path = getattr(options, name)
+        if path and not path.startswith("gs://"):
+            raise InputError("a TPU reads and writes gs:// paths only, and --%s=%s is local; put it into a bucket" % (name, path))
+    for wanted, name in ((options.do_train, "train_batch_size"), (options.do_predict, "predict_batch_size")):
+        if wanted and getattr(options, name) % options.num_tpu_cores:
+            raise InputError("--%s=%d is no multiple of the %d TPU cores (--num_tpu_cores)" %
+                             (name, getattr(options, name), options.num_tpu_cores))
 
 
 def check_flags(options):
@@ -62,8 +80,8 @@ def check_flags(options):
     if options.do_train and not (options.do_predict or options.do_eval) and \
             (options.mask_zone is not None or options.mask_layer is not None):
         raise InputError("--mask_zone and --mask_layer act in prediction; leave them out or add --do_predict")
-    if options.trim_padding and options.use_tpu:
-        raise InputError("--trim_padding makes batches of many lengths, and a TPU needs one; leave it out with --use_tpu")
+    if options.use_tpu:
+        check_tpu_flags(options)
     check_case(options.do_lower_case, options.init_checkpoint)
 
 
@@ -82,6 +100,8 @@ class Run(object):
         self.predict_passages = self._read(options.do_predict, options.predict_file, "prediction file")
         eval_file = options.eval_file or options.predict_file
         self.eval_passages = self._read(options.do_eval, eval_file, "evaluation file")
+        if options.do_eval:
+            self.dataset.evaluate(self.eval_passages, {}, None, 0.0)  # says so where there is nothing to score against
         self.with_negatives = getattr(options, "version_2_with_negative", False)
         self.null_threshold = getattr(options, "null_score_diff_threshold", 0.0)
 
@@ -103,7 +123,9 @@ class Run(object):
         options = self.options
         trained = tf.train.latest_checkpoint(options.output_dir)
         if trained:
-            checkpoint.check(trained, self.config, needs_head=True)
+            checkpoint.check(trained, self.config, needs_head=True, trained_here=True)
+        if trained and options.init_checkpoint and options.do_predict and not options.do_train:
+            print("predicting with %s, which was trained in the output folder, not with --init_checkpoint" % trained)
         if options.init_checkpoint:
             checkpoint.check(options.init_checkpoint, self.config, needs_head=not options.do_train and not trained)
         elif options.do_predict and not options.do_train and not trained:
@@ -144,23 +166,40 @@ class Run(object):
         """Trains on `windows`, from the last checkpoint in the output folder if there is one."""
         options, dataset = self.options, self.dataset
         steps = training.count_steps(windows, dataset, options.train_batch_size, options.num_train_epochs)
-        path = training.write_records(windows, dataset, options.output_dir)
         done = training.steps_done(options.output_dir)
+        self._check_same_training(done)
+        if done >= steps:
+            print("the training in %s is finished already: %d steps" % (options.output_dir, done))
+            return
+        if done:
+            print("the training in %s goes on after step %d of %d" % (options.output_dir, done, steps))
+        path = training.write_records(windows, dataset, options.output_dir)
         reader = self.make_estimator(training=dict(peak_rate=options.learning_rate, num_steps=steps,
                                                    num_warmup_steps=int(steps * options.warmup_proportion)))
-        reader.train(training.make_input_fn(path, dataset, options.max_seq_length, options.rand_seed, done),
+        reader.train(training.make_input_fn(path, dataset, options.max_seq_length, options.rand_seed,
+                                           records_seen=done * options.train_batch_size),
                      max_steps=steps)
 
-    def _made_from(self):
-        """Returns what the answers depend on: {what: value or fingerprint}."""
+    def _check_same_training(self, steps_done):
+        """Stops where the output folder holds the model of another training."""
         options = self.options
-        weights = tf.train.latest_checkpoint(options.output_dir) or options.init_checkpoint
-        made_from = collections.OrderedDict([
-            ("checkpoint", provenance.checkpoint_fingerprint(weights)),
-            ("bert_config_file", provenance.file_fingerprint(options.bert_config_file)),
-            ("vocab_file", provenance.file_fingerprint(options.vocab_file)),
-            ("predict_file", provenance.file_fingerprint(options.predict_file))])
-        made_from.update((name, getattr(options, name)) for name in _DECODING_FLAGS if hasattr(options, name))
+        path = os.path.join(options.output_dir, training.RECORD_FILE)
+        made_from = self._made_from(options.init_checkpoint, "train_file", _TRAINING_FLAGS)
+        if steps_done and tf.gfile.Exists(path):
+            before = files.read_json(path, "record of the training")
+            if before != made_from:
+                raise InputError("%s holds a model that was trained with another %s; give another --output_dir, or delete the "
+                                 "folder to train anew" % (options.output_dir, provenance.differences(made_from, before)))
+        files.write_json(path, made_from)
+
+    def _made_from(self, weights, data_flag, flag_names):
+        """Returns what results depend on: {what: value or fingerprint}."""
+        made_from = collections.OrderedDict([("dataset", self.dataset.name)])
+        if weights:
+            made_from["checkpoint"] = provenance.checkpoint_fingerprint(weights)
+        for flag in ("bert_config_file", "vocab_file", data_flag):
+            made_from[flag] = provenance.file_fingerprint(getattr(self.options, flag))
+        made_from.update((name, getattr(self.options, name)) for name in flag_names if hasattr(self.options, name))
         return made_from
 
     def _file_names(self, cell):
@@ -183,13 +222,15 @@ class Run(object):
 
     def predict(self, windows):
         """Answers the questions of `windows` in every cell that is not in the output folder yet."""
-        options, made_from = self.options, self._made_from()
+        options = self.options
+        trained = tf.train.latest_checkpoint(options.output_dir)
+        made_from = self._made_from(trained or options.init_checkpoint, "predict_file", _DECODING_FLAGS)
         record = provenance.CellRecord(options.output_dir)
         cells = self._cells_to_do(record, made_from)
         if not cells:
             return
         found = spool.Spool(provenance.unfinished_folder(options.output_dir, made_from, cells))
-        self._forward(windows, cells, found)
+        self._forward(windows, cells, found, trained)
         decoder = decoding.Decoder(windows, self.vocabulary, self.dataset, options.do_lower_case, options.n_best_size,
                                    options.max_answer_length, self.with_negatives, self.null_threshold)
         names = collections.OrderedDict((cell, self._file_names(cell)) for cell in cells)
@@ -197,7 +238,7 @@ class Run(object):
         record.add({cell.name: list(names[cell].values()) for cell in cells}, made_from)
         found.remove()
 
-    def _forward(self, windows, cells, found):
+    def _forward(self, windows, cells, found, trained):
         options = self.options
         if len(found) == len(windows):
             return
@@ -207,11 +248,14 @@ class Run(object):
             input_fn = prediction.make_tpu_input_fn(windows, options.output_dir, options.predict_batch_size)
         else:
             input_fn = prediction.make_input_fn(windows, prediction.rows_to_do(windows, found, options.trim_padding))
-        prediction.forward(reader, input_fn, windows, found)
+        prediction.forward(reader, input_fn, windows, found, trained)
 
     def score(self):
         """Scores the answers of every cell."""
         names = collections.OrderedDict((cell, self._file_names(cell)) for cell in self.cells)
+        record = provenance.CellRecord(self.options.output_dir)
+        for cell in self.cells:
+            record.check_together(cell.name, names[cell].values())
         scoring.score(self.dataset, self.eval_passages, names, self.options.output_dir, self.null_threshold)
 
 
@@ -236,7 +280,7 @@ def run(dataset, flag_values):
         options = types.SimpleNamespace(**flag_values)
         _set_up_logging(options.verbose_logging)
         this = Run(dataset, options)
-        tf.gfile.MakeDirs(options.output_dir)
+        files.make_folder(options.output_dir)
         train_windows = this.training_windows() if options.do_train else None
         predict_windows = this.prediction_windows() if options.do_predict else None
         if options.do_train:

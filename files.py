@@ -18,11 +18,11 @@ from errors import InputError
 
 def read_bytes(path, what="file"):
     """Returns the bytes of `path`; `what` names its role in the sentence of an `InputError`."""
-    if not tf.gfile.Exists(path):
-        raise InputError("the %s %s does not exist; check the path" % (what, path))
-    if tf.gfile.IsDirectory(path):
-        raise InputError("the %s %s is a folder; give the path of a file" % (what, path))
     try:
+        if not tf.gfile.Exists(path):
+            raise InputError("the %s %s does not exist; check the path" % (what, path))
+        if tf.gfile.IsDirectory(path):
+            raise InputError("the %s %s is a folder; give the path of a file" % (what, path))
         with tf.gfile.GFile(path, "rb") as reader:
             return reader.read()
     except tf.errors.OpError as error:
@@ -54,21 +54,39 @@ def read_json(path, what="file"):
         raise InputError("the %s %s is not usable JSON: it is nested too deep" % (what, path))
 
 
+def aside(path):
+    """Returns the path beside `path` that a file is written to before it is renamed."""
+    return "%s.%s.tmp" % (path, uuid.uuid4().hex[:8])
+
+
+@contextlib.contextmanager
+def _told(path):
+    """Has a failure to write `path` end in a sentence."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise InputError("%s cannot be written (%s); is there room, and may you write there?" % (path, error.message))
+
+
+@contextlib.contextmanager
+def renamed(written, path):
+    """Renames `written` to `path` where the block ends well, and removes it where it does not."""
+    try:
+        with _told(path):
+            yield
+            tf.gfile.Rename(written, path, overwrite=True)
+    except BaseException:
+        with contextlib.suppress(tf.errors.OpError):
+            tf.gfile.Remove(written)
+        raise
+
+
 @contextlib.contextmanager
 def writing(path, binary=False):
     """Gives a writer of text, or of bytes, whose content replaces `path` only when the block ends without an exception."""
-    aside = "%s.%s.tmp" % (path, uuid.uuid4().hex[:8])
-    writer = tf.gfile.GFile(aside, "wb" if binary else "w")
-    try:
+    beside = aside(path)
+    with renamed(beside, path), tf.gfile.GFile(beside, "wb" if binary else "w") as writer:
         yield writer
-        writer.close()
-        tf.gfile.Rename(aside, path, overwrite=True)
-    except BaseException:
-        with contextlib.suppress(tf.errors.OpError):
-            writer.close()
-        with contextlib.suppress(tf.errors.OpError):
-            tf.gfile.Remove(aside)
-        raise
 
 
 def write(path, data, binary=False):
@@ -82,8 +100,16 @@ def write_json(path, value, **kwargs):
     write(path, json.dumps(value, indent=4, **kwargs) + "\n")
 
 
+def make_folder(path):
+    """Makes the folder `path` and those above it, where they do not exist."""
+    with _told(path):
+        tf.gfile.MakeDirs(path)
+        if not tf.gfile.IsDirectory(path):
+            raise InputError("%s is a file where a folder is needed; give another path" % path)
+
+
 def make_folder_of(path):
     """Makes the folder that `path` is to lie in."""
     folder = os.path.dirname(path)
     if folder:
-        tf.gfile.MakeDirs(folder)
+        make_folder(folder)

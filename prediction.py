@@ -61,8 +61,8 @@ def make_tpu_input_fn(windows, output_dir, batch_size):
     return lambda params: records.prediction_dataset(path, shapes, params["batch_size"])
 
 
-def forward(estimator, input_fn, windows, found, checkpoint=None):
-    """Runs the estimator over `input_fn` and adds what comes out to the `Spool` `found`."""
+def forward(estimator, input_fn, windows, found, checkpoint):
+    """Runs the estimator, with the weights of `checkpoint` (None: those that it starts from), over `input_fn` and adds what comes out to the `Spool` `found`."""
     with progress.bar(len(windows), "forward pass", "window", initial=len(found)) as bar:
         for best in estimator.predict(input_fn, checkpoint_path=checkpoint, yield_single_examples=False):
             rows = best.pop("unique_ids") - FIRST_UNIQUE_ID

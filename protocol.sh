@@ -3,7 +3,9 @@
 GS_BUCKET=${GS_BUCKET:-gs://your-bucket}   # needed on a TPU: data, checkpoints and results lie there
 TPU_NAME=${TPU_NAME:-}                     # empty: run on this machine's GPU or CPU
 TPU_ZONE=${TPU_ZONE:-}
-PYTHON=${PYTHON:-python}
+if [ -z "${PYTHON:-}" ]; then                 # the environment that setup_environment.sh makes, if it is there
+  if [ -x .venv/bin/python ]; then PYTHON=.venv/bin/python; else PYTHON=python; fi
+fi
 
 ZONES=all,q2,q2p,p2q,p2
 
@@ -61,6 +63,8 @@ run_reader() {
 
 # Decodes every zone of every layer, and draws the heat map beside the table: decode_grid SCRIPT FLAG...
 decode_grid() {
-  run_reader "$@" --do_predict=True --do_eval=True --mask_zone="$ZONES" --mask_layer=each
+  local script=$1
+  shift
+  run_reader "$script" --do_predict=True --do_eval=True --mask_zone="$ZONES" --mask_layer=each "$@"
   run "$PYTHON" visualize_zones.py "$MODEL_OUTPUT_DIR/results.csv" "$MODEL_OUTPUT_DIR/zones.png" --annotate
 }

@@ -13,6 +13,7 @@ import os
 import tensorflow.compat.v1 as tf
 
 import files
+from errors import InputError
 
 RECORD_FILE = "cells.json"
 _UNFINISHED = "unfinished-"
@@ -36,7 +37,8 @@ def checkpoint_fingerprint(path):
 
 def differences(ours, theirs):
     """Returns a text that names what two dicts of provenance differ in."""
-    return ", ".join(key for key in ours if ours[key] != theirs.get(key)) or "the cells"
+    keys = list(ours) + [key for key in theirs if key not in ours]
+    return ", ".join(key for key in keys if ours.get(key) != theirs.get(key))
 
 
 class CellRecord(object):
@@ -46,6 +48,9 @@ class CellRecord(object):
         self._folder = folder
         self._path = os.path.join(folder, RECORD_FILE)
         self._cells = files.read_json(self._path, "record of cells") if tf.gfile.Exists(self._path) else {}
+        if not isinstance(self._cells, dict) or not all(
+                isinstance(entry, dict) and set(entry) == {"made_from", "files"} for entry in self._cells.values()):
+            raise InputError("%s is not the record that this project keeps; delete it to decode all cells again" % self._path)
 
     def why_not_done(self, name, file_names, made_from):
         """Returns None where the cell `name` was made from `made_from` and its files are whole, and else why it does not count.
@@ -64,6 +69,15 @@ class CellRecord(object):
             if file_fingerprint(path) != entry["files"][file_name]:
                 return "%s was changed since" % file_name
         return None
+
+    def check_together(self, name, file_names):
+        """Raises an `InputError` where one of a recorded cell's files, which lie under common names, has become another cell's."""
+        recorded = self._cells.get(name, {"files": {}})["files"]
+        for file_name in file_names:
+            path = os.path.join(self._folder, file_name)
+            if recorded.get(file_name, "") and tf.gfile.Exists(path) and file_fingerprint(path) != recorded[file_name]:
+                raise InputError("%s is not what was decoded with %s; decode it again with --do_predict before it is scored" %
+                                 (path, name))
 
     def add(self, names, made_from):
         """Takes the cells of {name: file names} as finished."""

@@ -2,10 +2,9 @@
 """Windows in TFRecord files, written and read: what training and a TPU take their batches from."""
 from __future__ import absolute_import, division, print_function
 
-import uuid
-
 import tensorflow.compat.v1 as tf
 
+import files
 from windows import PADDING_WINDOW
 
 BLOCK = 256  # windows spread out at a time
@@ -27,8 +26,8 @@ def write(path, windows, names, positions=None, multiple_of=1):
       multiple_of: windows of padding follow until the number of records is a multiple of this.
     """
     rows = list(range(len(windows))) + [PADDING_WINDOW] * (-len(windows) % multiple_of)
-    aside = "%s.%s.tmp" % (path, uuid.uuid4().hex[:8])
-    with tf.python_io.TFRecordWriter(aside) as writer:
+    aside = files.aside(path)
+    with files.renamed(aside, path), tf.python_io.TFRecordWriter(aside) as writer:
         for start in range(0, len(rows), BLOCK):
             block = rows[start:start + BLOCK]
             arrays = windows.batch(block)
@@ -38,7 +37,6 @@ def write(path, windows, names, positions=None, multiple_of=1):
                     values["start_positions"] = [int(positions[0][row])]
                     values["end_positions"] = [int(positions[1][row])]
                 writer.write(_example(values).SerializeToString())
-    tf.gfile.Rename(aside, path, overwrite=True)
 
 
 def _parse(record, shapes):
@@ -47,7 +45,7 @@ def _parse(record, shapes):
     return {name: tf.cast(value, tf.int32) for name, value in features.items()}  # TPUs have no int64
 
 
-def training_dataset(path, shapes, batch_size, seed, skip_batches=0):
+def training_dataset(path, shapes, batch_size, seed, records_seen=0):
     """Returns the endless `tf.data.Dataset` of shuffled training batches.
 
     Args:
@@ -55,10 +53,10 @@ def training_dataset(path, shapes, batch_size, seed, skip_batches=0):
       shapes: {name: shape of one record's array}.
       batch_size: records in a batch.
       seed: of the shuffle.
-      skip_batches: how many batches an interrupted training has seen.
+      records_seen: how many an interrupted training has seen, on all cores together.
     """
     records = tf.data.TFRecordDataset(path).repeat().shuffle(SHUFFLE_BUFFER, seed=seed)
-    records = records.skip(skip_batches * batch_size).map(lambda record: _parse(record, shapes))
+    records = records.skip(records_seen).map(lambda record: _parse(record, shapes))
     return records.batch(batch_size, drop_remainder=True).prefetch(1)
 
 

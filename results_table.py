@@ -71,4 +71,7 @@ def read_table(path):
         if len(row) != len(rows[0]):
             raise InputError("%s, line %d has %d places where the first line has %d" % (path, line, len(row), len(rows[0])))
         values.update({(row[0], zone): _number(text, path, line) for zone, text in zip(zones, row[1:]) if text})
-    return Table(zones, [row[0] for row in rows[2:]], values[BASELINE_ROW, zones[0]], values)
+    baselines = [values.pop((BASELINE_ROW, zone), None) for zone in zones]
+    if None in baselines:
+        raise InputError("%s, line 2: the baseline has no value in some column" % path)
+    return Table(zones, [row[0] for row in rows[2:]], baselines[0], values)

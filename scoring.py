@@ -22,6 +22,7 @@ def score(dataset, passages, file_names, output_dir, null_threshold):
     all_scores = collections.OrderedDict()
     for cell, names in file_names.items():
         predictions = predictions_file.read(os.path.join(output_dir, names["predictions"]))
+        predictions_file.report_gaps([question.id for passage in passages for question in passage.questions], predictions)
         odds = None
         if "null_odds" in names:
             odds = files.read_json(os.path.join(output_dir, names["null_odds"]), "null odds")

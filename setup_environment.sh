@@ -56,6 +56,10 @@ set_up_environment() {
   local python requirements
   if ! _is_python37 "$VENV_PYTHON"; then
     python=$(find_python37) || return
+    if [ -e "$VENV" ] && [ ! -f "$VENV/pyvenv.cfg" ]; then
+      printf 'error: %s is no virtual environment; remove it, or name another with VENV=folder\n' "$VENV" >&2
+      return 2
+    fi
     printf '+ %s -m venv %s\n' "$python" "$VENV" >&2
     rm -rf "$VENV"
     "$python" -m venv "$VENV" || return
@@ -65,4 +69,4 @@ set_up_environment() {
   done
 }
 
-set_up_environment "$@" || exit
+set_up_environment "$@" || return

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a forward pass has found so far, kept on disk: memory does not grow with the data, and a killed run goes on.
 
-The windows are handled in blocks that end where a question ends. Each part file holds finished windows of one block.
+Windows are handled in blocks that end where a question ends; a part file holds those that a stretch of time finished.
 """
 from __future__ import absolute_import, division, print_function
 
 import io
 import os
 import time
+import zipfile
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -40,8 +41,7 @@ class Spool(object):
         self._folder, self._seconds = folder, seconds_in_part
         tf.gfile.MakeDirs(folder)
         self._pending, self._since = [], time.time()
-        self._parts = [self._read_rows(name) for name in sorted(tf.gfile.ListDirectory(folder))
-                       if name.endswith(".npz")]
+        self._parts = [part for part in map(self._read_rows, sorted(tf.gfile.ListDirectory(folder))) if part]
         self._rows = set()
         for _, rows in self._parts:
             self._rows.update(rows.tolist())
@@ -53,7 +53,15 @@ class Spool(object):
         return np.load(io.BytesIO(files.read_bytes(self._path(name), "unfinished work")))
 
     def _read_rows(self, name):
-        return name, self._load(name)["rows"]
+        """Returns (name, rows) of a part, or None for another file or a damaged part, whose windows are then done again."""
+        if not name.endswith(".npz"):
+            return None
+        try:
+            return name, self._load(name)["rows"]
+        except (ValueError, KeyError, OSError, zipfile.BadZipFile):
+            tf.logging.warning("%s is damaged; its windows are worked out again", self._path(name))
+            tf.gfile.Remove(self._path(name))
+            return None
 
     def __contains__(self, row):
         return row in self._rows
@@ -74,11 +82,14 @@ class Spool(object):
             rows = np.concatenate([added for added, _ in self._pending])
             arrays = {name: np.concatenate([best[name] for _, best in self._pending])
                       for name in self._pending[0][1]}
-            name, buffer = "part-%06d.npz" % len(self._parts), io.BytesIO()
+            name, buffer = "part-%06d.npz" % self._next_number(), io.BytesIO()
             np.savez(buffer, rows=rows, **arrays)
             files.write(self._path(name), buffer.getvalue(), binary=True)
             self._parts.append((name, rows))
         self._pending, self._since = [], time.time()
+
+    def _next_number(self):
+        return 1 + max([int(name[len("part-"):-len(".npz")]) for name, _ in self._parts] or [-1])
 
     def read(self, first, stop):
         """Returns the arrays of the windows `first` to `stop - 1`, in order: dict of [windows, ...]."""

@@ -20,7 +20,6 @@ import re
 import string
 import sys
 
-import tensorflow.compat.v1 as tf
 
 import files
 import predictions_file
@@ -205,17 +204,6 @@ def _credits(scores, curve_name):
     return {question_id: getattr(score, curve_name[len("pr_"):]) for question_id, score in scores.items()}
 
 
-@contextlib.contextmanager
-def _output(path):
-    """Makes the folder of `path` and turns a failure to write there into an `InputError`."""
-    try:
-        files.make_folder_of(path)
-        yield
-    except tf.errors.OpError as error:
-        raise InputError("%s cannot be written (%s); check the path and its permissions" %
-                         (path, error.message))
-
-
 def _pyplot():
     try:
         import matplotlib  # only here: nobody else needs it
@@ -239,8 +227,8 @@ def _figure(path, title, xlabel, ylabel):
         figure.savefig(image, format="png")
     finally:
         pyplot.close(figure)
-    with _output(path):
-        files.write(path, image.getvalue(), binary=True)
+    files.make_folder_of(path)
+    files.write(path, image.getvalue(), binary=True)
 
 
 def _draw_curve(curve, path, title):
@@ -367,8 +355,8 @@ def main():
     if not args.out_file:
         print(json.dumps(summary, indent=2))
         return
-    with _output(args.out_file):
-        files.write_json(args.out_file, summary)
+    files.make_folder_of(args.out_file)
+    files.write_json(args.out_file, summary)
 
 
 if __name__ == "__main__":

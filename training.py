@@ -12,6 +12,7 @@ from errors import InputError
 from windows import Windows
 
 RECORDS_FILE = "train.tf_record"
+RECORD_FILE = "training.json"  # what the training was made from
 
 
 def make_windows(examples, tokenizer, max_seq_length, doc_stride, max_query_length, seed):
@@ -24,7 +25,7 @@ def make_windows(examples, tokenizer, max_seq_length, doc_stride, max_query_leng
 def write_records(windows, dataset, output_dir):
     """Writes the windows with their answers; returns the path of the records."""
     path = os.path.join(output_dir, RECORDS_FILE)
-    records.write(path, windows, ["unique_ids"] + _model_inputs(dataset), windows.answer_positions(dataset.refines_answers))
+    records.write(path, windows, _model_inputs(dataset), windows.answer_positions(dataset.refines_answers))
     return path
 
 
@@ -43,11 +44,11 @@ def count_steps(windows, dataset, batch_size, epochs):
     return steps
 
 
-def make_input_fn(path, dataset, max_seq_length, seed, steps_done=0):
-    """Returns the input function of training from the records at `path`, past the batches of `steps_done` steps."""
+def make_input_fn(path, dataset, max_seq_length, seed, records_seen=0):
+    """Returns the input function of training from the records at `path`, past the first `records_seen` of their order."""
     shapes = {name: [max_seq_length] for name in _model_inputs(dataset)}
     shapes.update(start_positions=[], end_positions=[])
-    return lambda params: records.training_dataset(path, shapes, params["batch_size"], seed, steps_done)
+    return lambda params: records.training_dataset(path, shapes, params["batch_size"], seed, records_seen)
 
 
 def steps_done(output_dir):

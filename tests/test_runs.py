@@ -238,3 +238,25 @@ def test_training_goes_on_from_its_checkpoint(paths, trained, tmp_path):
         writer.write("model_checkpoint_path: \"model.ckpt-2\"\n")
     run_here(datasets.SQUAD, paths, tmp_path, **options)
     assert_same_tensors(tmp_path, trained[0])
+
+
+def test_a_model_of_another_training_is_not_gone_on_with(paths, tmp_path, capsys):
+    options = dict(do_train=True, train_file=paths["squad"])
+    run_here(datasets.SQUAD, paths, tmp_path, **options)
+    before = tensors(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        run_here(datasets.SQUAD, paths, tmp_path, learning_rate=0.02, **options)
+    assert end.value.code == 2 and "was trained with another learning_rate" in capsys.readouterr().err
+    run_here(datasets.SQUAD, paths, tmp_path, **options)
+    assert "is finished already: 4 steps" in capsys.readouterr().out
+    for name, array in tensors(tmp_path).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_cell_is_not_scored_with_files_of_another(paths, tmp_path, capsys):
+    options = dict(predict_file=paths["squad2"], version_2_with_negative=True)
+    run_here(datasets.SQUAD, paths, tmp_path, do_predict=True, **options)
+    run_here(datasets.SQUAD, paths, tmp_path, do_predict=True, mask_zone="p2", **options)
+    with pytest.raises(SystemExit):
+        run_here(datasets.SQUAD, paths, tmp_path, do_eval=True, **options)
+    assert "is not what was decoded with layer_; decode it again" in capsys.readouterr().err

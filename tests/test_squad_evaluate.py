@@ -308,7 +308,7 @@ def test_a_wrong_file_is_refused_in_one_sentence(folder, name, content, told):
     (["data.json", "nowhere.json"], "nowhere.json does not exist"),
     (["data.json", "pred.json", "-t", "nan"], "-t must be a number to compare with, but it is nan"),
     (["data.json", "pred.json", "-t", "much"], "much"),
-    (["data.json", "pred.json", "-o", "data.json/scores.json"], "data.json/scores.json cannot be written"),
+    (["data.json", "pred.json", "-o", "data.json/scores.json"], "data.json is a file where a folder is needed"),
     (["data.json"], "pred_file"),
 ])
 def test_a_wrong_command_line_is_refused_in_one_sentence(folder, arguments, told):

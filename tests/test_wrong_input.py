@@ -72,6 +72,14 @@ def sentence(paths, tmp_path, capsys):
     (dict(PREDICT, bert_config_file="nowhere.json"),
      "the BERT config nowhere.json does not exist; check the path"),
     (dict(PREDICT, vocab_file="nowhere.txt"), "the vocabulary nowhere.txt does not exist; check the path"),
+    (dict(PREDICT, use_tpu=True), "--use_tpu needs --tpu_name, the name or grpc:// address of the TPU"),
+    (dict(PREDICT, use_tpu=True, tpu_name="t", output_dir="here"),
+     "a TPU reads and writes gs:// paths only, and --output_dir=here is local"),
+    (dict(PREDICT, use_tpu=True, tpu_name="t", output_dir="gs://b/o"),
+     "a TPU reads and writes gs:// paths only, and --init_checkpoint="),
+    (dict(PREDICT, use_tpu=True, tpu_name="t", output_dir="gs://b/o", init_checkpoint="gs://b/c", predict_batch_size=12),
+     "--predict_batch_size=12 is no multiple of the 8 TPU cores"),
+    (dict(PREDICT, use_tpu=True, tpu_name="t", trim_padding=True), "--trim_padding makes batches of many lengths"),
 ])
 def test_flags(sentence, changes, wanted):
     assert wanted in sentence(**changes)
@@ -146,7 +154,7 @@ def test_scoring_without_predictions(sentence):
     ({"vocab_size": 70}, "entries, but vocab_size in "),
     ({"hidden_size": 16}, "where the BERT config asks for [16]; use the bert_config.json that came with it"),
     ({"num_hidden_layers": 3},
-     "has no bert/encoder/layer_2/attention/output/LayerNorm/beta, which the BERT config asks for"),
+     "has no bert/encoder/layer_2/attention/output/LayerNorm/beta, which a reader of this BERT config needs"),
     ({"max_position_embeddings": 128},
      "has bert/embeddings/position_embeddings of shape [64, 8] where the BERT config asks for "
      "[128, 8]"),
