@@ -56,7 +56,7 @@ def _read_shapes(path):
     """Returns {name: shape} of all tensors of a checkpoint."""
     if not _exists(path):
         raise InputError("there is no checkpoint %s; give the path up to and with .ckpt, as in "
-                         "uncased_L-12_H-768_A-12/bert_model.ckpt" % path)
+                         "uncased_L-12_H-768_A-12/bert_model.ckpt, or that of a training with its step, as in model.ckpt-1000" % path)
     with _reading(path):
         return tf.train.load_checkpoint(path).get_variable_to_shape_map()
 

@@ -6,7 +6,6 @@ import collections
 
 import tensorflow.compat.v1 as tf
 
-import squad_format
 from datasets import AnswerNotFound, Text
 from errors import InputError
 

@@ -9,8 +9,6 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 
-import tensorflow.compat.v1 as tf
-
 import attention_mask
 import modeling
 

@@ -15,7 +15,6 @@ import collections
 import os
 import random
 
-from absl import app, flags
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -24,7 +23,6 @@ import errors
 import examples
 import modeling
 import progress
-import run_flags
 import sample_data
 import span_model
 import tokenization
@@ -181,16 +179,12 @@ def make(language, output_dir, seed):
         trainer.save(session, os.path.join(output_dir, "bert_model.ckpt"))
 
 
-def main(_):
-    with errors.one_sentence():
-        if not flags.FLAGS.output_dir:
-            raise errors.InputError("--output_dir is needed; see --help")
-        tf.logging.set_verbosity(tf.logging.WARN)
-        make(sample_data.LANGUAGES[flags.FLAGS.language], flags.FLAGS.output_dir, flags.FLAGS.seed)
+def main():
+    args = sample_data.parse_arguments(__doc__, "the checkpoint", seed=2)
+    tf.logging.set_verbosity(tf.logging.ERROR)
+    make(sample_data.LANGUAGES[args.language], args.output_dir, args.seed)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_enum("language", "en", sorted(sample_data.LANGUAGES), "Language of the text.")
-    flags.DEFINE_string("output_dir", None, "Folder for the checkpoint.")
-    flags.DEFINE_integer("seed", 2, "Seed of the text and of the weights.")
-    app.run(main, flags_parser=run_flags.parse)
+    with errors.one_sentence():
+        main()

@@ -15,4 +15,5 @@ def main(_):
 
 if __name__ == "__main__":
     run_flags.define(datasets.SQUAD.do_lower_case, with_negatives=True)
+    flags.adopt_module_key_flags(run_flags)  # so that --help lists them
     app.run(main, flags_parser=run_flags.parse)

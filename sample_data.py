@@ -8,17 +8,16 @@ about passages that are not in the training data. `python sample_data.py --help`
 """
 from __future__ import absolute_import, division, print_function
 
+import argparse
 import collections
 import os
 import random
 
-from absl import app, flags
 import tensorflow.compat.v1 as tf
 
 import datasets
 import errors
 import files
-import run_flags
 import tokenization
 from squad_format import Answer, Passage, Question
 
@@ -210,15 +209,20 @@ def write(language, output_dir, seed):
     files.write_json(os.path.join(output_dir, "bert_config.json"), make_config(language))
 
 
-def main(_):
-    with errors.one_sentence():
-        if not flags.FLAGS.output_dir:
-            raise errors.InputError("--output_dir is needed; see --help")
-        write(LANGUAGES[flags.FLAGS.language], flags.FLAGS.output_dir, flags.FLAGS.seed)
+def parse_arguments(description, what, seed):
+    """Returns the arguments language, output_dir and seed of a script that makes `what` of a language."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--language", choices=sorted(LANGUAGES), default="en", help="language of the text")
+    parser.add_argument("--output_dir", required=True, help="folder for " + what)
+    parser.add_argument("--seed", type=int, default=seed, help="seed of everything that is drawn")
+    return parser.parse_args()
+
+
+def main():
+    args = parse_arguments(__doc__, "train.json, dev.json, vocab.txt and bert_config.json", seed=1)
+    write(LANGUAGES[args.language], args.output_dir, args.seed)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_enum("language", "en", sorted(LANGUAGES), "Language of the text.")
-    flags.DEFINE_string("output_dir", None, "Folder for train.json, dev.json, vocab.txt and bert_config.json.")
-    flags.DEFINE_integer("seed", 1, "Seed of everything that is drawn.")
-    app.run(main, flags_parser=run_flags.parse)
+    with errors.one_sentence():
+        main()

@@ -86,7 +86,7 @@ def draw(tables, titles, metric_name, value_range=PUBLISHED_RANGE, annotate=Fals
     panels = figure.subplots(1, len(tables), squeeze=False)[0]
     for axes, table, change, title in zip(panels, tables, changes, titles):
         image = _draw_panel(axes, table, change, norm, title, annotate)
-    panels[0].set_ylabel("masked layer")
+    panels[0].set_ylabel("masked layer (from 1)")
     bar = figure.colorbar(image, ax=list(panels), fraction=0.05, pad=0.03)
     bar.set_label("change of %s" % metric_name)
     return figure
@@ -117,7 +117,8 @@ def _parse_arguments():
     parser.add_argument("results", nargs="+", help="results.csv of one or several grids")
     parser.add_argument("figure", help="the picture to make: .png, .pdf or .svg")
     parser.add_argument("--metric", choices=sorted(METRIC_NAMES), default="em",
-                        help="em (default), or f1: then results_f1.csv beside each results.csv is read")
+                        help="em (default), or f1: then results_f1.csv beside each results.csv is read; a table of "
+                             "another name is taken to hold that metric")
     parser.add_argument("--range", type=_parse_range, default=PUBLISHED_RANGE, metavar="LOW,HIGH|auto",
                         help="changes at the two ends of the colours (default: -10,2 as published); auto: as in the data")
     parser.add_argument("--titles", help="a title for each table, parted by commas (default: the folders' names)")

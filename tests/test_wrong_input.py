@@ -230,3 +230,9 @@ def test_command_lines(paths, tmp_path, script, words, changes, wanted):
     lines = [line for line in stderr.splitlines() if line.startswith("error: ")]
     assert code == 2 and len(lines) == 1 and wanted in lines[0]
     assert "Traceback" not in stderr and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("script", ["run_squad.py", "run_cmrc2018.py"])
+def test_help_lists_the_flags(script):
+    _, stdout, _ = tiny.run(script, "--help")
+    assert "--mask_zone" in stdout and "--bert_config_file" in stdout
