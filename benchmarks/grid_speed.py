@@ -25,8 +25,10 @@ ZONES = ("all", "q2", "q2p", "p2q", "p2")
 def seconds(script, flags, output_dir):
     """Returns the wall time of one process of the script, in seconds."""
     begun = time.time()
-    subprocess.run([sys.executable, os.path.join(ROOT, script), "--do_predict", "--output_dir=" + output_dir] + flags,
-                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, os.path.join(ROOT, script), "--do_predict", "--output_dir=" + output_dir] + flags,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, universal_newlines=True)
+    if done.returncode:
+        sys.exit(done.stderr)
     return time.time() - begun
 
 
