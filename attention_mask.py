@@ -78,21 +78,22 @@ def _queries_kept_from(role, inside, outside):
     return role if inside else 1.0 - role
 
 
-def change_bias(bias, zones, roles):
-    """Returns the attention bias with `zones` masked, broadcastable to [B, N, T, T].
+def change_bias(bias, zones, asking, asked):
+    """Returns the attention bias with `zones` masked, broadcastable to [B, N, R, K].
 
     Args:
-      bias: the bias without a mask, [B, 1, 1, T].
+      bias: the bias without a mask, [B, 1, 1, K].
       zones: set of zone names; nothing changes where it is empty.
-      roles: `Roles` of the tokens.
+      asking: `Roles` of the queries, [B, R].
+      asked: `Roles` of the keys, [B, K].
     """
     if "all" in zones:
         return tf.fill([1, 1, 1, 1], MASKED)
-    for role, inside, outside in ((roles.question, "q2" in zones, "p2q" in zones),
-                                  (roles.passage, "p2" in zones, "q2p" in zones)):
+    for queries, keys, inside, outside in ((asking.question, asked.question, "q2" in zones, "p2q" in zones),
+                                           (asking.passage, asked.passage, "p2" in zones, "q2p" in zones)):
         if inside or outside:
-            queries = _queries_kept_from(role, inside, outside)
-            bias += MASKED * queries[:, tf.newaxis, :, tf.newaxis] * role[:, tf.newaxis, tf.newaxis, :]
+            queries = _queries_kept_from(queries, inside, outside)
+            bias += MASKED * queries[:, tf.newaxis, :, tf.newaxis] * keys[:, tf.newaxis, tf.newaxis, :]
     return bias
 
 

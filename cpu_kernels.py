@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forms of a layer's parts that are fast on a CPU, where the plain graph waits for memory more than it multiplies.
 
-Attention goes head by head, so that one head's scores stay in the processor's cache from product to product; activation
-and layer norm are compiled by XLA into one pass over their input each.
+Attention goes head by head, so that one head's scores stay in the processor's cache from product to product; the
+activation is compiled by XLA into one pass over its input.
 """
 from __future__ import absolute_import, division, print_function
 
 import ctypes
 
 import tensorflow.compat.v1 as tf
-from tensorflow.python.framework import function as graph_functions
+from tensorflow.python.eager import function as graph_functions
+from tensorflow.python.framework import function as compiled_functions
 
 import modeling
 
@@ -19,14 +20,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 class ReusedFunctions(object):
     """Python functions made into functions of the graph once for each signature, however often they are called.
 
-    A grid calls the same layer hundreds of times; this keeps the graph small, and a compiled function compiled once.
-
-    Args:
-      compiled: whether XLA compiles the functions.
+    A grid calls the same parts hundreds of times; this keeps the graph small.
     """
 
-    def __init__(self, name, compiled=False):
-        self._name, self._attributes, self._made = name, {"compiled": True} if compiled else {}, {}
+    def __init__(self):
+        self._made = {}
 
     def __call__(self, form, body, *tensors):
         """Returns the list of tensors that `body(*tensors)` returns; bodies of one form and signature are taken for one.
@@ -38,43 +36,59 @@ class ReusedFunctions(object):
         tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
         signature = (form,) + tuple((tensor.dtype, tuple(tensor.shape.as_list())) for tensor in tensors)
         if signature not in self._made:
-            self._made[signature] = self._make(body, tensors)
-        made, shapes = self._made[signature]
-        results = made(*tensors)
-        results = results if isinstance(results, (list, tuple)) else [results]
-        for result, shape in zip(results, shapes):
-            result.set_shape(shape)
-        return list(results)
-
-    def _make(self, body, tensors):
-        shapes = []
-
-        def graph_function(*arguments):
-            for argument, tensor in zip(arguments, tensors):
-                argument.set_shape(tensor.shape)
-            results = body(*arguments)
-            shapes.extend(result.shape for result in results)
-            return tuple(results)
-        name = "%s_%d" % (self._name, len(self._made))
-        made = graph_functions.Defun(*[tensor.dtype for tensor in tensors], func_name=name, noinline=True,
-                              **self._attributes)(graph_function)
-        made.add_to_graph(tf.get_default_graph())  # traces it, so that the shapes are known
-        return made, shapes
+            self._made[signature] = graph_functions.defun_with_attributes(
+                lambda *inside: body(*inside), [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors],
+                attributes={"_noinline": True}, autograph=False)
+        return self._made[signature](*tensors)
 
 
-def attention_by_head(query, key, values, branches, dropout=modeling.no_dropout, see_probabilities=None):
-    """`modeling.batched_attention` window by window and head by head, for prediction; B and N must be static."""
-    batch, heads = query.shape.as_list()[:2]
-    contexts = [[] for _ in branches]
-    for window in range(batch):
-        biases = [branch.bias[min(window, branch.bias.shape[0].value - 1)] for branch in branches]
-        for head in range(heads):
-            one = [tensor[window:window + 1, head] for tensor in (query, key, values)]
-            inside = [branch._replace(bias=bias) for branch, bias in zip(branches, biases)]
-            for context, found in zip(contexts, modeling.batched_attention(*one, branches=inside)):
-                context.append(found)
-    size = query.shape[3].value
-    return [tf.reshape(tf.concat(context, axis=0), [batch, heads, -1, size]) for context in contexts]
+def compiled(body, *tensors):
+    """Returns the tensor that `body(*tensors)` returns, compiled by XLA.
+
+    Within a function of the graph it is compiled once for each shape, elsewhere once for each call.
+    """
+    def with_shapes(*inside):
+        for argument, tensor in zip(inside, tensors):
+            argument.set_shape(tensor.shape)
+        return body(*inside)
+    made = compiled_functions.Defun(*[tensor.dtype for tensor in tensors], compiled=True)(with_shapes)
+    return made(*tensors)
+
+
+def _distinct(tensors):
+    """Returns the distinct ones of `tensors`, and for each of `tensors` its number among them."""
+    distinct = []
+    for tensor in tensors:
+        if not any(tensor is other for other in distinct):
+            distinct.append(tensor)
+    return distinct, [next(number for number, other in enumerate(distinct) if tensor is other) for tensor in tensors]
+
+
+def attention_by_head(asks, heads):
+    """`modeling.batched_attention` window by window and head by head; B must be static."""
+    tensors, numbers = _distinct([tensor for ask in asks for tensor in ask])
+    numbers = [numbers[first:first + 4] for first in range(0, len(numbers), 4)]
+    biases = {ask[-1] for ask in numbers}
+    contexts = [[] for _ in asks]
+    for window in range(asks[0].query.shape[0].value):
+        # A bias may be the same for all windows.
+        parts = [tensor[min(window, tensor.shape[0].value - 1), 0] if number in biases else
+                 tf.split(tensor[window], heads, axis=1) for number, tensor in enumerate(tensors)]
+        for number, context in enumerate(_window_contexts(parts, numbers, heads)):
+            contexts[number].append(context)
+    return [tf.stack(context) for context in contexts]
+
+
+def _window_contexts(parts, numbers, heads):
+    """Returns the contexts [R, H] of one window, one for each (query, key, values, bias) of `numbers`, which point into `parts`."""
+    contexts = [[] for _ in numbers]
+    for head in range(heads):
+        scores = {}
+        for context, (query, key, values, bias) in zip(contexts, numbers):
+            if (query, key) not in scores:
+                scores[query, key] = tf.matmul(parts[query][head], parts[key][head], transpose_b=True)
+            context.append(tf.matmul(tf.nn.softmax(scores[query, key] + parts[bias]), parts[values][head]))
+    return [tf.concat(context, axis=1) for context in contexts]
 
 
 def keep_freed_memory():
@@ -89,19 +103,22 @@ def keep_freed_memory():
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-def make_kernels(use_xla):
-    """Returns the `modeling.Kernels` of a CPU in the current graph.
+def make_kernels():
+    """Returns the `modeling.Kernels` of a CPU in the current graph."""
+    functions = ReusedFunctions()
 
-    Args:
-      use_xla: whether activation and layer norm are compiled.
-    """
-    if not use_xla:
-        return modeling.PLAIN_KERNELS._replace(attention=attention_by_head)
-    compiled = ReusedFunctions("compiled", compiled=True)
+    def attention(asks, heads):
+        tensors, numbers = _distinct([tensor for ask in asks for tensor in ask])
 
-    def activation(function):
-        return lambda x: compiled(function.__name__, lambda y: [function(y)], x)[0]
+        def body(*inside):
+            given = [inside[number] for number in numbers]
+            return attention_by_head([modeling.Ask(*given[first:first + 4]) for first in range(0, len(given), 4)], heads)
+        return functions((heads, tuple(numbers)), body, *tensors)
 
-    def residual_norm(*tensors):
-        return compiled("residual_norm", lambda *inside: [modeling.residual_norm(*inside)], *tensors)[0]
-    return modeling.Kernels(attention_by_head, activation, residual_norm)
+    def activation(function, x, bias):
+        def body(*inside):
+            result = compiled(lambda *both: modeling.biased_activation(function, *both), *inside)
+            result.set_shape(x.shape)
+            return [result]
+        return functions(function.__name__, body, x, bias)[0]
+    return modeling.Kernels(attention, activation)

@@ -92,7 +92,7 @@ def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tp
       dataset: `datasets.Dataset`.
       init_checkpoint: path that the weights start from, or None.
       training: dict of peak_rate, num_steps and num_warmup_steps, or None.
-      prediction: dict of cells, size and trim_padding (see `SpanModel.best_positions`), or None.
+      prediction: dict of cells, size, trim_padding and static_shapes (see `SpanModel.best_positions`), or None.
       use_tpu: whether the model runs on a TPU.
       seed: of the dropout.
     """
@@ -104,7 +104,7 @@ def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tp
         if on_cpu(use_tpu):
             cpu_kernels.keep_freed_memory()
             if not is_training:
-                fast = dict(kernels=cpu_kernels.make_kernels(use_xla=True), run=cpu_kernels.ReusedFunctions("layer"))
+                fast = dict(kernels=cpu_kernels.make_kernels())
         bert = modeling.Bert(config, dropout, one_hot_embeddings=use_tpu, **fast)
         model = span_model.SpanModel(bert, dataset.masks_span)
         scaffold_fn = _restore_from(init_checkpoint, use_tpu) if init_checkpoint else None
@@ -140,7 +140,7 @@ def session_config(use_tpu=False):
     config = tf.ConfigProto(allow_soft_placement=True, isolate_session_state=use_tpu)
     if use_tpu:
         return config
-    # Functions are called hundreds of times; specialised for each call, they would be made and compiled as often.
+    # Functions are called hundreds of times; specialised for each call, they would be compiled as often.
     config.graph_options.rewrite_options.function_optimization = rewriter_config_pb2.RewriterConfig.OFF
     return config
 

@@ -243,11 +243,12 @@ class Run(object):
         if len(found) == len(windows):
             return
         reader = self.make_estimator(prediction=dict(cells=cells, size=min(options.n_best_size, options.max_seq_length),
-                                                     trim_padding=options.trim_padding))
+                                                     trim_padding=options.trim_padding, static_shapes=options.use_tpu))
         if options.use_tpu:
             input_fn = prediction.make_tpu_input_fn(windows, options.output_dir, options.predict_batch_size)
         else:
-            input_fn = prediction.make_input_fn(windows, prediction.rows_to_do(windows, found, options.trim_padding))
+            input_fn = prediction.make_input_fn(
+                windows, prediction.batches_to_do(windows, found, options.predict_batch_size))
         prediction.forward(reader, input_fn, windows, found, trained)
 
     def score(self):

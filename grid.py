@@ -1,22 +1,77 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every cell of a grid of masks in one forward pass.
 
-Two cells share all layers below the first one in which their masks differ, and in that layer still the projections and
-scores, which no mask touches. For N layers and Z zones with a cell for each this is N + Z N (N + 1) / 2 layer passes
-with the baseline, where single runs need N (Z N + 1).
+Two cells share all layers below the first one in which their masks differ. In that layer they still share the
+projections, which no mask touches, and the tokens whose keys the mask leaves alone. For N layers and Z zones with a cell
+for each this is less than N + Z N (N + 1) / 2 layer passes with the baseline, where single runs need N (Z N + 1).
+
+Where shapes need not be static, padding is not asked (its share in a softmax is 0 but for the zone `all`), and it is not
+worked out either if nobody wants it.
 """
 from __future__ import absolute_import, division, print_function
 
 import collections
 
+import tensorflow.compat.v1 as tf
+
 import attention_mask
 import modeling
+
+LENGTH_STEP = 16  # lengths are multiples of this, as each length is compiled anew
+NO_ZONES = frozenset()
 
 State = collections.namedtuple("State", ["hidden", "cells", "trimmed"])
 State.__doc__ = "A hidden state [B, T, H], the cells that go on from it, and whether it lacks the padding at its end."
 
-View = collections.namedtuple("View", ["bias", "roles"])
-View.__doc__ = "The bias without a mask [B, 1, 1, T] and the `attention_mask.Roles` [B, T], with or without padding."
+Stretch = collections.namedtuple("Stretch", ["start", "stop", "changed"])
+Stretch.__doc__ = "Tokens `start` to `stop - 1` of all windows of a batch, and whether a mask changes their output."
+
+
+def round_up(number):
+    """Returns the next multiple of `LENGTH_STEP`."""
+    return (number + LENGTH_STEP - 1) // LENGTH_STEP * LENGTH_STEP
+
+
+def _round_down(number):
+    return number // LENGTH_STEP * LENGTH_STEP
+
+
+class _Bounds(object):
+    """Where questions and passages lie in the windows of a batch, `[CLS] question [SEP] passage [SEP] padding`."""
+
+    def __init__(self, roles):
+        question_stop = 1 + tf.cast(tf.reduce_sum(roles.question, axis=1), tf.int32)
+        passage_stop = question_stop + 1 + tf.cast(tf.reduce_sum(roles.passage, axis=1), tf.int32)
+        self._first_passage = _round_down(tf.reduce_min(question_stop) + 1)
+        self._all_in_passage = round_up(tf.reduce_max(question_stop) + 1)
+        self._end_of_all_in_passage = tf.maximum(_round_down(tf.reduce_min(passage_stop)), self._all_in_passage)
+        self._last_passage = round_up(tf.reduce_max(passage_stop))
+
+    def stretches(self, zones, end):
+        """Returns the `Stretch`es that `zones` cut the tokens 0 to `end - 1` into, or None where they change nearly all."""
+        question = tf.minimum(self._all_in_passage, end)
+        if zones == {"q2"}:
+            return [Stretch(0, question, True), Stretch(question, end, False)]
+        if zones <= {"q2", "q2p"}:
+            tail = tf.minimum(self._end_of_all_in_passage, end)
+            return [Stretch(0, question, True), Stretch(question, tail, False), Stretch(tail, end, True)]
+        if zones == {"p2"}:
+            stop = tf.minimum(self._last_passage, end)
+            return [Stretch(0, self._first_passage, False), Stretch(self._first_passage, stop, True),
+                    Stretch(stop, end, False)]
+        return None
+
+
+def _put_together(stretches, changed, unchanged):
+    """Returns [B, T, H] from the tokens that a mask changed, [B, R, H], and the state without it, [B, T or more, H]."""
+    pieces, done = [], 0
+    for start, stop, is_changed in stretches:
+        if is_changed:
+            pieces.append(changed[:, done:done + stop - start])
+            done += stop - start
+        else:
+            pieces.append(unchanged[:, start:stop])
+    return tf.concat(pieces, axis=1)
 
 
 def _branches(cells, layer):
@@ -35,33 +90,55 @@ def _reads_padding_above(cells, layer):
 class _Pass(object):
     """One forward pass over a batch."""
 
-    def __init__(self, bert, bias, roles, length):
-        self._bert, self._length = bert, length
-        self._padded = self._short = View(bias, roles)
-        if length is not None:
-            self._short = View(bias[..., :length], attention_mask.Roles(*(role[:, :length] for role in roles)))
+    def __init__(self, bert, bias, roles, length, trim_padding):
+        self._bert, self._bias, self._roles, self._length = bert, bias, roles, length
+        self._trims = trim_padding
+        self._bounds = _Bounds(roles)
+
+    def _keeps_padding(self, cells, layer):
+        return not self._trims or _reads_padding_above(cells, layer)
 
     def start(self, embedded, cells):
         """Returns the state below layer 0."""
-        trimmed = self._length is None or not _reads_padding_above(cells, -1)
-        hidden = embedded if self._length is None or not trimmed else embedded[:, :self._length]
-        return State(hidden, cells, trimmed)
+        keep = self._keeps_padding(cells, -1)
+        return State(embedded if keep else embedded[:, :self._length], cells, not keep)
+
+    def _stretches(self, zones, groups, trimmed, layer):
+        """Returns the `Stretch`es of which some come from the state without a mask, or None where all is worked out."""
+        if self._length is None or NO_ZONES not in groups or not zones:
+            return None
+        if not trimmed and not self._keeps_padding(groups[NO_ZONES], layer):
+            return None
+        return self._bounds.stretches(zones, self._length if trimmed else modeling.dimensions(self._roles.question)[1])
+
+    def _branch(self, zones, stretches, state, trimmed):
+        rows = None
+        if stretches is not None:
+            rows = tuple((start, stop) for start, stop, changed in stretches if changed)
+        elif trimmed and not state.trimmed:
+            rows = ((0, self._length),)
+        here = ((0, self._length),) if state.trimmed else None
+        keys = None if "all" in zones else self._length
+        asking = attention_mask.Roles(*(modeling.take(role, rows or here) for role in self._roles))
+        asked = attention_mask.Roles(*(role[:, :keys] for role in self._roles))
+        bias = attention_mask.change_bias(self._bias[..., :keys], zones, asking, asked)
+        return modeling.Branch(bias, rows, None if state.trimmed else keys)
 
     def next_states(self, layer, state):
         """Runs `layer` once for all cells of `state`; returns the list of states that come out."""
-        branches, states = [], []
-        for zones, members in _branches(state.cells, layer).items():
-            keep = not state.trimmed and _reads_padding_above(members, layer)
-            view = self._padded if keep else self._short
-            cut = None if state.trimmed or keep else self._length
-            branches.append(modeling.Branch(attention_mask.change_bias(view.bias, zones, view.roles), cut,
-                                            None if "all" in zones else cut))
-            states.append(State(None, members, not keep))
-        outputs = self._bert.branch(layer, state.hidden, branches)
-        return [after._replace(hidden=hidden) for after, hidden in zip(states, outputs)]
+        groups, plans = _branches(state.cells, layer), []
+        for zones, members in groups.items():
+            trimmed = state.trimmed or not self._keeps_padding(members, layer)
+            plans.append((zones, trimmed, self._stretches(zones, groups, trimmed, layer)))
+        outputs = self._bert.branch(layer, state.hidden, [self._branch(zones, stretches, state, trimmed)
+                                                          for zones, trimmed, stretches in plans])
+        outputs = dict(zip(groups, outputs))
+        return [State(outputs[zones] if stretches is None else
+                      _put_together(stretches, outputs[zones], outputs[NO_ZONES]), groups[zones], trimmed)
+                for zones, trimmed, stretches in plans]
 
 
-def encode(bert, cells, embedded, bias, roles, length=None):
+def encode(bert, cells, embedded, bias, roles, length=None, trim_padding=False):
     """Returns the encoder's outputs for `cells`, one [B, T, H] tensor each, in their order.
 
     Args:
@@ -70,10 +147,11 @@ def encode(bert, cells, embedded, bias, roles, length=None):
       embedded: the encoder's input, [B, T, H].
       bias: the attention bias without a mask, [B, 1, 1, T].
       roles: `attention_mask.Roles`.
-      length: scalar, the number of tokens that are worked out, at least that of the longest window; all if None. Padding
-        beyond it is worked out only where the zone `all` reads it.
+      length: scalar, a number of tokens that holds every window of the batch; padding beyond it is asked only where the
+        zone `all` reads it. None where shapes must be static; all padding is asked then.
+      trim_padding: whether outputs are but `length` tokens long; needs `length`.
     """
-    forward = _Pass(bert, bias, roles, length)
+    forward = _Pass(bert, bias, roles, length, trim_padding)
     states = [forward.start(embedded, list(cells))]
     for layer in range(bert.config.num_hidden_layers):
         states = [after for state in states for after in forward.next_states(layer, state)]

@@ -48,11 +48,15 @@ def gelu(x):
 _ACTIVATIONS = {"gelu": gelu, "relu": tf.nn.relu, "tanh": tf.tanh, "linear": tf.identity}
 
 
-def dense(x, kernel, bias):
-    """Returns `x @ kernel + bias` for `x` [..., K], `kernel` [K, M]; a two-dimensional product is the fastest."""
+def product(x, kernel):
+    """Returns `x @ kernel` for `x` [..., K], `kernel` [K, M]; a two-dimensional product is the fastest."""
     sizes = dimensions(x)
-    rows = tf.reshape(x, [-1, sizes[-1]])
-    return tf.reshape(tf.nn.bias_add(tf.matmul(rows, kernel), bias), sizes[:-1] + [kernel.shape[-1].value])
+    return tf.reshape(tf.matmul(tf.reshape(x, [-1, sizes[-1]]), kernel), sizes[:-1] + [kernel.shape[-1].value])
+
+
+def dense(x, kernel, bias):
+    """Returns `x @ kernel + bias` for `x` [..., K], `kernel` [K, M], `bias` [M]."""
+    return tf.nn.bias_add(product(x, kernel), bias)
 
 
 def layer_norm(x, beta, gamma):
@@ -90,6 +94,27 @@ class Dropout(object):
         return tf.where(kept, x * (1.0 / (1.0 - rate)), tf.zeros_like(x))
 
 
+Branch = collections.namedtuple("Branch", ["bias", "rows", "keys"])
+Branch.__doc__ = """One of the ways that a layer is run from one input.
+
+Attributes:
+  bias: added to the scores, broadcastable to [B, N, R, K].
+  rows: tuple of (start, stop), stretches of the tokens that ask and are in the output, R together; None for all.
+  keys: scalar K, how many of the first tokens are asked; None for all.
+"""
+
+Ask = collections.namedtuple("Ask", ["query", "key", "values", "bias"])
+Ask.__doc__ = "What one attention works on: the scaled query [B, R, H], key and values [B, K, H], and the bias."
+
+
+def take(tensor, rows):
+    """Returns the stretches `rows` (see `Branch`) along axis 1 of `tensor` [B, T, ...]."""
+    if rows is None:
+        return tensor
+    parts = [tensor[:, start:stop] for start, stop in rows]
+    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+
+
 def _split_heads(x, heads):
     """[B, T, H] -> [B, N, T, D]."""
     batch, tokens, hidden = dimensions(x)
@@ -102,52 +127,41 @@ def _join_heads(x):
     return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [batch, tokens, heads * size])
 
 
-Branch = collections.namedtuple("Branch", ["bias", "queries", "keys"])
-Branch.__doc__ = """One of the ways that a layer is run from one input.
-
-Attributes:
-  bias: added to the scores, broadcastable to [B, N, queries, keys].
-  queries: scalar, how many of the first tokens ask and are in the output; None for all.
-  keys: scalar, how many of the first tokens are asked; None for all.
-"""
-
-
-def first(tensor, number):
-    """Returns the first `number` (None: all) along the last but one axis of `tensor` [..., T, D]."""
-    return tensor if number is None else tensor[..., :number, :]
-
-
-def batched_attention(query, key, values, branches, dropout=no_dropout, see_probabilities=None):
-    """Returns the contexts [B, N, queries, D], one for each branch (Vaswani et al., 2017, section 3.2.1).
+def batched_attention(asks, heads, dropout=lambda probabilities: probabilities, see_probabilities=None):
+    """Returns the contexts [B, R, H] (Vaswani et al., 2017, section 3.2).
 
     Args:
-      query, key, values: [B, N, T, D]; the query is scaled.
-      branches: list of `Branch`.
-      dropout: `dropout(probabilities)`.
-      see_probabilities: function called with the probabilities [B, N, queries, keys] of each branch.
+      asks: list of `Ask`; scores of the same query and key are worked out once.
+      heads: N.
+      dropout: function of the probabilities.
+      see_probabilities: function called with the probabilities [B, N, R, K] of each ask.
     """
     scores, contexts = {}, []
-    for bias, queries, keys in branches:
-        part = queries is None, keys is None
-        if part not in scores:
-            scores[part] = tf.matmul(first(query, queries), first(key, keys), transpose_b=True)
-        probabilities = tf.nn.softmax(scores[part] + bias)
+    for ask in asks:
+        pair = ask.query, ask.key
+        if pair not in scores:
+            scores[pair] = tf.matmul(_split_heads(ask.query, heads), _split_heads(ask.key, heads), transpose_b=True)
+        probabilities = tf.nn.softmax(scores[pair] + ask.bias)
         if see_probabilities is not None:
             see_probabilities(probabilities)
-        contexts.append(tf.matmul(dropout(probabilities), first(values, keys)))
+        contexts.append(_join_heads(tf.matmul(dropout(probabilities), _split_heads(ask.values, heads))))
     return contexts
 
 
-def residual_norm(x, residual, beta, gamma):
-    """Returns `layer_norm(x + residual)`, the end of both halves of a layer."""
-    return layer_norm(x + residual, beta, gamma)
+def biased_activation(function, x, bias):
+    """Returns `function(x + bias)` for `x` [..., I] and `bias` [I]."""
+    return function(tf.nn.bias_add(x, bias))
 
 
-Kernels = collections.namedtuple("Kernels", ["attention", "activation", "residual_norm"])
-Kernels.__doc__ = """The parts of a layer that are no product with weights, for which a device may have a faster form; `activation`
-takes a function of the field's name and returns the one to use."""
+Kernels = collections.namedtuple("Kernels", ["attention", "activation"])
+Kernels.__doc__ = """The parts of a layer that are no product with weights, for which a device may have a faster form in prediction.
 
-PLAIN_KERNELS = Kernels(batched_attention, lambda function: function, residual_norm)
+Attributes:
+  attention: `attention(asks, heads)`, as `batched_attention`.
+  activation: as `biased_activation`.
+"""
+
+PLAIN_KERNELS = Kernels(batched_attention, biased_activation)
 
 
 def padding_bias(input_mask):
@@ -174,16 +188,13 @@ class Bert(object):
       config: a `BertConfig`.
       dropout: `dropout(x, rate)`, a `Dropout` in training.
       one_hot_embeddings: look words up by a matrix product, which is faster on TPU.
-      kernels: `Kernels`, forms of a layer's parts that suit the device.
-      run: `run(form, function, *tensors) -> list of tensors` carries out a layer; functions of one form and signature are
-        alike. The default calls the function.
+      kernels: `Kernels`, forms of a layer's parts that suit the device; others than the plain ones know no dropout.
     """
 
-    def __init__(self, config, dropout=no_dropout, one_hot_embeddings=False, kernels=PLAIN_KERNELS, run=None):
+    def __init__(self, config, dropout=no_dropout, one_hot_embeddings=False, kernels=PLAIN_KERNELS):
         self.config = config
         self._dropout, self._kernels = dropout, kernels
         self._one_hot = one_hot_embeddings
-        self._run = run or (lambda form, function, *tensors: function(*tensors))
         with tf.variable_scope("bert"):
             self._make_embeddings()
             with tf.variable_scope("encoder"):
@@ -240,7 +251,7 @@ class Bert(object):
         return self._dropout(layer_norm(summed, *self._embedding_norm), self.config.hidden_dropout_prob)
 
     def branch(self, index, hidden, branches, see_probabilities=None):
-        """Returns the outputs of layer `index` from one input, a list with a [B, queries, H] for each branch.
+        """Returns the outputs of layer `index` from one input, a list with a [B, R, H] for each branch.
 
         The layer's projections and scores, which do not depend on the bias, are worked out once.
 
@@ -248,38 +259,45 @@ class Bert(object):
           index: number of the layer; 0 is next to the embeddings.
           hidden: the layer's input, [B, T, H].
           branches: list of `Branch`.
-          see_probabilities: called with the attention probabilities [B, N, queries, keys] of each branch.
+          see_probabilities: called with the attention probabilities [B, N, R, K] of each branch.
         """
-        numbers = [tensor for branch in branches for tensor in branch if tensor is not None]
-        form = tuple((branch.queries is None, branch.keys is None) for branch in branches)
-
-        def outputs(x, *tensors):
-            given = iter(tensors)
-            inside = [Branch(*(None if tensor is None else next(given) for tensor in branch)) for branch in branches]
-            return self._outputs(x, inside, LayerWeights(*given), see_probabilities)
-        return self._run(form, outputs, hidden, *(numbers + list(self._weights[index])))
-
-    def _outputs(self, hidden, branches, weights, see_probabilities):
-        config, drop = self.config, self._dropout
-        heads = config.num_attention_heads
-        query = _split_heads(dense(hidden, weights.query_kernel, weights.query_bias) *
-                             (1.0 / math.sqrt(config.hidden_size // heads)), heads)
-        key = _split_heads(dense(hidden, weights.key_kernel, weights.key_bias), heads)
-        values = _split_heads(dense(hidden, weights.value_kernel, weights.value_bias), heads)
-        contexts = self._kernels.attention(query, key, values, branches,
-                                           lambda seen: drop(seen, config.attention_probs_dropout_prob), see_probabilities)
-        return [self._feed_forward(first(hidden, branch.queries), _join_heads(context), weights)
+        weights = self._weights[index]
+        contexts = self._attention(self._asks(hidden, branches, weights), see_probabilities)
+        return [self._feed_forward(take(hidden, branch.rows), context, weights)
                 for branch, context in zip(branches, contexts)]
 
+    def _asks(self, hidden, branches, weights):
+        """Returns the `Ask` of each branch; what branches have in common is one tensor."""
+        head_size = self.config.hidden_size // self.config.num_attention_heads
+        query = dense(hidden, weights.query_kernel, weights.query_bias) * (1.0 / math.sqrt(head_size))
+        queries = {rows: take(query, rows) for rows in {branch.rows for branch in branches}}
+        numbers = {branch.keys for branch in branches}
+        most = branches[0].keys if len(numbers) == 1 else None
+        asked = hidden if most is None else hidden[:, :most]
+        key = dense(asked, weights.key_kernel, weights.key_bias)
+        values = dense(asked, weights.value_kernel, weights.value_bias)
+        pairs = {number: (key, values) if number is most else (key[:, :number], values[:, :number]) for number in numbers}
+        return [Ask(queries[branch.rows], pairs[branch.keys][0], pairs[branch.keys][1], branch.bias) for branch in branches]
+
+    def _attention(self, asks, see_probabilities):
+        heads, drop = self.config.num_attention_heads, self._dropout
+        if drop is no_dropout and see_probabilities is None:
+            return self._kernels.attention(asks, heads)
+        rate = self.config.attention_probs_dropout_prob
+        return batched_attention(asks, heads, lambda probabilities: drop(probabilities, rate), see_probabilities)
+
     def _feed_forward(self, hidden, context, weights):
-        """Returns a layer's output [B, T, H] from its input and the context that its attention gathered."""
-        config, kernels, drop = self.config, self._kernels, self._dropout
-        attention = drop(dense(context, weights.attention_kernel, weights.attention_bias), config.hidden_dropout_prob)
-        attention = kernels.residual_norm(attention, hidden, weights.attention_beta, weights.attention_gamma)
-        activation = kernels.activation(_ACTIVATIONS[config.hidden_act])
-        wide = activation(dense(attention, weights.intermediate_kernel, weights.intermediate_bias))
-        output = drop(dense(wide, weights.output_kernel, weights.output_bias), config.hidden_dropout_prob)
-        return kernels.residual_norm(output, attention, weights.output_beta, weights.output_gamma)
+        """Returns a layer's output [B, R, H] from its input and the context that its attention gathered."""
+        attention = self._residual_norm(context, weights.attention_kernel, weights.attention_bias, hidden,
+                                        weights.attention_beta, weights.attention_gamma)
+        wide = self._kernels.activation(_ACTIVATIONS[self.config.hidden_act],
+                                        product(attention, weights.intermediate_kernel), weights.intermediate_bias)
+        return self._residual_norm(wide, weights.output_kernel, weights.output_bias, attention,
+                                   weights.output_beta, weights.output_gamma)
+
+    def _residual_norm(self, x, kernel, bias, residual, beta, gamma):
+        dropped = self._dropout(dense(x, kernel, bias), self.config.hidden_dropout_prob)
+        return layer_norm(dropped + residual, beta, gamma)
 
     def layer(self, index, hidden, bias, see_probabilities=None):
         """Returns the output [B, T, H] of layer `index` under one bias (see `branch`)."""

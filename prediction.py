@@ -18,38 +18,29 @@ RECORDS_FILE = "eval.tf_record"
 _INPUTS = ("unique_ids", "input_ids", "input_mask", "segment_ids", "input_span_mask")
 
 
-def _batches(rows, batch_size):
-    """Cuts window numbers into batches of one size, the last one filled with windows of padding."""
-    for start in range(0, len(rows), batch_size):
-        batch = rows[start:start + batch_size]
-        yield batch + [PADDING_WINDOW] * (batch_size - len(batch))
+def batches_to_do(windows, found, batch_size):
+    """Returns lists of `batch_size` window numbers, block after block, that hold all windows that are not in `found`.
 
-
-def rows_to_do(windows, found, by_length):
-    """Returns the numbers of the windows that are not in `found`, block after block.
-
-    Args:
-      by_length: whether windows of a block are put in the order of their length, so that little padding is worked out.
+    Windows of a block are put in the order of their length, so that little padding is worked out. Which windows share a
+    batch does not depend on `found`: sums over another length of batch differ in the last bits.
     """
     lengths, rows = windows.lengths(), []
     for first, stop in spool.cut_blocks(windows.example_of):
-        block = np.arange(first, stop)
-        if by_length:
-            block = block[np.argsort(-lengths[block], kind="stable")]
-        rows.extend(row for row in block.tolist() if row not in found)
-    return rows
+        rows.extend((first + np.argsort(-lengths[first:stop], kind="stable")).tolist())
+    rows.extend([PADDING_WINDOW] * (-len(rows) % batch_size))
+    batches = (rows[start:start + batch_size] for start in range(0, len(rows), batch_size))
+    return [batch for batch in batches if any(row not in found for row in batch if row != PADDING_WINDOW)]
 
 
-def make_input_fn(windows, rows):
-    """Returns the input function of the windows numbered `rows`, for GPU and CPU."""
+def make_input_fn(windows, batches):
+    """Returns the input function of the windows numbered in `batches`, for GPU and CPU."""
     length = windows.max_seq_length
     types = {name: tf.int32 for name in _INPUTS}
 
     def input_fn(params):
         size = params["batch_size"]
         shapes = {name: [size] if name == "unique_ids" else [size, length] for name in _INPUTS}
-        return tf.data.Dataset.from_generator(
-            lambda: (windows.batch(batch) for batch in _batches(rows, size)), types, shapes).prefetch(2)
+        return tf.data.Dataset.from_generator(lambda: map(windows.batch, batches), types, shapes).prefetch(2)
     return input_fn
 
 

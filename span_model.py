@@ -13,7 +13,6 @@ import attention_mask
 import grid
 import modeling
 
-LENGTH_STEP = 16  # working lengths are multiples of this, as each length is compiled anew
 _NEVER = -1e30  # below every logit
 
 
@@ -68,10 +67,9 @@ class SpanModel(object):
     def _working_length(input_mask, size):
         """Returns a scalar: the longest window of the batch, rounded up, and at least `size`."""
         longest = tf.reduce_max(tf.reduce_sum(input_mask, axis=1))
-        rounded = (longest + LENGTH_STEP - 1) // LENGTH_STEP * LENGTH_STEP
-        return tf.minimum(tf.maximum(rounded, size), modeling.dimensions(input_mask)[1])
+        return tf.minimum(tf.maximum(grid.round_up(longest), size), modeling.dimensions(input_mask)[1])
 
-    def best_positions(self, features, cells, size, trim_padding=False):
+    def best_positions(self, features, cells, size, trim_padding=False, static_shapes=False):
         """Returns what decoding needs of every cell's logits.
 
         Args:
@@ -80,6 +78,7 @@ class SpanModel(object):
           size: K, the number of best starts and ends.
           trim_padding: whether padding is left out of the work and of the ranking, in which it takes part otherwise, as in
             the released code.
+          static_shapes: whether every shape must be known beforehand, as on a TPU.
 
         Returns:
           Dict of unique_ids [B]; start_values, end_values (float) and start_places, end_places (int), [B, C, K] each;
@@ -89,8 +88,8 @@ class SpanModel(object):
         roles = attention_mask.find_roles(mask, features["segment_ids"])
         embedded = self.bert.embeddings(features["input_ids"], features["segment_ids"])
         found = collections.defaultdict(list)
-        length = self._working_length(mask, size) if trim_padding else None
-        outputs = grid.encode(self.bert, cells, embedded, modeling.padding_bias(mask), roles, length)
+        length = None if static_shapes else self._working_length(mask, size)
+        outputs = grid.encode(self.bert, cells, embedded, modeling.padding_bias(mask), roles, length, trim_padding)
         if trim_padding:
             mask, span_mask = (None if part is None else part[:, :length] for part in (mask, span_mask))
         for hidden in outputs:

@@ -102,7 +102,7 @@ def changed_bias(zones):
     """What the code makes of the same, as a tensor that broadcasts to [B, N, T, T]."""
     roles = attention_mask.find_roles(tf.constant(INPUT_MASK), tf.constant(SEGMENT_IDS))
     return attention_mask.change_bias(modeling.padding_bias(tf.constant(INPUT_MASK)),
-                                      frozenset(filter(None, zones.split("+"))), roles)
+                                      frozenset(filter(None, zones.split("+"))), roles, roles)
 
 
 @pytest.mark.parametrize("zones", ["", "all"] + sorted(MASKED_PAIRS))
