@@ -244,10 +244,11 @@ class Run(object):
             return
         reader = self.make_estimator(prediction=dict(cells=cells, size=min(options.n_best_size, options.max_seq_length),
                                                      trim_padding=options.trim_padding))
+        rows = prediction.rows_to_do(windows, found, options.trim_padding)
         if options.use_tpu:
-            input_fn = prediction.make_tpu_input_fn(windows, options.output_dir, options.predict_batch_size)
+            input_fn = prediction.make_tpu_input_fn(windows, rows, options.output_dir, options.predict_batch_size)
         else:
-            input_fn = prediction.make_input_fn(windows, prediction.rows_to_do(windows, found, options.trim_padding))
+            input_fn = prediction.make_input_fn(windows, rows)
         prediction.forward(reader, input_fn, windows, found, trained)
 
     def score(self):
