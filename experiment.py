@@ -3,6 +3,7 @@
 from __future__ import absolute_import, division, print_function
 
 import collections
+import contextlib
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ import answer_files
 import attention_mask
 import bert_config
 import checkpoint
+import cloud_tpu
 import decoding
 import errors
 import estimator
@@ -52,6 +54,9 @@ def check_tpu_flags(options):
     """Checks what a TPU cannot do, before it is asked."""
     if not (options.tpu_name or options.master):
         raise InputError("--use_tpu needs --tpu_name, the name or grpc:// address of the TPU (or --master)")
+    if options.tpu_name and options.master:
+        raise InputError("--tpu_name=%s and --master=%s both say where the TPU is; give one of them" %
+                         (options.tpu_name, options.master))
     if options.trim_padding:
         raise InputError("--trim_padding makes batches of many lengths, and a TPU needs one; leave it out with --use_tpu")
     for name in ("output_dir", "init_checkpoint"):
@@ -90,6 +95,8 @@ class Run(object):
 
     def __init__(self, dataset, options):
         check_flags(options)
+        if options.use_tpu and (options.do_train or options.do_predict):
+            cloud_tpu.check(options.tpu_name, options.tpu_zone, options.gcp_project, options.master)
         self.dataset, self.options = dataset, options
         self.config = bert_config.read(options.bert_config_file)
         self._check_length()
@@ -176,9 +183,10 @@ class Run(object):
         path = training.write_records(windows, dataset, options.output_dir)
         reader = self.make_estimator(training=dict(peak_rate=options.learning_rate, num_steps=steps,
                                                    num_warmup_steps=int(steps * options.warmup_proportion)))
-        reader.train(training.make_input_fn(path, dataset, options.max_seq_length, options.rand_seed,
-                                           records_seen=done * options.train_batch_size),
-                     max_steps=steps)
+        with self._device_working():
+            reader.train(training.make_input_fn(path, dataset, options.max_seq_length, options.rand_seed,
+                                                records_seen=done * options.train_batch_size),
+                         max_steps=steps)
 
     def _check_same_training(self, steps_done):
         """Stops where the output folder holds the model of another training."""
@@ -249,7 +257,11 @@ class Run(object):
             input_fn = prediction.make_tpu_input_fn(windows, rows, options.output_dir, options.predict_batch_size)
         else:
             input_fn = prediction.make_input_fn(windows, rows)
-        prediction.forward(reader, input_fn, windows, found, trained)
+        with self._device_working():
+            prediction.forward(reader, input_fn, windows, found, trained)
+
+    def _device_working(self):
+        return cloud_tpu.working() if self.options.use_tpu else contextlib.suppress()
 
     def score(self):
         """Scores the answers of every cell."""
