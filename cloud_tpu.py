@@ -22,13 +22,15 @@ from errors import InputError
 
 ADDRESS = "grpc://"
 DISCOVERY_VARIABLE = "TPU_API_DISCOVERY_URL"  # TensorFlow's resolver reads it too
-_METADATA = "http://metadata.google.internal/computeMetadata/v1/"
+_METADATA = "http://%s/computeMetadata/v1/"
+_METADATA_VARIABLE, _METADATA_SERVER = "GCE_METADATA_ROOT", "metadata.google.internal"  # oauth2client reads it too
 _SECONDS = 10  # that a server may take to answer
 
 
 def _metadata(path, flag):
     """Returns what Google Cloud tells its own machines at `path`: the default of `flag`."""
-    request = urllib.request.Request(_METADATA + path, headers={"Metadata-Flavor": "Google"})
+    url = _METADATA % os.environ.get(_METADATA_VARIABLE, _METADATA_SERVER) + path
+    request = urllib.request.Request(url, headers={"Metadata-Flavor": "Google"})
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
             return answer.read().decode("utf-8").split("/")[-1]

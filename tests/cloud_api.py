@@ -81,7 +81,7 @@ class CloudApi(object):
         """Returns the environment variables with which this server is asked."""
         address = self.url[len("http://"):-1]
         return {"TPU_API_DISCOVERY_URL": self.url + "discovery/{api}/{apiVersion}", "GCE_METADATA_IP": address,
-                "GCE_METADATA_ROOT": address, "http_proxy": "", "https_proxy": "", "no_proxy": "127.0.0.1,localhost",
+                "GCE_METADATA_ROOT": address, "no_proxy": "127.0.0.1,localhost",
                 "CLOUDSDK_CONFIG": "/nowhere"}
 
     @contextlib.contextmanager
