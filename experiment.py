@@ -294,6 +294,7 @@ def run(dataset, flag_values):
         _set_up_logging(options.verbose_logging)
         this = Run(dataset, options)
         files.make_folder(options.output_dir)
+        files.remove_leftovers(options.output_dir)
         train_windows = this.training_windows() if options.do_train else None
         predict_windows = this.prediction_windows() if options.do_predict else None
         if options.do_train:
