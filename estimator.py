@@ -4,6 +4,7 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from tensorflow.contrib import summary as tf_summary
@@ -79,6 +80,21 @@ def _restore_from(checkpoint, use_tpu):
     return scaffold
 
 
+def step_of_core(step, input_ids):
+    """Returns a whole number that differs from step to step and, as they read other windows, from core to core of a TPU.
+
+    All cores run one program, so that a dropout that depends on the step alone would drop the same units on each.
+
+    Args:
+      step: scalar whole-number tensor, the training step.
+      input_ids: the windows that this core reads, [B, T], of static shape.
+    """
+    size = input_ids.shape.num_elements()
+    odd = (2 * np.arange(size, dtype=np.uint64) + 1) * 2654435761 % 2 ** 32  # 2^32 / golden ratio (Knuth, vol. 3, 6.4)
+    factors = odd.astype(np.uint32).view(np.int32).reshape(input_ids.shape.as_list())
+    return tf.cast(step, tf.int32) + tf.reduce_sum(input_ids * factors)  # wraps around at 32 bits
+
+
 def on_cpu(use_tpu):
     """Whether the model runs on the CPU of this machine."""
     return not use_tpu and not tf.test.is_gpu_available()
@@ -99,7 +115,10 @@ def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tp
     def model_fn(features, labels, mode, params):
         del labels
         is_training = mode == tf.estimator.ModeKeys.TRAIN
-        dropout = modeling.Dropout(seed, tf.train.get_or_create_global_step()) if is_training else modeling.no_dropout
+        dropout = modeling.no_dropout
+        if is_training:
+            step = tf.train.get_or_create_global_step()
+            dropout = modeling.Dropout(seed, step_of_core(step, features["input_ids"]) if use_tpu else step)
         fast = {}
         if on_cpu(use_tpu):
             cpu_kernels.keep_freed_memory()

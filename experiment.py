@@ -3,6 +3,7 @@
 from __future__ import absolute_import, division, print_function
 
 import collections
+import contextlib
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ import answer_files
 import attention_mask
 import bert_config
 import checkpoint
+import cloud_tpu
 import decoding
 import errors
 import estimator
@@ -52,6 +54,9 @@ def check_tpu_flags(options):
     """Checks what a TPU cannot do, before it is asked."""
     if not (options.tpu_name or options.master):
         raise InputError("--use_tpu needs --tpu_name, the name or grpc:// address of the TPU (or --master)")
+    if options.tpu_name and options.master:
+        raise InputError("--tpu_name=%s and --master=%s both say where the TPU is; give one of them" %
+                         (options.tpu_name, options.master))
     if options.trim_padding:
         raise InputError("--trim_padding makes batches of many lengths, and a TPU needs one; leave it out with --use_tpu")
     for name in ("output_dir", "init_checkpoint"):
@@ -90,6 +95,8 @@ class Run(object):
 
     def __init__(self, dataset, options):
         check_flags(options)
+        if options.use_tpu and (options.do_train or options.do_predict):
+            cloud_tpu.check(options.tpu_name, options.tpu_zone, options.gcp_project, options.master)
         self.dataset, self.options = dataset, options
         self.config = bert_config.read(options.bert_config_file)
         self._check_length()
@@ -176,9 +183,10 @@ class Run(object):
         path = training.write_records(windows, dataset, options.output_dir)
         reader = self.make_estimator(training=dict(peak_rate=options.learning_rate, num_steps=steps,
                                                    num_warmup_steps=int(steps * options.warmup_proportion)))
-        reader.train(training.make_input_fn(path, dataset, options.max_seq_length, options.rand_seed,
-                                           records_seen=done * options.train_batch_size),
-                     max_steps=steps)
+        with self._device_working():
+            reader.train(training.make_input_fn(path, dataset, options.max_seq_length, options.rand_seed,
+                                                records_seen=done * options.train_batch_size),
+                         max_steps=steps)
 
     def _check_same_training(self, steps_done):
         """Stops where the output folder holds the model of another training."""
@@ -244,12 +252,16 @@ class Run(object):
             return
         reader = self.make_estimator(prediction=dict(cells=cells, size=min(options.n_best_size, options.max_seq_length),
                                                      trim_padding=options.trim_padding, static_shapes=options.use_tpu))
+        batches = prediction.batches_to_do(windows, found, options.predict_batch_size)
         if options.use_tpu:
-            input_fn = prediction.make_tpu_input_fn(windows, options.output_dir, options.predict_batch_size)
+            input_fn = prediction.make_tpu_input_fn(windows, batches, options.output_dir)
         else:
-            input_fn = prediction.make_input_fn(
-                windows, prediction.batches_to_do(windows, found, options.predict_batch_size))
-        prediction.forward(reader, input_fn, windows, found, trained)
+            input_fn = prediction.make_input_fn(windows, batches)
+        with self._device_working():
+            prediction.forward(reader, input_fn, windows, found, trained)
+
+    def _device_working(self):
+        return cloud_tpu.working() if self.options.use_tpu else contextlib.suppress()
 
     def score(self):
         """Scores the answers of every cell."""
@@ -282,6 +294,7 @@ def run(dataset, flag_values):
         _set_up_logging(options.verbose_logging)
         this = Run(dataset, options)
         files.make_folder(options.output_dir)
+        files.remove_leftovers(options.output_dir)
         train_windows = this.training_windows() if options.do_train else None
         predict_windows = this.prediction_windows() if options.do_predict else None
         if options.do_train:

@@ -9,11 +9,16 @@ from __future__ import absolute_import, division, print_function
 import contextlib
 import json
 import os
+import re
+import time
 import uuid
 
 import tensorflow.compat.v1 as tf
 
 from errors import InputError
+
+SECONDS_AT_WORK = 24 * 60 * 60
+_ASIDE = re.compile(r"\.[0-9a-f]{8}\.tmp$")
 
 
 def read_bytes(path, what="file"):
@@ -57,6 +62,19 @@ def read_json(path, what="file"):
 def aside(path):
     """Returns the path beside `path` that a file is written to before it is renamed."""
     return "%s.%s.tmp" % (path, uuid.uuid4().hex[:8])
+
+
+def remove_leftovers(folder):
+    """Removes what killed runs were writing in `folder`: a rename in a bucket, too, may end after its copy.
+
+    What is younger than a day may be another run's that is at work.
+    """
+    for name in tf.gfile.ListDirectory(folder):
+        path = os.path.join(folder, name)
+        if _ASIDE.search(name):
+            with contextlib.suppress(tf.errors.OpError):  # another run removes it too
+                if time.time() - tf.gfile.Stat(path).mtime_nsec / 1e9 > SECONDS_AT_WORK:
+                    tf.gfile.Remove(path)
 
 
 @contextlib.contextmanager

@@ -74,12 +74,12 @@ def no_dropout(x, rate=0.0):
 class Dropout(object):
     """Sets elements to zero with probability `rate` and scales the others up (Srivastava et al., 2014).
 
-    What is dropped depends on `seed`, the training step and the place of the call in the model alone, so that a
-    training that was interrupted goes on with the numbers that it would have drawn.
+    What is dropped depends on `seed`, `step` and the place of the call in the model alone, so that a training that was
+    interrupted goes on with the numbers that it would have drawn.
 
     Args:
       seed: whole number.
-      step: scalar whole-number tensor, the training step.
+      step: scalar whole-number tensor: the training step, or another number for each step.
     """
 
     def __init__(self, seed, step):

@@ -44,10 +44,10 @@ def make_input_fn(windows, batches):
     return input_fn
 
 
-def make_tpu_input_fn(windows, output_dir, batch_size):
-    """Writes records of all windows and returns the input function of them: a TPU's host reads files only."""
+def make_tpu_input_fn(windows, batches, output_dir):
+    """Writes records of the windows numbered in `batches` and returns the input function of them: a TPU's host reads files only."""
     path = os.path.join(output_dir, RECORDS_FILE)
-    records.write(path, windows, _INPUTS, multiple_of=batch_size)
+    records.write(path, windows, _INPUTS, rows=[row for batch in batches for row in batch])
     shapes = {name: [] if name == "unique_ids" else [windows.max_seq_length] for name in _INPUTS}
     return lambda params: records.prediction_dataset(path, shapes, params["batch_size"])
 

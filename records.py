@@ -16,16 +16,18 @@ def _example(values):
         name: tf.train.Feature(int64_list=tf.train.Int64List(value=value)) for name, value in values.items()}))
 
 
-def write(path, windows, names, positions=None, multiple_of=1):
+def write(path, windows, names, positions=None, rows=None, multiple_of=1):
     """Writes one record a window to `path`, whole or not at all.
 
     Args:
       windows: `windows.Windows`.
       names: which of the arrays of `Windows.batch` a record holds.
       positions: training answers, (starts, ends) with one number a window each.
+      rows: numbers of the windows to write; all if not given.
       multiple_of: windows of padding follow until the number of records is a multiple of this.
     """
-    rows = list(range(len(windows))) + [PADDING_WINDOW] * (-len(windows) % multiple_of)
+    rows = list(range(len(windows)) if rows is None else rows)
+    rows += [PADDING_WINDOW] * (-len(rows) % multiple_of)
     aside = files.aside(path)
     with files.renamed(aside, path), tf.python_io.TFRecordWriter(aside) as writer:
         for start in range(0, len(rows), BLOCK):
@@ -45,7 +47,7 @@ def _parse(record, shapes):
     return {name: tf.cast(value, tf.int32) for name, value in features.items()}  # TPUs have no int64
 
 
-def training_dataset(path, shapes, batch_size, seed, records_seen=0):
+def training_dataset(path, shapes, batch_size, seed, records_seen=0, host=0, num_hosts=1):
     """Returns the endless `tf.data.Dataset` of shuffled training batches.
 
     Args:
@@ -54,9 +56,10 @@ def training_dataset(path, shapes, batch_size, seed, records_seen=0):
       batch_size: records in a batch.
       seed: of the shuffle.
       records_seen: how many an interrupted training has seen, on all cores together.
+      host, num_hosts: which of how many hosts reads; each has every `num_hosts`-th record for itself.
     """
-    records = tf.data.TFRecordDataset(path).repeat().shuffle(SHUFFLE_BUFFER, seed=seed)
-    records = records.skip(records_seen).map(lambda record: _parse(record, shapes))
+    records = tf.data.TFRecordDataset(path).shard(num_hosts, host).repeat().shuffle(SHUFFLE_BUFFER, seed=seed)
+    records = records.skip(records_seen // num_hosts).map(lambda record: _parse(record, shapes))
     return records.batch(batch_size, drop_remainder=True).prefetch(1)
 
 

@@ -48,7 +48,12 @@ def make_input_fn(path, dataset, max_seq_length, seed, records_seen=0):
     """Returns the input function of training from the records at `path`, past the first `records_seen` of their order."""
     shapes = {name: [max_seq_length] for name in _model_inputs(dataset)}
     shapes.update(start_positions=[], end_positions=[])
-    return lambda params: records.training_dataset(path, shapes, params["batch_size"], seed, records_seen)
+
+    def input_fn(params):
+        context = params.get("context")  # a TPU's; without one there is but one host
+        hosts = (context.current_host, context.num_hosts) if context else (0, 1)
+        return records.training_dataset(path, shapes, params["batch_size"], seed, records_seen, *hosts)
+    return input_fn
 
 
 def steps_done(output_dir):

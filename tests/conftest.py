@@ -2,12 +2,15 @@
 """What the tests share: the tiny model and data, made once."""
 from __future__ import absolute_import, division, print_function
 
+import os
+
 import pytest
 import tensorflow.compat.v1 as tf
 
 import tiny
 
 tf.logging.set_verbosity(tf.logging.ERROR)
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # quick to compile matters more here
 
 
 @pytest.fixture(scope="session")

@@ -73,6 +73,8 @@ def sentence(paths, tmp_path, capsys):
      "the BERT config nowhere.json does not exist; check the path"),
     (dict(PREDICT, vocab_file="nowhere.txt"), "the vocabulary nowhere.txt does not exist; check the path"),
     (dict(PREDICT, use_tpu=True), "--use_tpu needs --tpu_name, the name or grpc:// address of the TPU"),
+    (dict(PREDICT, use_tpu=True, tpu_name="t", master="grpc://10.0.0.1:8470"),
+     "--tpu_name=t and --master=grpc://10.0.0.1:8470 both say where the TPU is; give one of them"),
     (dict(PREDICT, use_tpu=True, tpu_name="t", output_dir="here"),
      "a TPU reads and writes gs:// paths only, and --output_dir=here is local"),
     (dict(PREDICT, use_tpu=True, tpu_name="t", output_dir="gs://b/o"),
