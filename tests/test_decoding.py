@@ -161,7 +161,7 @@ def test_a_text_is_listed_once():
 ])
 def test_windows_are_ranked_together(first, second, found):
     case = Case("x y z a e", max_seq_length=8, n_best_size=1)
-    assert [span.start for span in case.windows.span_of] == [0, 3]
+    assert case.windows.starts.tolist() == [0, 3]
     rows = [[logits(8, **side) for side in window] for window in (first, second)]
     assert texts(case.answer(*rows)) == found[:1]
     case.options["n_best_size"] = 2
@@ -209,7 +209,7 @@ def test_the_null_score_is_the_smallest_of_all_windows():
 
 
 def test_questions_without_windows():
-    assert Case(" ").windows.span_of == []
+    assert len(Case(" ").windows) == 0
     for dataset, options, text in ((SQUAD, {}, "empty"), (CMRC2018, {}, "empty"),
                                    (SQUAD, {"with_negatives": True}, "")):
         case = Case("", dataset, **options)
