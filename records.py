@@ -70,7 +70,8 @@ def serialize(arrays):
     Args:
       arrays: {name: integers [rows, ...]}.
     """
-    columns = [(name, encode_varints(array.reshape([len(array), -1]))) for name, array in arrays.items()]
+    columns = [(name, encode_varints(array.reshape([len(array), int(np.prod(array.shape[1:]))])))
+               for name, array in arrays.items()]
     serialized = []
     for row in range(len(columns[0][1])):
         parts = []

@@ -2,12 +2,14 @@
 """What the tests share: the tiny model and data, made once."""
 from __future__ import absolute_import, division, print_function
 
+import hypothesis
 import pytest
 import tensorflow.compat.v1 as tf
 
 import tiny
 
 tf.logging.set_verbosity(tf.logging.ERROR)
+hypothesis.settings.register_profile("thorough", max_examples=2000)  # pytest --hypothesis-profile=thorough
 
 
 @pytest.fixture(scope="session")

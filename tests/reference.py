@@ -140,7 +140,7 @@ def locate_english(context, words, word_of, text, start):
     if not text or not 0 <= start <= len(context) - len(text):
         return None
     first, last = max(word_of[start], 0), word_of[start + len(text) - 1]
-    if " ".join(text.split()) not in " ".join(words[first:last + 1]):
+    if last < first or " ".join(text.split()) not in " ".join(words[first:last + 1]):
         return None
     return first, last
 
