@@ -9,12 +9,14 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import answer_files
+import features
 import progress
 import records
 import spool
 from windows import FIRST_UNIQUE_ID, PADDING_WINDOW
 
 RECORDS_FILE = "eval.tf_record"
+FEATURES_FILE = "eval.features.npz"
 _INPUTS = ("unique_ids", "input_ids", "input_mask", "segment_ids", "input_span_mask")
 
 
@@ -53,10 +55,15 @@ def make_input_fn(windows, rows):
     return input_fn
 
 
-def make_tpu_input_fn(windows, output_dir, batch_size):
-    """Writes records of all windows and returns the input function of them: a TPU's host reads files only."""
-    path = os.path.join(output_dir, RECORDS_FILE)
-    records.write(path, windows, _INPUTS, multiple_of=batch_size)
+def make_tpu_input_fn(windows, output_dir, batch_size, made_from):
+    """Returns the input function of records of all windows, as a TPU's host reads files only.
+
+    The records are written, unless they are there, made from `made_from`.
+    """
+    path, made_from = os.path.join(output_dir, RECORDS_FILE), dict(made_from, batch_size=batch_size)
+    if not features.has_records(path, made_from):
+        with features.noting_records(path, made_from):
+            records.write(path, windows, _INPUTS, multiple_of=batch_size)
     shapes = {name: [] if name == "unique_ids" else [windows.max_seq_length] for name in _INPUTS}
     return lambda params: records.prediction_dataset(path, shapes, params["batch_size"])
 

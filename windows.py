@@ -26,18 +26,42 @@ PassagePieces = collections.namedtuple("PassagePieces", ["ids", "word_of", "firs
 PassagePieces.__doc__ = """A passage in word pieces: `ids` and `word_of` (the number of the word that a piece is from), [n] each;
 `first_piece` of each word and, after the last, n."""
 
+Pieces = collections.namedtuple("Pieces", ["question_ids", "passage_of", "passages"])
+Pieces.__doc__ = """The text of a list of examples in word pieces: for each example, `question_ids`, [n] int32, and `passage_of`, the
+number of its passage in `passages`, a list of `PassagePieces`."""
+
 Span = collections.namedtuple("Span", ["start", "length", "best_here"])
 Span.__doc__ = """A stretch of a passage: pieces `start` to `start + length - 1`; `best_here` [length] tells which of them have
 no window with more context around them."""
 
 
-def cut_passage(text, tokenizer):
-    """Returns the `PassagePieces` of a `datasets.Text`."""
-    pieces = [tokenizer.word_ids(word) for word in text.words]
-    counts = np.fromiter(map(len, pieces), np.int32, len(pieces))
+def passage_pieces(ids, counts):
+    """Returns the `PassagePieces` of the ids of a passage's pieces, [n], and their number in each word, [words]."""
     first_piece = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    ids = np.fromiter(itertools.chain.from_iterable(pieces), np.int32, first_piece[-1])
-    return PassagePieces(ids, np.repeat(np.arange(len(pieces), dtype=np.int32), counts), first_piece)
+    return PassagePieces(ids, np.repeat(np.arange(len(counts), dtype=np.int32), counts), first_piece)
+
+
+def _cut_passage(text, tokenizer):
+    """Returns the `PassagePieces` of a `datasets.Text`."""
+    words = [tokenizer.word_ids(word) for word in text.words]
+    counts = np.fromiter(map(len, words), np.int32, len(words))
+    return passage_pieces(np.fromiter(itertools.chain.from_iterable(words), np.int32, counts.sum()), counts)
+
+
+def cut(examples, tokenizer, max_query_length):
+    """Returns the `Pieces` of a list of `Example`, questions cut at `max_query_length`."""
+    pieces, numbers = Pieces([], [], []), {}
+    with progress.bar(len(examples), "text to windows", "question", delay=progress.PATIENCE) as bar:
+        for example in examples:
+            question = tokenizer.text_ids(example.question)[:max_query_length]
+            pieces.question_ids.append(np.array(question, np.int32))
+            key = id(example.text)
+            if key not in numbers:
+                numbers[key] = len(pieces.passages)
+                pieces.passages.append(_cut_passage(example.text, tokenizer))
+            pieces.passage_of.append(numbers[key])
+            bar.update()
+    return pieces
 
 
 @functools.lru_cache(maxsize=_SHAPES_REMEMBERED)
@@ -94,46 +118,30 @@ class Windows(object):
 
     Attributes:
       examples: the list of `Example`.
-      question_ids: for each example, the ids of its question's pieces, [n] int32.
-      passage_of: for each example, the number of its passage in `passages`.
-      passages: list of `PassagePieces`.
+      question_ids, passage_of, passages: as in `Pieces`.
       example_of: for each window, the number of its example, int32.
       starts, span_lengths: for each window, the first of its pieces of the passage and their number, int32.
     """
 
-    def __init__(self, examples, tokenizer, max_seq_length, doc_stride, max_query_length):
+    def __init__(self, examples, tokenizer, max_seq_length, doc_stride, max_query_length, pieces=None):
+        """Makes the windows of `examples`, from their `pieces` where these are known already."""
         self.examples, self.max_seq_length = examples, max_seq_length
         self._tokenizer, self._stride = tokenizer, doc_stride
         self._cls, self._sep = tokenizer.vocabulary.to_ids(["[CLS]", "[SEP]"])
-        self.question_ids, self.passage_of, self.passages = [], [], []
-        self._read(max_query_length)
+        self.question_ids, self.passage_of, self.passages = pieces or cut(examples, tokenizer, max_query_length)
         self._question_lengths = np.array([len(question) for question in self.question_ids], np.int32)
+        self._check_room()
         self.example_of, self.starts, self.span_lengths = self._slide()
 
     def __len__(self):
         return len(self.example_of)
 
-    def _read(self, max_query_length):
-        """Turns questions and passages into word pieces."""
-        numbers = {}
-        with progress.bar(len(self.examples), "text to windows", "question", delay=progress.PATIENCE) as bar:
-            for example in self.examples:
-                question = self._tokenizer.text_ids(example.question)[:max_query_length]
-                self._check_room(example, len(question))
-                self.question_ids.append(np.array(question, np.int32))
-                key = id(example.text)
-                if key not in numbers:
-                    numbers[key] = len(self.passages)
-                    self.passages.append(cut_passage(example.text, self._tokenizer))
-                self.passage_of.append(numbers[key])
-                bar.update()
-
-    def _check_room(self, example, question_length):
-        if question_length + SPECIAL_TOKENS_IN_WINDOW >= self.max_seq_length:
+    def _check_room(self):
+        for number in np.flatnonzero(self._question_lengths + SPECIAL_TOKENS_IN_WINDOW >= self.max_seq_length):
+            length = self._question_lengths[number]
             raise InputError("--max_seq_length=%d leaves no room for the passage beside question %s, which has %d word "
                              "pieces; use at least %d, or a smaller --max_query_length" %
-                             (self.max_seq_length, example.id, question_length,
-                              question_length + SPECIAL_TOKENS_IN_WINDOW + 1))
+                             (self.max_seq_length, self.examples[number].id, length, length + SPECIAL_TOKENS_IN_WINDOW + 1))
 
     def _shape(self, example):
         """Returns (pieces of the passage, most pieces in a window, stride)."""

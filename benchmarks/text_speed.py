@@ -109,8 +109,8 @@ def fast_windows(task, path, records_path):
     tokenizer = tokenization.WordPieceTokenizer(tokenization.read_vocabulary(task.vocab_file), task.lower)
     passages = squad_format.read(path)
     if task.training:
-        found = training.make_windows(examples.make_training_examples(task.dataset, passages, path), tokenizer,
-                                      *task.sizes, seed=12345)
+        learned = examples.make_training_examples(task.dataset, passages, path)
+        found = windows.Windows(training.shuffle(learned, seed=12345), tokenizer, *task.sizes)
         records.write(records_path, found, task.fields[:-2], found.answer_positions(task.dataset.refines_answers))
         return found
     found = windows.Windows(examples.make_prediction_examples(task.dataset, passages, path), tokenizer, *task.sizes)

@@ -122,7 +122,7 @@ def test_training_records(case):
         made = examples.make_training_examples(case.dataset, passages_of(case.data), "data.json", case.with_negatives)
     except InputError:  # no answer stands in its passage
         made = []
-    found = training.make_windows(made, tokenizer_of(case), *case.sizes, seed=12345)
+    found = Windows(training.shuffle(made, seed=12345), tokenizer_of(case), *case.sizes)
     assert_same_records(found, all_windows, found.answer_positions(case.dataset.refines_answers))
 
 
