@@ -54,7 +54,7 @@ def save(path, made_from, pieces):
 
 
 def load(path, made_from):
-    """Returns the `windows.Pieces` of `path`, None where there are none, they are damaged or were made from something else."""
+    """Returns the `windows.Pieces` of `path`, None where they are missing, damaged or made from something else."""
     if not tf.gfile.Exists(path):
         return None
     try:
@@ -70,7 +70,7 @@ def load(path, made_from):
 
 
 def make_windows(path, made_from, examples, tokenizer, max_seq_length, doc_stride, max_query_length):
-    """Returns the `Windows` of `examples`; their word pieces are those in `path` or, made from something else, end up there."""
+    """Returns the `Windows` of `examples`; their word pieces come from `path` if they fit, and end up there if not."""
     pieces = load(path, made_from)
     if pieces is None:
         pieces = cut(examples, tokenizer, max_query_length)

@@ -26,7 +26,7 @@ _FEATURES, _MAP_ENTRY, _KEY, _VALUE, _INT64_LIST, _PACKED = b"\x0a", b"\x0a", b"
 
 
 def encode_varints(values):
-    """Returns the rows of `values`, an array [rows, n] of integers, each as packed variable-length integers: list of bytes."""
+    """Returns the rows of an array [rows, n] of integers, each as packed variable-length integers: list of bytes."""
     values = np.asarray(values, np.int64).view(np.uint64)  # negative numbers are written as their two's complement
     most = int(values.max()) if values.size else 0
     if most < _FOLLOWED:

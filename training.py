@@ -24,7 +24,7 @@ def shuffle(examples, seed):
 
 
 def write_records(windows, dataset, output_dir, made_from):
-    """Writes the windows with their answers, unless they are there, made from `made_from`; returns the path of the records."""
+    """Writes the windows with their answers, unless those made from `made_from` are there; returns the records' path."""
     path = os.path.join(output_dir, RECORDS_FILE)
     if not features.has_records(path, made_from):
         with features.noting_records(path, made_from):

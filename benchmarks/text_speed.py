@@ -310,9 +310,10 @@ def main():
             ("reference_questions", 0, "questions that the reference does too; all if 0"),
             ("answer_questions", 0, "questions of logits to answers; all if 0"),
             ("max_seq_length", 384, None), ("doc_stride", 128, None), ("max_query_length", 64, None),
-            ("cells", 31, "cells of logits to answers; none if 0"), ("do_lower_case", None, "0 or 1; the dataset's if not given")):
+            ("cells", 31, "cells of logits to answers; none if 0"),
+            ("do_lower_case", None, "0 or 1; the dataset's if not given")):
         parser.add_argument("--" + name, type=int, default=default, help=text)
-    parser.add_argument("--logits", default="random", help="random, or an .npz of start_logits and end_logits [windows, cells, T]")
+    parser.add_argument("--logits", default="random", help="random, or an .npz that save_logits.py made")
     parser.add_argument("--training", action="store_true", help="training windows with their answers")
     parser.add_argument("--lengths", action="store_true", help="time against the length of the passage")
     args = parser.parse_args()

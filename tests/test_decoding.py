@@ -14,7 +14,7 @@ from examples import Example
 from tokenization import BasicTokenizer, Vocabulary, WordPieceTokenizer
 from windows import Windows
 
-PIECES = "[PAD] [UNK] [CLS] [SEP] q a ##b ##c e x y z , 灯 塔 河 1 ##2".split()
+PIECES = "[PAD] [UNK] [CLS] [SEP] q a ##b ##c e x y z , 灯 塔 河 1 ##2 α ##ς".split()
 VOCABULARY = Vocabulary(PIECES)
 LOW = -50.0
 
@@ -218,6 +218,12 @@ def test_cmrc_answers_have_their_places():
     answer = Case("灯塔 河12", CMRC2018).answer([logits(p4=2.0), logits(p7=1.0)])
     assert answer.text == "塔河12"  # the words are joined without their white space
     assert (answer.entries[0].start_index, answer.entries[0].end_index) == (4, 7)
+
+
+def test_words_that_change_each_other_where_they_are_joined():
+    # The words are "ας" and "α"; without the space between them, as CMRC joins them, their tokens are "ασα".
+    assert Case("ΑΣ Α", CMRC2018).answer([logits(p4=2.0), logits(p5=2.0)]).text == "ΑΣΑ"
+    assert Case("ΑΒΣ Α", CMRC2018).answer([logits(p3=2.0), logits(p3=2.0)]).text == "ΑΒΣ"
 
 
 def test_cells_are_decoded_apart():

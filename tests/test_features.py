@@ -22,8 +22,8 @@ from examples import Example
 from tokenization import Vocabulary, WordPieceTokenizer
 
 INT64 = st.integers(-2 ** 63, 2 ** 63 - 1)
-INTEGERS = st.one_of(st.sampled_from([0, 1, 127, 128, 16383, 16384, 2 ** 31, 2 ** 56 - 1, 2 ** 56, 2 ** 63 - 1, -1, -2 ** 63]),
-                     st.integers(0, 127), INT64)
+INTEGERS = st.one_of(st.sampled_from([0, 1, 127, 128, 16383, 16384, 2 ** 31, 2 ** 56 - 1, 2 ** 56, 2 ** 63 - 1, -1,
+                                      -2 ** 63]), st.integers(0, 127), INT64)
 
 
 @settings(deadline=None)
