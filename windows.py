@@ -23,15 +23,15 @@ SPECIAL_TOKENS_IN_WINDOW = 3  # [CLS] and twice [SEP]
 _SHAPES_REMEMBERED = 256
 
 PassagePieces = collections.namedtuple("PassagePieces", ["ids", "word_of", "first_piece"])
-PassagePieces.__doc__ = """A passage in word pieces: `ids` and `word_of` (the number of the word that a piece is from), [n] each;
+PassagePieces.__doc__ = """A passage in word pieces: `ids` and `word_of` (the number of the word that it is from) of each, [n];
 `first_piece` of each word and, after the last, n."""
 
 Pieces = collections.namedtuple("Pieces", ["question_ids", "passage_of", "passages"])
-Pieces.__doc__ = """The text of a list of examples in word pieces: for each example, `question_ids`, [n] int32, and `passage_of`, the
+Pieces.__doc__ = """The text of a list of examples in word pieces: for each, `question_ids`, [n] int32, and `passage_of`, the
 number of its passage in `passages`, a list of `PassagePieces`."""
 
 Span = collections.namedtuple("Span", ["start", "length", "best_here"])
-Span.__doc__ = """A stretch of a passage: pieces `start` to `start + length - 1`; `best_here` [length] tells which of them have
+Span.__doc__ = """A stretch of a passage: pieces `start` to `start + length - 1`; `best_here` [length] tells which have
 no window with more context around them."""
 
 
