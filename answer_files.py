@@ -14,6 +14,9 @@ _ENTRY = """        {
             "start_logit": %r,
             "end_logit": %r%s
         }"""
+_BUFFER = 1 << 16  # characters that wait to be written together
+_to_json = json.JSONEncoder().encode  # json.dumps looks at its arguments anew each time
+
 _PLACES = """,
             "start_index": %d,
             "end_index": %d"""
@@ -32,25 +35,37 @@ def file_names(cell, alone, with_negatives):
 
 
 class _ObjectWriter(object):
-    """Writes a JSON object indented by 4, member by member."""
+    """Writes a JSON object indented by 4, some members at a time."""
 
     def __init__(self, writer):
         self._writer, self._separator = writer, "{\n"
+        self._waiting, self._size = [], 0
 
     def add(self, key, value):
-        """Writes a member; both are JSON already."""
-        self._writer.write("%s    %s: %s" % (self._separator, key, value))
+        """Takes a member; both are JSON already."""
+        self._write("%s    %s: %s" % (self._separator, key, value))
         self._separator = ",\n"
 
     def close(self):
-        self._writer.write("{}\n" if self._separator == "{\n" else "\n}\n")
+        self._write("{}\n" if self._separator == "{\n" else "\n}\n")
+        self._flush()
+
+    def _write(self, text):
+        self._waiting.append(text)
+        self._size += len(text)
+        if self._size > _BUFFER:
+            self._flush()
+
+    def _flush(self):
+        self._writer.write("".join(self._waiting))
+        self._waiting, self._size = [], 0
 
 
 def _nbest_json(answer, with_places):
     entries = []
     for entry, probability in zip(answer.entries, answer.probabilities):
         places = _PLACES % (entry.start_index, entry.end_index) if with_places else ""
-        entries.append(_ENTRY % (json.dumps(entry.text), probability, entry.start_logit, entry.end_logit, places))
+        entries.append(_ENTRY % (_to_json(entry.text), probability, entry.start_logit, entry.end_logit, places))
     return "[\n%s\n    ]" % ",\n".join(entries)
 
 

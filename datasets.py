@@ -66,11 +66,11 @@ def _locate_squad_answer(text, answer):
     if not 0 <= answer.start <= last < len(text.context):
         raise AnswerNotFound("the answer %r at %d lies outside the passage of %d characters" %
                              (answer.text, answer.start, len(text.context)))
-    first_word, last_word = text.word_at(answer.start), text.word_at(last)
-    found = " ".join(text.words[max(first_word, 0):last_word + 1])
-    if " ".join(answer.text.split()) not in found:
+    first_word, last_word = max(text.word_at(answer.start), 0), text.word_at(last)
+    found = " ".join(text.words[first_word:last_word + 1])
+    if not found or " ".join(answer.text.split()) not in found:
         raise AnswerNotFound("the answer %r is not in the words %r" % (answer.text, found))
-    return max(first_word, 0), last_word
+    return first_word, last_word
 
 
 def _locate_cmrc_answer(text, answer):

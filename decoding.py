@@ -8,12 +8,14 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 import math
+import unicodedata
 
 import numpy as np
 
 from tokenization import BasicTokenizer
 
 NO_TEXT = "empty"  # the answer where nothing else is left
+_PAIRS_AT_A_TIME = 64
 
 Entry = collections.namedtuple("Entry", ["text", "start_logit", "end_logit", "start_index", "end_index"])
 Entry.__doc__ = "One text of an n-best list, its logits, and the places of its first and last piece in the window."
@@ -61,12 +63,61 @@ def softmax(scores):
     return [power / total for power in powers]
 
 
+def _tokens_are_those_of_words(context, joiner):
+    """Whether the basic tokens of words joined by `joiner` are surely those of each word, one after the other.
+
+    With nothing between them, the end of a word may depend on the next one: a Greek sigma is lower-cased, and combining
+    marks are ordered, by what stands beside them.
+    """
+    return bool(joiner) or not any(char == "\u03a3" or unicodedata.combining(unicodedata.normalize("NFD", char)[0])
+                                   for char in set(context))
+
+
+class _Alignment(object):
+    """A passage beside its basic tokens: does what `project` does without tokenizing a stretch of it again.
+
+    Args:
+      words: of the passage; none holds a space.
+      tokenized: for each word, its basic tokens joined by `joiner`.
+      joiner: text between words.
+    """
+
+    def __init__(self, words, tokenized, joiner):
+        self._original, self._tokenized = joiner.join(words), joiner.join(token for token in tokenized if token)
+        lengths = np.array([len(word) for word in words], np.int64)
+        self._first_letter = np.concatenate([[0], np.cumsum(lengths)]).tolist()
+        self._place_of_letter = (np.arange(lengths.sum()) + np.repeat(np.arange(len(words)), lengths) * len(joiner)).tolist()
+        lengths = np.array([len(token) for token in tokenized], np.int64)
+        letters = lengths - np.array([token.count(" ") for token in tokenized], np.int64)
+        self._tokenized_letters = np.concatenate([[0], np.cumsum(letters)]).tolist()
+        stops = np.cumsum(lengths + (lengths > 0) * len(joiner)) - len(joiner)
+        self._starts, self._stops = (stops - lengths).tolist(), stops.tolist()
+
+    def project(self, text, first_word, last_word):
+        """Returns the stretch of these words that was tokenized to `text`; where that fails, all of them."""
+        first_letter, stop_letter = self._first_letter[first_word], self._first_letter[last_word + 1]
+        tokenized_letters = self._tokenized_letters[last_word + 1] - self._tokenized_letters[first_word]
+        start = self._starts[first_word]
+        found = self._tokenized.find(text, start, self._stops[last_word])
+        if found < 0 or not text or tokenized_letters != stop_letter - first_letter:
+            return self._stretch(first_letter, stop_letter)
+        first_letter += found - start - self._tokenized.count(" ", start, found)
+        return self._stretch(first_letter, first_letter + len(text) - text.count(" "))
+
+    def _stretch(self, first_letter, stop_letter):
+        return self._original[self._place_of_letter[first_letter]:self._place_of_letter[stop_letter - 1] + 1]
+
+
 class _PassageTexts(object):
     """The texts of stretches of one passage, each worked out once."""
 
-    def __init__(self, text, pieces, vocabulary, joiner, basic_tokenizer):
-        self._text, self._pieces, self._vocabulary = text, pieces, vocabulary
-        self._joiner, self._basic_tokenizer = joiner, basic_tokenizer
+    def __init__(self, text, pieces, vocabulary, joiner, tokens):
+        self._words, self._joiner, self._tokens = text.words, joiner, tokens
+        self._pieces = [vocabulary.pieces[index] for index in pieces.ids.tolist()]
+        self._word_of = pieces.word_of.tolist()
+        self._alignment = None
+        if _tokens_are_those_of_words(text.context, joiner):
+            self._alignment = _Alignment(text.words, [tokens.joined(word) for word in text.words], joiner)
         self._known = {}
 
     def __call__(self, first, last):
@@ -77,10 +128,33 @@ class _PassageTexts(object):
         return known
 
     def _make(self, first, last):
-        pieces = [self._vocabulary.pieces[index] for index in self._pieces.ids[first:last + 1]]
-        joined = self._joiner.join(pieces).replace(" ##", "").replace("##", "")
-        words = self._text.words[self._pieces.word_of[first]:self._pieces.word_of[last] + 1]
-        return project(" ".join(joined.split()), self._joiner.join(words), self._joiner, self._basic_tokenizer)
+        joined = self._joiner.join(self._pieces[first:last + 1]).replace(" ##", "").replace("##", "")
+        text, first_word, last_word = " ".join(joined.split()), self._word_of[first], self._word_of[last]
+        if self._alignment is not None:
+            return self._alignment.project(text, first_word, last_word)
+        return project(text, self._joiner.join(self._words[first_word:last_word + 1]), self._joiner, self._tokens.tokenizer)
+
+
+class _WordTokens(object):
+    """The basic tokens of words, joined; a word is tokenized once in a run."""
+
+    def __init__(self, tokenizer, joiner):
+        self.tokenizer, self._joiner = tokenizer, joiner
+        self._known = {}
+
+    def joined(self, word):
+        known = self._known.get(word)
+        if known is None:
+            known = self._known[word] = self._joiner.join(self.tokenizer.tokenize(word))
+        return known
+
+
+def _in_turn(logits, places, order):
+    """Yields the rows of both arrays in the given order; they become Python's numbers when it is their turn."""
+    for start in range(0, len(order), _PAIRS_AT_A_TIME):
+        part = order[start:start + _PAIRS_AT_A_TIME]
+        for pair in zip(logits[part].tolist(), places[part].tolist()):
+            yield pair
 
 
 class Decoder(object):
@@ -100,7 +174,7 @@ class Decoder(object):
     def __init__(self, windows, vocabulary, dataset, do_lower_case, n_best_size, max_answer_length,
                  with_negatives=False, null_threshold=0.0):
         self._windows, self._vocabulary, self._dataset = windows, vocabulary, dataset
-        self._basic_tokenizer = BasicTokenizer(do_lower_case)
+        self._tokens = _WordTokens(BasicTokenizer(do_lower_case), dataset.joiner)
         self._n_best_size, self._max_answer_length = n_best_size, max_answer_length
         self._with_negatives, self._null_threshold = with_negatives, null_threshold
         self._texts_of_passage = (None, None)
@@ -115,51 +189,48 @@ class Decoder(object):
             these W windows, as from `SpanModel.best_positions`.
         """
         num_cells = best["start_nulls"].shape[1]
-        pairs = self._pairs(rows, best) if len(rows) else [()] * num_cells
-        texts = self._texts(self._windows.passage_of[example])
+        pairs = self._pairs(example, rows, best) if len(rows) else [()] * num_cells
+        texts = self._texts(example)
         return [self._cell_answer(cell, pairs[cell], texts, best) for cell in range(num_cells)]
 
-    def _texts(self, passage):
+    def _texts(self, example):
         """The texts of the passage of the last question are remembered, as the next one is mostly about the same."""
+        passage = self._windows.passage_of[example]
         if self._texts_of_passage[0] != passage:
-            example = self._windows.passage_of.index(passage)
             self._texts_of_passage = passage, _PassageTexts(
                 self._windows.examples[example].text, self._windows.passages[passage], self._vocabulary,
-                self._dataset.joiner, self._basic_tokenizer)
+                self._dataset.joiner, self._tokens)
         return self._texts_of_passage[1]
 
-    def _pairs(self, rows, best):
+    def _pairs(self, example, rows, best):
         """Returns for each cell an iterator of its allowed pairs, best first.
 
-        A pair is (sum, start logit, end logit, first piece, last piece, start place, end place); equal sums stay in the
-        order of window, start and end.
+        A pair is ((sum, start logit, end logit), (first piece, last piece, start place, end place)); equal sums stay in
+        the order of window, start and end.
         """
-        lengths = [self._windows.span_of[row].length for row in rows]
-        first_place = self._windows.passage_start(rows[0])
-        piece_at_place_0 = np.array([self._windows.span_of[row].start for row in rows]) - first_place
+        spans, first_place = self._windows.spans(example), int(self._windows.passage_start(rows[0]))
         may_start = np.zeros([len(rows), self._windows.max_seq_length], bool)
-        for window, row in enumerate(rows):
-            may_start[window, first_place:first_place + lengths[window]] = self._windows.span_of[row].best_here
+        may_end = np.zeros_like(may_start)
+        for window, span in enumerate(spans):
+            may_start[window, first_place:first_place + span.length] = span.best_here
+            may_end[window, first_place:first_place + span.length] = True
+        best = {name: values.swapaxes(0, 1) for name, values in best.items()}  # [C, W, K], as pairs are sorted by cell
         starts, ends = best["start_places"].astype(np.int32), best["end_places"].astype(np.int32)
-        window_of = np.arange(len(rows))[:, None, None]
-        ends_allowed = (ends >= first_place) & (ends < first_place + np.array(lengths)[:, None, None])
-        span = ends[:, :, None, :] - starts[:, :, :, None]
-        allowed = ((span >= 0) & (span < self._max_answer_length) &
-                   may_start[window_of, starts][:, :, :, None] & ends_allowed[:, :, None, :])
-        return [self._sorted_pairs(allowed[:, cell], cell, best, piece_at_place_0) for cell in range(starts.shape[1])]
-
-    @staticmethod
-    def _sorted_pairs(allowed, cell, best, piece_at_place_0):
-        window, start, end = np.nonzero(allowed)
-        start_logits = best["start_values"][window, cell, start].astype(np.float64)
-        end_logits = best["end_values"][window, cell, end].astype(np.float64)
-        sums = start_logits + end_logits
-        order = np.argsort(-sums, kind="stable")
-        window, start, end = window[order], start[order], end[order]
-        starts, ends = best["start_places"][window, cell, start], best["end_places"][window, cell, end]
-        shift = piece_at_place_0[window]
-        columns = (sums[order], start_logits[order], end_logits[order], starts + shift, ends + shift, starts, ends)
-        return zip(*(column.tolist() for column in columns))
+        window_of = np.arange(len(rows))[:, None]
+        cell, window, start = np.nonzero(may_start[window_of, starts])
+        first, lasts = starts[cell, window, start], ends[cell, window]
+        allowed = may_end[window_of, ends][cell, window] & (lasts >= first[:, None]) & \
+            (lasts < first[:, None] + self._max_answer_length)
+        pair, end = np.nonzero(allowed)
+        cell, window, start, first, last = cell[pair], window[pair], start[pair], first[pair], lasts[pair, end]
+        logits = np.empty([len(pair), 3])
+        logits[:, 1], logits[:, 2] = best["start_values"][cell, window, start], best["end_values"][cell, window, end]
+        logits[:, 0] = logits[:, 1] + logits[:, 2]
+        shift = np.array([span.start for span in spans])[window] - first_place
+        places = np.stack([first + shift, last + shift, first, last], axis=1)
+        order = np.lexsort((-logits[:, 0], cell))  # a stable sort
+        bounds = np.searchsorted(cell[order], np.arange(len(starts) + 1)).tolist()
+        return [_in_turn(logits, places, order[low:high]) for low, high in zip(bounds, bounds[1:])]
 
     def _null_entry(self, cell, best):
         sums = best["start_nulls"][:, cell].astype(np.float64) + best["end_nulls"][:, cell].astype(np.float64)
@@ -172,7 +243,7 @@ class Decoder(object):
         """Returns the n-best list; the null answer stands in it where it ranks, and at its end where it does not."""
         entries, seen = [], set()
         null_left = null
-        for total, start_logit, end_logit, first, last, start, end in pairs:
+        for (total, start_logit, end_logit), (first, last, start, end) in pairs:
             if null_left is not None and null.start_logit + null.end_logit > total:
                 entries.append(null)
                 seen.add("")

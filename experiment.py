@@ -21,6 +21,7 @@ import decoding
 import errors
 import estimator
 import examples
+import features
 import files
 import prediction
 import provenance
@@ -30,7 +31,6 @@ import squad_format
 import tokenization
 import training
 from errors import InputError
-from windows import Windows
 
 _LOWER_CASED = re.compile(r"(uncased|multilingual|chinese)_L-12_H-768_A-12|uncased_L-24_H-1024_A-16")
 _CASED = re.compile(r"(?<!un)cased_L-(12_H-768_A-12|24_H-1024_A-16)")
@@ -158,16 +158,30 @@ class Run(object):
         return estimator.make_estimator(model_fn, device, options.output_dir, options.train_batch_size,
                                         options.predict_batch_size, options.save_checkpoints_steps, options.rand_seed)
 
+    def _windows(self, found, file_name, made_from):
+        """Returns the windows of the examples `found`, whose word pieces are kept in the output folder."""
+        path = os.path.join(self.options.output_dir, file_name)
+        return features.make_windows(path, made_from, found, self.tokenizer(), *self._window_lengths())
+
+    def _training_text(self):
+        """What the windows of the training file are made from."""
+        return self._made_from(None, "train_file", _TEXT_FLAGS + ("rand_seed",))
+
+    def _prediction_text(self):
+        """What the windows of the prediction file are made from."""
+        return self._made_from(None, "predict_file", _TEXT_FLAGS)
+
     def training_windows(self):
         """Returns the windows of the training file."""
         found = examples.make_training_examples(self.dataset, self.train_passages, self.options.train_file,
                                                 self.with_negatives)
-        return training.make_windows(found, self.tokenizer(), *self._window_lengths(), seed=self.options.rand_seed)
+        found = training.shuffle(found, self.options.rand_seed)
+        return self._windows(found, training.FEATURES_FILE, self._training_text())
 
     def prediction_windows(self):
         """Returns the windows of the prediction file."""
         found = examples.make_prediction_examples(self.dataset, self.predict_passages, self.options.predict_file)
-        return Windows(found, self.tokenizer(), *self._window_lengths())
+        return self._windows(found, prediction.FEATURES_FILE, self._prediction_text())
 
     def train(self, windows):
         """Trains on `windows`, from the last checkpoint in the output folder if there is one."""
@@ -180,7 +194,7 @@ class Run(object):
             return
         if done:
             print("the training in %s goes on after step %d of %d" % (options.output_dir, done, steps))
-        path = training.write_records(windows, dataset, options.output_dir)
+        path = training.write_records(windows, dataset, options.output_dir, self._training_text())
         reader = self.make_estimator(training=dict(peak_rate=options.learning_rate, num_steps=steps,
                                                    num_warmup_steps=int(steps * options.warmup_proportion)))
         with self._device_working():
@@ -254,7 +268,7 @@ class Run(object):
                                                      trim_padding=options.trim_padding, static_shapes=options.use_tpu))
         batches = prediction.batches_to_do(windows, found, options.predict_batch_size)
         if options.use_tpu:
-            input_fn = prediction.make_tpu_input_fn(windows, batches, options.output_dir)
+            input_fn = prediction.make_tpu_input_fn(windows, batches, options.output_dir, self._prediction_text())
         else:
             input_fn = prediction.make_input_fn(windows, batches)
         with self._device_working():

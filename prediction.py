@@ -9,12 +9,15 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import answer_files
+import features
 import progress
+import provenance
 import records
 import spool
 from windows import FIRST_UNIQUE_ID, PADDING_WINDOW
 
 RECORDS_FILE = "eval.tf_record"
+FEATURES_FILE = "eval.features.npz"
 _INPUTS = ("unique_ids", "input_ids", "input_mask", "segment_ids", "input_span_mask")
 
 
@@ -44,10 +47,16 @@ def make_input_fn(windows, batches):
     return input_fn
 
 
-def make_tpu_input_fn(windows, batches, output_dir):
-    """Writes records of the windows numbered in `batches` and returns the input function of them: a TPU's host reads files only."""
-    path = os.path.join(output_dir, RECORDS_FILE)
-    records.write(path, windows, _INPUTS, rows=[row for batch in batches for row in batch])
+def make_tpu_input_fn(windows, batches, output_dir, made_from):
+    """Returns the input function of records of the windows numbered in `batches`: a TPU's host reads files only.
+
+    The records are written, unless they are there, made from `made_from`.
+    """
+    path, rows = os.path.join(output_dir, RECORDS_FILE), [row for batch in batches for row in batch]
+    made_from = dict(made_from, windows=provenance.fingerprint(np.array(rows, np.int64).tobytes()))
+    if not features.has_records(path, made_from):
+        with features.noting_records(path, made_from):
+            records.write(path, windows, _INPUTS, rows=rows)
     shapes = {name: [] if name == "unique_ids" else [windows.max_seq_length] for name in _INPUTS}
     return lambda params: records.prediction_dataset(path, shapes, params["batch_size"])
 

@@ -6,11 +6,16 @@ import sys
 
 import tqdm
 
+PATIENCE = 5  # seconds that work may take before it is worth a word
 _SECONDS_BETWEEN_LINES = 20  # where nobody watches a terminal
 
 
-def bar(total, what, unit, initial=0):
-    """Returns a `tqdm` bar over `total` units of which `initial` are done; use it as a context manager."""
+def bar(total, what, unit, initial=0, delay=0):
+    """Returns a `tqdm` bar over `total` units of which `initial` are done; use it as a context manager.
+
+    Args:
+      delay: seconds before it is shown; work that is done sooner shows none.
+    """
     watched = sys.stderr.isatty()
-    return tqdm.tqdm(total=total, desc=what, unit=unit, initial=initial, dynamic_ncols=watched,
+    return tqdm.tqdm(total=total, desc=what, unit=unit, initial=initial, dynamic_ncols=watched, delay=delay,
                      mininterval=0.2 if watched else _SECONDS_BETWEEN_LINES)

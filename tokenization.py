@@ -75,6 +75,8 @@ class BasicTokenizer(object):
 
     def tokenize(self, text):
         """Returns the list of basic tokens of `text`."""
+        if text.isalnum() and text.isascii():  # a plain word, as most are
+            return [text.lower() if self._do_lower_case else text]
         text = text.translate(self._clean)
         if self._do_lower_case:
             # Word by word because a Greek sigma is lower-cased by what follows it in the word.
@@ -160,3 +162,7 @@ class WordPieceTokenizer(object):
         if ids is None:
             ids = self._ids_of[word] = tuple(self.vocabulary.to_ids(self.tokenize(word)))
         return ids
+
+    def text_ids(self, text):
+        """Returns the list of ids of the pieces of `text`; its words, between spaces, are cut once in a run."""
+        return [number for word in text.split(" ") for number in self.word_ids(word)]

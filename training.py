@@ -7,25 +7,28 @@ import random
 
 import tensorflow.compat.v1 as tf
 
+import features
 import records
 from errors import InputError
-from windows import Windows
 
 RECORDS_FILE = "train.tf_record"
+FEATURES_FILE = "train.features.npz"
 RECORD_FILE = "training.json"  # what the training was made from
 
 
-def make_windows(examples, tokenizer, max_seq_length, doc_stride, max_query_length, seed):
-    """Returns the `Windows` of the training examples, which are shuffled first."""
+def shuffle(examples, seed):
+    """Returns the training examples in the order in which they are converted."""
     examples = list(examples)
     random.Random(seed).shuffle(examples)
-    return Windows(examples, tokenizer, max_seq_length, doc_stride, max_query_length)
+    return examples
 
 
-def write_records(windows, dataset, output_dir):
-    """Writes the windows with their answers; returns the path of the records."""
+def write_records(windows, dataset, output_dir, made_from):
+    """Writes the windows with their answers, unless those made from `made_from` are there; returns the records' path."""
     path = os.path.join(output_dir, RECORDS_FILE)
-    records.write(path, windows, _model_inputs(dataset), windows.answer_positions(dataset.refines_answers))
+    if not features.has_records(path, made_from):
+        with features.noting_records(path, made_from):
+            records.write(path, windows, _model_inputs(dataset), windows.answer_positions(dataset.refines_answers))
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import absolute_import, division, print_function
 
 import os
 
+import hypothesis
 import pytest
 import tensorflow.compat.v1 as tf
 
@@ -11,6 +12,7 @@ import tiny
 
 tf.logging.set_verbosity(tf.logging.ERROR)
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # quick to compile matters more here
+hypothesis.settings.register_profile("thorough", max_examples=2000)  # pytest --hypothesis-profile=thorough
 
 
 @pytest.fixture(scope="session")

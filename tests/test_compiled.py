@@ -41,11 +41,11 @@ def batches(paths, tmp_path_factory):
         run = make_run(paths, data)
         folder = str(tmp_path_factory.mktemp("records"))
         if form == "training":
-            path = training.write_records(run.training_windows(), run.dataset, folder)
+            path = training.write_records(run.training_windows(), run.dataset, folder, {})
             input_fn = training.make_input_fn(path, run.dataset, run.options.max_seq_length, seed=1)
         else:
             windows = run.prediction_windows()
-            input_fn = prediction.make_tpu_input_fn(windows, range(len(windows)), folder, BATCH)
+            input_fn = prediction.make_tpu_input_fn(windows, [range(BATCH)], folder, {})
         with tf.Graph().as_default(), tf.Session() as session:
             batch = tf.data.make_one_shot_iterator(input_fn({"batch_size": BATCH})).get_next()
             assert all(tensor.shape.is_fully_defined() and tensor.dtype == tf.int32 for tensor in batch.values())
@@ -63,7 +63,7 @@ def make_model_fn(paths, data, form, use_tpu, config=None):
     """Returns `run(features)`, which builds a form of the reader and returns the spec."""
     given = dict(training=SCHEDULE, prediction=None)
     if form != "training":
-        given = dict(training=None, prediction=dict(cells=CELLS[form], size=5, trim_padding=False))
+        given = dict(training=None, prediction=dict(cells=CELLS[form], size=5, static_shapes=use_tpu))
     model_fn = estimator.make_model_fn(config or tiny.config(), DATASETS[data], paths["init_checkpoint"], use_tpu=use_tpu,
                                        seed=1, **given)
     mode = tf.estimator.ModeKeys.TRAIN if form == "training" else tf.estimator.ModeKeys.PREDICT

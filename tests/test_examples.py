@@ -58,6 +58,8 @@ def test_white_space_belongs_to_the_word_before_it(position, word):
     ("The old tower.", "old", 99, None),
     ("The old tower.", "old", -1, None),
     ("The old tower.", "", 4, None),
+    (" The old tower.", " The", 0, (0, 0)),
+    (" The old tower.", " ", 0, None),
 ])
 def test_squad_answers_are_located(context, answer, start, words):
     assert located(SQUAD, context, answer, start) == words

@@ -95,8 +95,8 @@ def test_windows_of_several_examples_are_numbered_in_order():
     # Room for 5 pieces; 8 pieces make windows at 0, 3; blank passages make none.
     text = Text("a b c x y z a b", SQUAD.word_pattern)
     found = make([example("x y z ?", text), example("x", ""), example("?", "x"), example("x y z ?", text)])
-    assert found.example_of == [0, 0, 2, 3, 3] and len(found.passages) == 3
-    assert [span.start for span in found.span_of] == [0, 3, 0, 0, 3]
+    assert found.example_of.tolist() == [0, 0, 2, 3, 3] and len(found.passages) == 3
+    assert found.starts.tolist() == [0, 3, 0, 0, 3]
     arrays = found.batch([1, 2, 4])
     assert arrays["unique_ids"].tolist() == [1000000001, 1000000002, 1000000004]
     assert arrays["input_ids"].tolist() == [
@@ -129,7 +129,7 @@ def test_room_for_the_passage(max_seq_length, max_query_length, fits):
     examples = [example("x", "y"), example("x y z ?", "a b", identifier="long")]
     if fits:
         found = make(examples, max_seq_length, max_query_length=max_query_length)
-        assert [span.length for span in found.span_of][1] == max_seq_length - min(4, max_query_length) - 3
+        assert found.span_lengths[1] == max_seq_length - min(4, max_query_length) - 3
     else:
         with pytest.raises(InputError) as error:
             make(examples, max_seq_length, max_query_length=max_query_length)

@@ -178,6 +178,17 @@ def flag_values(**changes):
     return dict(defaults, **changes)
 
 
+def best_positions(logits, size):
+    """Returns what `SpanModel.best_positions` finds in logits [windows, cells, start and end, T]: values and places."""
+    places = np.argsort(-logits, axis=-1, kind="stable")[..., :size]
+    values = np.take_along_axis(logits, places, axis=-1)
+    found = {}
+    for side, name in enumerate(("start", "end")):
+        found[name + "_values"], found[name + "_places"] = values[:, :, side], places[:, :, side].astype(np.int32)
+        found[name + "_nulls"] = logits[:, :, side, 0]
+    return found
+
+
 def dense(x, kernel, bias):
     return x @ kernel + bias
 
