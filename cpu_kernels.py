@@ -7,6 +7,7 @@ activation is compiled by XLA into one pass over its input.
 from __future__ import absolute_import, division, print_function
 
 import ctypes
+import functools
 
 import tensorflow.compat.v1 as tf
 from tensorflow.python.eager import function as graph_functions
@@ -51,7 +52,7 @@ def compiled(body, *tensors):
         for argument, tensor in zip(inside, tensors):
             argument.set_shape(tensor.shape)
         return body(*inside)
-    made = compiled_functions.Defun(*[tensor.dtype for tensor in tensors], compiled=True)(with_shapes)
+    made = compiled_functions.Defun(*[tensor.dtype for tensor in tensors], noinline=True, compiled=True)(with_shapes)
     return made(*tensors)
 
 
@@ -64,23 +65,16 @@ def _distinct(tensors):
     return distinct, [next(number for number, other in enumerate(distinct) if tensor is other) for tensor in tensors]
 
 
-def attention_by_head(asks, heads):
-    """`modeling.batched_attention` window by window and head by head; B must be static."""
-    tensors, numbers = _distinct([tensor for ask in asks for tensor in ask])
-    numbers = [numbers[first:first + 4] for first in range(0, len(numbers), 4)]
-    biases = {ask[-1] for ask in numbers}
-    contexts = [[] for _ in asks]
-    for window in range(asks[0].query.shape[0].value):
-        # A bias may be the same for all windows.
-        parts = [tensor[min(window, tensor.shape[0].value - 1), 0] if number in biases else
-                 tf.split(tensor[window], heads, axis=1) for number, tensor in enumerate(tensors)]
-        for number, context in enumerate(_window_contexts(parts, numbers, heads)):
-            contexts[number].append(context)
-    return [tf.stack(context) for context in contexts]
+def _head_by_head(tensors, numbers, heads):
+    """Returns the contexts [R, H] of one window.
 
-
-def _window_contexts(parts, numbers, heads):
-    """Returns the contexts [R, H] of one window, one for each (query, key, values, bias) of `numbers`, which point into `parts`."""
+    Args:
+      tensors: distinct queries [R, H], keys and values [K, H], and biases [R or 1, K or 1].
+      numbers: list of (query, key, values, bias), which point into `tensors`.
+      heads: N.
+    """
+    biases = {bias for _, _, _, bias in numbers}
+    parts = [tensor if number in biases else tf.split(tensor, heads, axis=1) for number, tensor in enumerate(tensors)]
     contexts = [[] for _ in numbers]
     for head in range(heads):
         scores = {}
@@ -89,6 +83,31 @@ def _window_contexts(parts, numbers, heads):
                 scores[query, key] = tf.matmul(parts[query][head], parts[key][head], transpose_b=True)
             context.append(tf.matmul(tf.nn.softmax(scores[query, key] + parts[bias]), parts[values][head]))
     return [tf.concat(context, axis=1) for context in contexts]
+
+
+def attention_by_head(functions, asks, heads):
+    """`modeling.batched_attention` window by window and head by head; B must be static.
+
+    Args:
+      functions: `ReusedFunctions`.
+      asks, heads: as there.
+    """
+    tensors, numbers = _distinct([tensor for ask in asks for tensor in ask])
+    numbers = tuple(tuple(numbers[first:first + 4]) for first in range(0, len(numbers), 4))
+    windows = asks[0].query.shape[0].value
+
+    def one_window(*inside):
+        return _head_by_head(inside, numbers, heads)
+
+    def all_windows(*inside):
+        found = []
+        for window in range(windows):
+            # A bias may be the same for all windows, and is for all heads.
+            mine = [tensor[min(window, tensor.shape[0].value - 1)] for tensor in inside]
+            found.append(functions(("window", heads, numbers), one_window,
+                                   *[tensor if tensor.shape.ndims == 2 else tensor[0] for tensor in mine]))
+        return [tf.stack(contexts) for contexts in zip(*found)]
+    return functions(("windows", heads, numbers), all_windows, *tensors)
 
 
 def keep_freed_memory():
@@ -107,18 +126,10 @@ def make_kernels():
     """Returns the `modeling.Kernels` of a CPU in the current graph."""
     functions = ReusedFunctions()
 
-    def attention(asks, heads):
-        tensors, numbers = _distinct([tensor for ask in asks for tensor in ask])
-
-        def body(*inside):
-            given = [inside[number] for number in numbers]
-            return attention_by_head([modeling.Ask(*given[first:first + 4]) for first in range(0, len(given), 4)], heads)
-        return functions((heads, tuple(numbers)), body, *tensors)
-
     def activation(function, x, bias):
         def body(*inside):
             result = compiled(lambda *both: modeling.biased_activation(function, *both), *inside)
             result.set_shape(x.shape)
             return [result]
         return functions(function.__name__, body, x, bias)[0]
-    return modeling.Kernels(attention, activation)
+    return modeling.Kernels(functools.partial(attention_by_head, functions), activation)

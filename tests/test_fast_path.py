@@ -64,6 +64,7 @@ def test_a_function_is_made_once_however_often_it_is_called():
         model.best_positions(inputs, attention_mask.read_cells("q2,p2", "each", 4), 5)
         calls = [operation.get_attr("f").name for operation in tf.get_default_graph().get_operations()
                  if operation.type == "PartitionedCall"]
+    calls = [name for name in calls if "all_windows" in name]
     assert len(set(calls)) == 2 and len(calls) == 1 + 3 + 5 + 7
 
 
