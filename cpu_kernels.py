@@ -8,12 +8,17 @@ from __future__ import absolute_import, division, print_function
 
 import ctypes
 import functools
+import os
 
 import tensorflow.compat.v1 as tf
 from tensorflow.python.eager import function as graph_functions
 from tensorflow.python.framework import function as compiled_functions
 
 import modeling
+
+# Compiled at once: else the first call of a shape is not, and the last bits depend on which window comes first.
+# TensorFlow reads this when the process makes its first session.
+os.environ["TF_XLA_FLAGS"] = " ".join([os.environ.get("TF_XLA_FLAGS", ""), "--tf_xla_enable_lazy_compilation=false"])
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 
@@ -32,13 +37,13 @@ class ReusedFunctions(object):
 
         Args:
           form: hashable value that tells bodies apart.
-          body: function of tensors that returns a list of tensors.
+          body: function of any number of tensors that returns a list of tensors.
         """
         tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
         signature = (form,) + tuple((tensor.dtype, tuple(tensor.shape.as_list())) for tensor in tensors)
         if signature not in self._made:
             self._made[signature] = graph_functions.defun_with_attributes(
-                lambda *inside: body(*inside), [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors],
+                body, [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors],
                 attributes={"_noinline": True}, autograph=False)
         return self._made[signature](*tensors)
 
@@ -54,15 +59,6 @@ def compiled(body, *tensors):
         return body(*inside)
     made = compiled_functions.Defun(*[tensor.dtype for tensor in tensors], noinline=True, compiled=True)(with_shapes)
     return made(*tensors)
-
-
-def _distinct(tensors):
-    """Returns the distinct ones of `tensors`, and for each of `tensors` its number among them."""
-    distinct = []
-    for tensor in tensors:
-        if not any(tensor is other for other in distinct):
-            distinct.append(tensor)
-    return distinct, [next(number for number, other in enumerate(distinct) if tensor is other) for tensor in tensors]
 
 
 def _head_by_head(tensors, numbers, heads):
@@ -92,7 +88,7 @@ def attention_by_head(functions, asks, heads):
       functions: `ReusedFunctions`.
       asks, heads: as there.
     """
-    tensors, numbers = _distinct([tensor for ask in asks for tensor in ask])
+    tensors, numbers = modeling.distinct([tensor for ask in asks for tensor in ask])
     numbers = tuple(tuple(numbers[first:first + 4]) for first in range(0, len(numbers), 4))
     windows = asks[0].query.shape[0].value
 
@@ -122,8 +118,8 @@ def keep_freed_memory():
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-def make_kernels():
-    """Returns the `modeling.Kernels` of a CPU in the current graph."""
+def make_forms():
+    """Returns the arguments of `modeling.Bert`, by name, that make it fast on a CPU, for the current graph."""
     functions = ReusedFunctions()
 
     def activation(function, x, bias):
@@ -132,4 +128,4 @@ def make_kernels():
             result.set_shape(x.shape)
             return [result]
         return functions(function.__name__, body, x, bias)[0]
-    return modeling.Kernels(functools.partial(attention_by_head, functions), activation)
+    return {"kernels": modeling.Kernels(functools.partial(attention_by_head, functions), activation), "run": functions}

@@ -123,7 +123,7 @@ def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tp
         if on_cpu(use_tpu):
             cpu_kernels.keep_freed_memory()
             if not is_training:
-                fast = dict(kernels=cpu_kernels.make_kernels())
+                fast = cpu_kernels.make_forms()
         bert = modeling.Bert(config, dropout, one_hot_embeddings=use_tpu, **fast)
         model = span_model.SpanModel(bert, dataset.masks_span)
         scaffold_fn = _restore_from(init_checkpoint, use_tpu) if init_checkpoint else None

@@ -107,6 +107,31 @@ Ask = collections.namedtuple("Ask", ["query", "key", "values", "bias"])
 Ask.__doc__ = "What one attention works on: the scaled query [B, R, H], key and values [B, K, H], and the bias."
 
 
+def distinct(tensors):
+    """Returns the distinct ones of `tensors`, and for each of `tensors` its number among them."""
+    found = []
+    for tensor in tensors:
+        if not any(tensor is other for other in found):
+            found.append(tensor)
+    return found, [next(number for number, other in enumerate(found) if tensor is other) for tensor in tensors]
+
+
+def _parts(branch):
+    """Returns the tensors and numbers that a `Branch` is made of, as a flat list."""
+    ends = [end for stretch in branch.rows or () for end in stretch]
+    return [branch.bias] + ends + ([] if branch.keys is None else [branch.keys])
+
+
+def _branches_of(branches, parts):
+    """Returns `Branch`es made like `branches` from other `parts`, a flat list for all of them."""
+    parts, made = iter(parts), []
+    for branch in branches:
+        bias = next(parts)
+        rows = branch.rows and tuple((next(parts), next(parts)) for _ in branch.rows)
+        made.append(Branch(bias, rows, None if branch.keys is None else next(parts)))
+    return made
+
+
 def take(tensor, rows):
     """Returns the stretches `rows` (see `Branch`) along axis 1 of `tensor` [B, T, ...]."""
     if rows is None:
@@ -189,12 +214,15 @@ class Bert(object):
       dropout: `dropout(x, rate)`, a `Dropout` in training.
       one_hot_embeddings: look words up by a matrix product, which is faster on TPU.
       kernels: `Kernels`, forms of a layer's parts that suit the device; others than the plain ones know no dropout.
+      run: `run(form, function, *tensors) -> list of tensors` carries out a layer; functions of one form and signature are
+        alike. The default calls the function.
     """
 
-    def __init__(self, config, dropout=no_dropout, one_hot_embeddings=False, kernels=PLAIN_KERNELS):
+    def __init__(self, config, dropout=no_dropout, one_hot_embeddings=False, kernels=PLAIN_KERNELS, run=None):
         self.config = config
         self._dropout, self._kernels = dropout, kernels
         self._one_hot = one_hot_embeddings
+        self._run = run or (lambda form, function, *tensors: function(*tensors))
         with tf.variable_scope("bert"):
             self._make_embeddings()
             with tf.variable_scope("encoder"):
@@ -261,7 +289,17 @@ class Bert(object):
           branches: list of `Branch`.
           see_probabilities: called with the attention probabilities [B, N, R, K] of each branch.
         """
-        weights = self._weights[index]
+        if see_probabilities is not None:
+            return self._outputs(hidden, branches, self._weights[index], see_probabilities)
+        parts, form = distinct([part for branch in branches for part in _parts(branch)])
+
+        def outputs(x, *tensors):
+            weights = LayerWeights(*tensors[:len(LayerWeights._fields)])
+            return self._outputs(x, _branches_of(branches, [tensors[len(weights) + number] for number in form]), weights)
+        shape = tuple((branch.rows and len(branch.rows), branch.keys is None) for branch in branches)
+        return self._run((shape, tuple(form)), outputs, hidden, *(list(self._weights[index]) + parts))
+
+    def _outputs(self, hidden, branches, weights, see_probabilities=None):
         contexts = self._attention(self._asks(hidden, branches, weights), see_probabilities)
         return [self._feed_forward(take(hidden, branch.rows), context, weights)
                 for branch, context in zip(branches, contexts)]

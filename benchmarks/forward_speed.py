@@ -54,7 +54,7 @@ class Form(object):
         self._graph, self._fast = tf.Graph(), fast
         with self._graph.as_default():
             tf.set_random_seed(1)
-            forms = dict(kernels=cpu_kernels.make_kernels()) if fast else {}
+            forms = cpu_kernels.make_forms() if fast else {}
             model = span_model.SpanModel(modeling.Bert(config, **forms), masks_span=False)
             inputs = {name: tf.placeholder(tf.int32, array.shape) for name, array in features.items()}
             self._fetches = model.best_positions(inputs, cells, 20, trim_padding)

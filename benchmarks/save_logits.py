@@ -58,7 +58,7 @@ def main():
     config, found = bert_config.read(args.bert_config_file), make_windows(args, dataset)
     cells = attention_mask.read_cells(ZONES, "each", config.num_hidden_layers)
     inputs = {name: tf.placeholder(tf.int32, [args.batch_size, args.max_seq_length]) for name in INPUTS}
-    model = span_model.SpanModel(modeling.Bert(config, kernels=cpu_kernels.make_kernels()), dataset.masks_span)
+    model = span_model.SpanModel(modeling.Bert(config, **cpu_kernels.make_forms()), dataset.masks_span)
     best = model.best_positions(dict(inputs, unique_ids=tf.constant(0)), cells, args.max_seq_length)
     logits = {"start": [], "end": []}
     with tf.Session(config=estimator.session_config()) as session:

@@ -6,6 +6,7 @@ A TPU sums gradients over its cores with an op that no other device has; here th
 from __future__ import absolute_import, division, print_function
 
 import sys
+import tempfile
 import types
 
 import numpy as np
@@ -54,7 +55,7 @@ def batches(paths, tmp_path_factory):
 
 
 def make_run(paths, data):
-    flags = tiny.model_flags(paths, output_dir=paths["init_checkpoint"] + ".none", do_train=True, do_predict=True,
+    flags = tiny.model_flags(paths, output_dir=tempfile.mkdtemp(), do_train=True, do_predict=True,
                              train_file=paths[data], predict_file=paths[data])
     return experiment.Run(DATASETS[data], types.SimpleNamespace(**tiny.flag_values(**flags)))
 

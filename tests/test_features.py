@@ -188,10 +188,11 @@ def test_records_whose_writing_was_stopped_are_written_anew(tmp_path):
 
 
 def test_tpu_records(tmp_path):
-    found, counts = squad_windows(), []
-    for batch_size, made_from in ((4, {"a": 1}), (4, {"a": 1}), (8, {"a": 1}), (8, {"a": 2})):
-        prediction.make_tpu_input_fn(found, str(tmp_path), batch_size, made_from)
+    found, seen = squad_windows(), []
+    for batches, made_from in (([[0, 1], [2, -1]], {"a": 1}), ([[0, 1], [2, -1]], {"a": 1}), ([[2, -1]], {"a": 1}),
+                               ([[2, -1]], {"a": 2})):
+        prediction.make_tpu_input_fn(found, batches, str(tmp_path), made_from)
         path = tmp_path / prediction.RECORDS_FILE
-        counts.append((len(list(tf.python_io.tf_record_iterator(str(path)))) % batch_size, path.stat().st_ino))
-    assert [left for left, _ in counts] == [0] * 4
-    assert [inode == counts[number - 1][1] for number, (_, inode) in enumerate(counts)][1:] == [True, False, False]
+        seen.append((len(list(tf.python_io.tf_record_iterator(str(path)))), path.stat().st_ino))
+    assert [count for count, _ in seen] == [4, 4, 2, 2]
+    assert [inode == seen[number - 1][1] for number, (_, inode) in enumerate(seen)][1:] == [True, False, False]

@@ -13,6 +13,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import datasets
+import examples
 import experiment
 import files
 import records
@@ -21,6 +22,7 @@ import spool
 import squad_evaluate
 import tiny
 import visualize_zones
+import windows
 
 SCHEME = "file://"  # to Python's own functions a relative path, of a folder "file:" that is not there
 MODULES = sorted(glob.glob(os.path.join(tiny.ROOT, "*.py")))
@@ -144,7 +146,9 @@ def removes_nothing(path):
 def write_records(paths, folder):
     options = types.SimpleNamespace(**tiny.flag_values(**tiny.model_flags(
         paths, output_dir=folder, do_predict=True, predict_file=paths["squad"])))
-    records.write(os.path.join(folder, "file"), experiment.Run(datasets.SQUAD, options).prediction_windows(), ["input_ids"])
+    run = experiment.Run(datasets.SQUAD, options)
+    found = examples.make_prediction_examples(datasets.SQUAD, run.predict_passages, paths["squad"])
+    records.write(os.path.join(folder, "file"), windows.Windows(found, run.tokenizer(), 24, 8, 5), ["input_ids"])
 
 
 WRITERS = {"text": lambda paths, folder: files.write(os.path.join(folder, "file"), "whole"), "records": write_records}

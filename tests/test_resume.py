@@ -5,6 +5,7 @@ from __future__ import absolute_import, division, print_function
 import glob
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -90,16 +91,24 @@ def test_what_was_found_before_a_stop_is_not_worked_out_again(paths, data, unint
     assert not glob.glob(str(tmp_path / "unfinished*"))
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.7])
-def test_kill_9(paths, data, uninterrupted, tmp_path, seconds):
-    flags = dict(tiny.model_flags(paths, output_dir=str(tmp_path), predict_file=data), **GRID)
-    command = [sys.executable, os.path.join(tiny.ROOT, "run_squad.py")] + ["--%s=%s" % flag for flag in flags.items()]
+def kill(command, seconds, at_work):
+    """Runs `command` and kills it so many seconds after its start or, `at_work`, after its first window."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not glob.glob(str(tmp_path / "unfinished*")) and process.poll() is None:
+    folder = next(word.split("=")[1] for word in command if word.startswith("--output_dir"))
+    while at_work and not glob.glob(os.path.join(folder, "unfinished*")) and process.poll() is None:
         time.sleep(0.01)
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+@pytest.mark.parametrize("number", range(int(os.environ.get("KILLS", 2))))
+def test_kill_9(paths, data, uninterrupted, tmp_path, number):
+    """KILLS=20 in the environment kills 20 times, at moments of their own."""
+    flags = dict(tiny.model_flags(paths, output_dir=str(tmp_path), predict_file=data), **GRID)
+    command = [sys.executable, os.path.join(tiny.ROOT, "run_squad.py")] + ["--%s=%s" % flag for flag in flags.items()]
+    at_work = number % 2 == 0
+    kill(command, random.Random(number).uniform(0, 2 if at_work else 8), at_work)
     decode(paths, data, tmp_path)
     assert answers(tmp_path) == uninterrupted
 

@@ -86,7 +86,7 @@ def test_the_grid_against_the_profiler(layers):
     with tiny.reader(config, one_hot_embeddings=True) as (model, session):
         cells = attention_mask.read_cells(ZONES, "each", layers)
         inputs = dict(features(), unique_ids=tf.zeros([WINDOWS], tf.int32))
-        found = model.best_positions(inputs, cells, 5)
+        found = model.best_positions(inputs, cells, 5, static_shapes=True)
         counted = products(session.graph, [found["start_values"], found["end_values"]])
     assert counted == WINDOWS * tpu_estimate.grid_flops(shape_of(config), len(ZONES.split(",")))
 
