@@ -122,10 +122,17 @@ def make_forms():
     """Returns the arguments of `modeling.Bert`, by name, that make it fast on a CPU, for the current graph."""
     functions = ReusedFunctions()
 
-    def activation(function, x, bias):
-        def body(*inside):
-            result = compiled(lambda *both: modeling.biased_activation(function, *both), *inside)
-            result.set_shape(x.shape)
+    def compiled_part(form, body, *tensors):
+        def part(*inside):
+            result = compiled(body, *inside)
+            result.set_shape(tensors[0].shape)
             return [result]
-        return functions(function.__name__, body, x, bias)[0]
-    return {"kernels": modeling.Kernels(functools.partial(attention_by_head, functions), activation), "run": functions}
+        return functions(form, part, *tensors)[0]
+
+    def activation(function, x, bias):
+        return compiled_part(function.__name__, functools.partial(modeling.biased_activation, function), x, bias)
+
+    def residual_norm(*tensors):
+        return compiled_part("norm", modeling.biased_residual_norm, *tensors)
+    return {"kernels": modeling.Kernels(functools.partial(attention_by_head, functions), activation, residual_norm),
+            "run": functions}
