@@ -5,9 +5,11 @@ SQuAD: Rajpurkar et al., 2016 and 2018. CMRC 2018: Cui et al., 2019, https://doi
 """
 from __future__ import absolute_import, division, print_function
 
+import array
 import bisect
 import collections
 import re
+import sys
 
 import cmrc2018_evaluate
 import squad_evaluate
@@ -49,8 +51,8 @@ class Text(object):
     def __init__(self, context, word_pattern):
         matches = list(word_pattern.finditer(context))
         self.context = context
-        self.words = [match.group() for match in matches]
-        self.starts = [match.start() for match in matches]
+        self.words = [sys.intern(match.group()) for match in matches]  # a word is held once in all texts
+        self.starts = array.array("i", [match.start() for match in matches])
 
     def word_at(self, position):
         """Returns the number of the word that holds character `position` or, on white space, went before it."""

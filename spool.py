@@ -17,6 +17,7 @@ import files
 
 WINDOWS_IN_BLOCK = 1024
 SECONDS_IN_PART = 60  # the most that a killed run loses
+BYTES_IN_PART = 16 << 20
 
 
 def cut_blocks(example_of):
@@ -40,7 +41,7 @@ class Spool(object):
     def __init__(self, folder, seconds_in_part=SECONDS_IN_PART):
         self._folder, self._seconds = folder, seconds_in_part
         tf.gfile.MakeDirs(folder)
-        self._pending, self._since = [], time.time()
+        self._pending, self._since, self._size = [], time.time(), 0
         self._parts = [part for part in map(self._read_rows, sorted(tf.gfile.ListDirectory(folder))) if part]
         self._rows = set()
         for _, rows in self._parts:
@@ -73,7 +74,8 @@ class Spool(object):
         """Takes the best positions of the windows `rows` (dict of [windows, ...] arrays); writes a part when it is time."""
         self._pending.append((np.asarray(rows), best))
         self._rows.update(self._pending[-1][0].tolist())
-        if time.time() - self._since > self._seconds:
+        self._size += sum(values.nbytes for values in best.values())
+        if time.time() - self._since > self._seconds or self._size > BYTES_IN_PART:
             self.flush()
 
     def flush(self):
@@ -86,7 +88,7 @@ class Spool(object):
             np.savez(buffer, rows=rows, **arrays)
             files.write(self._path(name), buffer.getvalue(), binary=True)
             self._parts.append((name, rows))
-        self._pending, self._since = [], time.time()
+        self._pending, self._since, self._size = [], time.time(), 0
 
     def _next_number(self):
         return 1 + max([int(name[len("part-"):-len(".npz")]) for name, _ in self._parts] or [-1])

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
@@ -143,3 +144,15 @@ def test_a_file_changed_by_hand_is_decoded_again(paths, data, tmp_path):
     path.write_text(json.dumps({}), encoding="utf-8")
     decode(paths, data, tmp_path, mask_layer="0")
     assert answers(tmp_path) == first
+
+
+def test_what_waits_to_be_kept_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(spool, "BYTES_IN_PART", 100)
+    found = spool.Spool(str(tmp_path), seconds_in_part=3600)
+    found.add([0], {"values": np.zeros([1, 10])})
+    assert os.listdir(str(tmp_path)) == []
+    found.add([1], {"values": np.ones([1, 10])})
+    assert os.listdir(str(tmp_path)) == ["part-000000.npz"]
+    found.add([2], {"values": np.ones([1, 10])})
+    assert len(os.listdir(str(tmp_path))) == 1
+    assert spool.Spool(str(tmp_path)).read(0, 2)["values"].tolist() == [[0.0] * 10, [1.0] * 10]
