@@ -17,7 +17,7 @@ import files
 
 WINDOWS_IN_BLOCK = 1024
 SECONDS_IN_PART = 60  # the most that a killed run loses
-BYTES_IN_PART = 16 << 20
+BYTES_IN_PART = 4 << 20
 
 
 def cut_blocks(example_of):
