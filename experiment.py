@@ -85,6 +85,8 @@ def check_flags(options):
     if options.do_train and not (options.do_predict or options.do_eval) and \
             (options.mask_zone is not None or options.mask_layer is not None):
         raise InputError("--mask_zone and --mask_layer act in prediction; leave them out or add --do_predict")
+    if options.do_train and not options.learning_rate:
+        tf.logging.warning("--learning_rate=0 changes no weight; the training leaves the model as it is")
     if options.use_tpu:
         check_tpu_flags(options)
     check_case(options.do_lower_case, options.init_checkpoint)
@@ -121,9 +123,11 @@ class Run(object):
     def _read_vocabulary(self):
         vocabulary = tokenization.read_vocabulary(self.options.vocab_file)
         if len(vocabulary) != self.config.vocab_size:
-            raise InputError("the vocabulary %s has %d entries, but vocab_size in %s is %d; use the two that came with the "
-                             "checkpoint" % (self.options.vocab_file, len(vocabulary), self.options.bert_config_file,
-                                             self.config.vocab_size))
+            blank = vocabulary.pieces.count("")
+            raise InputError("the vocabulary %s has %d entries%s, but vocab_size in %s is %d; use the two that came with the "
+                             "checkpoint" % (self.options.vocab_file, len(vocabulary),
+                                             " (%d of them blank lines)" % blank if blank else "",
+                                             self.options.bert_config_file, self.config.vocab_size))
         return vocabulary
 
     def _check_checkpoints(self):
@@ -161,7 +165,12 @@ class Run(object):
     def _windows(self, found, file_name, made_from):
         """Returns the windows of the examples `found`, whose word pieces are kept in the output folder."""
         path = os.path.join(self.options.output_dir, file_name)
-        return features.make_windows(path, made_from, found, self.tokenizer(), *self._window_lengths())
+        windows = features.make_windows(path, made_from, found, self.tokenizer(), *self._window_lengths())
+        if self.options.doc_stride > windows.least_room() and len(windows) > len(found):
+            tf.logging.warning("--doc_stride=%d is more than the %d word pieces of a passage that fit beside the longest question: "
+                               "windows follow one another without overlap, and answers across their ends are not found",
+                               self.options.doc_stride, windows.least_room())
+        return windows
 
     def _training_text(self):
         """What the windows of the training file are made from."""

@@ -49,7 +49,8 @@ class CellRecord(object):
         self._path = os.path.join(folder, RECORD_FILE)
         self._cells = files.read_json(self._path, "record of cells") if tf.gfile.Exists(self._path) else {}
         if not isinstance(self._cells, dict) or not all(
-                isinstance(entry, dict) and set(entry) == {"made_from", "files"} for entry in self._cells.values()):
+                isinstance(entry, dict) and set(entry) == {"made_from", "files"} and
+                all(isinstance(part, dict) for part in entry.values()) for entry in self._cells.values()):
             raise InputError("%s is not the record that this project keeps; delete it to decode all cells again" % self._path)
 
     def why_not_done(self, name, file_names, made_from):
