@@ -76,11 +76,11 @@ def _reading(path):
     try:
         yield
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise InputError("the checkpoint %s cannot be read (%s); is it whole?" % (path, str(error).split("\n")[0]))
+        raise InputError("the checkpoint %s cannot be read (%s); it is damaged or not whole, so copy or download it again" % (path, str(error).split("\n")[0]))
 
 
 def _foreign(path, what):
-    return InputError("%s is %s; a BERT checkpoint in Google's TensorFlow 1 format is needed" % (path, what))
+    return InputError("%s is %s; give a BERT checkpoint in Google's TensorFlow 1 format" % (path, what))
 
 
 def _check_values(path, names):

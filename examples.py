@@ -30,7 +30,7 @@ def _training_answer(question, with_negatives, path):
 
 def _check_single_answer(question, path):
     if len(question.answers) > 1:
-        raise InputError("%s: %s (%s) has %d answers; a SQuAD training file has exactly one for each question" %
+        raise InputError("%s: %s (%s) has %d answers; a SQuAD training file has exactly one for each question, so keep one" %
                          (path, question.place, question.id, len(question.answers)))
 
 

@@ -65,8 +65,9 @@ def check_tpu_flags(options):
             raise InputError("a TPU reads and writes gs:// paths only, and --%s=%s is local; put it into a bucket" % (name, path))
     for wanted, name in ((options.do_train, "train_batch_size"), (options.do_predict, "predict_batch_size")):
         if wanted and getattr(options, name) % options.num_tpu_cores:
-            raise InputError("--%s=%d is no multiple of the %d TPU cores (--num_tpu_cores)" %
-                             (name, getattr(options, name), options.num_tpu_cores))
+            size, cores = getattr(options, name), options.num_tpu_cores
+            raise InputError("--%s=%d is no multiple of the %d TPU cores (--num_tpu_cores); give one such as %d" %
+                             (name, size, cores, cores * (size // cores + 1)))
 
 
 def check_flags(options):
@@ -75,13 +76,13 @@ def check_flags(options):
         if not getattr(options, name):
             raise InputError("--%s is needed; see --help" % name)
     if not (options.do_train or options.do_predict or options.do_eval):
-        raise InputError("nothing to do: give at least one of --do_train, --do_predict and --do_eval")
+        raise InputError("nothing to do; give at least one of --do_train, --do_predict and --do_eval")
     if options.do_train and not options.train_file:
-        raise InputError("--do_train needs --train_file")
+        raise InputError("--do_train needs --train_file; give the questions to train on")
     if options.do_predict and not options.predict_file:
-        raise InputError("--do_predict needs --predict_file")
+        raise InputError("--do_predict needs --predict_file; give the questions to answer")
     if options.do_eval and not (options.eval_file or options.predict_file):
-        raise InputError("--do_eval needs --eval_file or --predict_file to score against")
+        raise InputError("--do_eval needs --eval_file or --predict_file to score against; give a file with answers")
     if options.do_train and not (options.do_predict or options.do_eval) and \
             (options.mask_zone is not None or options.mask_layer is not None):
         raise InputError("--mask_zone and --mask_layer act in prediction; leave them out or add --do_predict")
@@ -217,7 +218,7 @@ class Run(object):
         path = os.path.join(options.output_dir, training.RECORD_FILE)
         made_from = self._made_from(options.init_checkpoint, "train_file", _TRAINING_FLAGS)
         if steps_done and tf.gfile.Exists(path):
-            before = files.read_json(path, "record of the training")
+            before = provenance.read_record(path)
             if before != made_from:
                 raise InputError("%s holds a model that was trained with another %s; give another --output_dir, or delete the "
                                  "folder to train anew" % (options.output_dir, provenance.differences(made_from, before)))

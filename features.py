@@ -57,7 +57,7 @@ def load(path, made_from):
     if not tf.gfile.Exists(path):
         return None
     try:
-        kept = np.load(io.BytesIO(files.read_bytes(path)))
+        kept = files.read_arrays(path)
         if str(kept["made_from"]) != _to_text(made_from):
             return None
         passages = zip(_parted(kept["passages"], kept["passage_lengths"]), _parted(kept["words"], kept["word_counts"]))

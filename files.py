@@ -7,12 +7,15 @@ A file that is written appears whole or not at all: it is written aside and then
 from __future__ import absolute_import, division, print_function
 
 import contextlib
+import io
 import json
 import os
 import re
 import time
 import uuid
+import zipfile
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from errors import InputError
@@ -64,12 +67,20 @@ def read_json(path, what="file"):
     try:
         return json.loads(text, parse_int=_whole_number)
     except json.JSONDecodeError as error:
-        raise InputError("the %s %s is not valid JSON: %s at line %d, column %d; is the file whole?" %
+        raise InputError("the %s %s is not valid JSON: %s at line %d, column %d; write or download it again, whole" %
                          (what, path, error.msg, error.lineno, error.colno))
     except RecursionError:
         raise InputError("the %s %s is not usable JSON: it is nested too deep; is it the right file?" % (what, path))
     except _TooManyDigits as error:
         raise InputError("the %s %s is not usable JSON: it has a number of %s digits; is it the right file?" % (what, path, error))
+
+
+def read_arrays(path, what="file"):
+    """Returns the arrays of an .npz file by name; whatever is raised but an `InputError` tells that it is damaged."""
+    buffer = io.BytesIO(read_bytes(path, what))
+    zipfile.ZipFile(buffer)  # NumPy would tell of a damaged one, too, and again on stderr when it drops its own half-made object
+    buffer.seek(0)
+    return np.load(buffer)
 
 
 def aside(path):

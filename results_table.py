@@ -75,8 +75,8 @@ def read_table(path):
     """Returns the `Table` of a file that `write_table` wrote."""
     rows = _read_rows(path)
     if len(rows) < 3 or rows[0][:1] != ["layer"] or len(rows[0]) < 2 or rows[1][0] != BASELINE_ROW:
-        raise InputError("%s is not a table of results: it should begin with the lines \"layer,zone,...\" and \"%s,...\", "
-                         "as the results.csv that --do_eval writes for a grid" % (path, BASELINE_ROW))
+        raise InputError("%s is not a table of results, which begins with the lines \"layer,zone,...\" and \"%s,...\"; give the "
+                         "results.csv that --do_eval writes for a grid" % (path, BASELINE_ROW))
     zones = rows[0][1:]
     values = {}
     for line, row in enumerate(rows[1:], 2):

@@ -173,7 +173,7 @@ FILES_THAT_ARE_NO_DATA = [
     ("a comma too many", b'{"data": [\n 1,, 2]}', "PATH is not valid JSON: Expecting value at line 2, column 4"),
     ("not UTF-8", '{"data":\n "灯塔"}'.encode("gb18030"), "PATH is not UTF-8 text: byte 0xb5 in line 2; save it as UTF-8"),
     ("UTF-16", json.dumps(tiny.squad()).encode("utf-16"), "PATH is not UTF-8 text"),
-    ("nested too deep", b'{"data": ' + b"[" * 100000, "PATH is not usable JSON: it is nested too deep"),
+    ("nested too deep", b'{"data": ' + b"[" * 100000, "PATH is not usable JSON: it is nested too deep; is it the right file?"),
     ("nested as deep as can be read", b'{"data": [' + b"[" * 900 + b"]" * 900 + b"]}", "at data[0] stands a list"),
     ("a number of a million digits", b'{"data": ' + b"9" * 10 ** 6 + b"}", "PATH is not usable JSON: it has a number of 1000000 digits"),
     ("nothing asked", b'{"data": [{"paragraphs": [{"context": "x", "qas": []}]}]}', "PATH has no questions"),
@@ -255,10 +255,11 @@ def data_rows():
         refused("a question as long as the window", ["--max_seq_length=10 leaves no room", "question colour"],
                 predict_file=of_paths("squad"), max_seq_length=10),
         usable("a byte order mark", [], predict_file=written(b"\xef\xbb\xbf" + json.dumps(tiny.squad()).encode("ascii"))),
-        usable("answers that training leaves out", ["PATH: 1 of 4 training questions are left out because", "lies outside the passage"],
-               words=["--do_train"], train_file=changed(ANSWER + ("answer_start",), -3)),
-        usable("SQuAD 2.0 without is_impossible", "PATH: no question says whether it is_impossible; all are taken to have an answer",
-               words=["--do_train", "--version_2_with_negative"], train_file=of_paths("squad")),
+        usable("odd data to train on", [
+            "PATH: 1 of 4 training questions are left out because", "lies outside the passage",
+            "PATH: no question says whether it is_impossible; all are taken to have an answer",
+            "--learning_rate=0 changes no weight"], words=["--do_train", "--version_2_with_negative"], learning_rate=0.0,
+               train_file=changed(ANSWER + ("answer_start",), -3)),
         usable("ids that stand twice", "PATH: 1 question ids stand there more than once (one); the last question of each is answered",
                predict_file=asked(tiny.BRIDGE, ("one", "What?", []), ("one", "Who?", []))),
         usable("a blank passage", "PATH: 1 passages are blank (the first at %s); the text of their answers is \"empty\"" % PLACE,
@@ -266,7 +267,7 @@ def data_rows():
         usable("a blank question", "PATH: 1 questions are blank (the first at %s.qas[0]); they are answered all the same" % PLACE,
                CMRC, predict_file=asked(tiny.TOWER, ("one", " ", []))),
         usable("a CMRC test file", [], CMRC, predict_file=changed(QUESTION + ("answers",), MISSING, tiny.cmrc())),
-        usable("a passage of 1 MB", [], predict_file=asked("lantern " * 131072, ("one", "What?", [])),
+        usable("a passage of 1 MB", [], predict_file=asked(("lantern" * 5 + " ") * 29128, ("one", "What?", [])),
                max_seq_length=64, doc_stride=50, predict_batch_size=256),
         usable("a word of 1 MB", [], predict_file=asked("a" * 2 ** 20, ("one", "What?", []))),
         usable("U+0000", [], CMRC, predict_file=asked("古\0老的灯塔\0", ("\0", "\0灯？", []))),
@@ -329,9 +330,9 @@ CHECKPOINTS = [
      "PATH is a part of a checkpoint; leave out .data-00000-of-00001"),
     ("that is a folder", a_folder(), "PATH is a folder; give the path up to and with .ckpt"),
     ("that is another file", of_paths("vocab_file"), "the checkpoint PATH cannot be read"),
-    ("of ALBERT", saved(lambda name: name.replace("encoder/layer_", "encoder/transformer/group_")), "PATH is an ALBERT checkpoint; a BERT"),
-    ("of ELECTRA", saved(lambda name: name.replace("bert/", "electra/")), "PATH is an ELECTRA checkpoint; a BERT"),
-    ("of TensorFlow 2", saved(lambda name: "layer_with_weights-0/%s/.ATTRIBUTES/VARIABLE_VALUE" % name), "PATH is a TensorFlow 2 checkpoint; a BERT"),
+    ("of ALBERT", saved(lambda name: name.replace("encoder/layer_", "encoder/transformer/group_")), "PATH is an ALBERT checkpoint; give a BERT"),
+    ("of ELECTRA", saved(lambda name: name.replace("bert/", "electra/")), "PATH is an ELECTRA checkpoint; give a BERT"),
+    ("of TensorFlow 2", saved(lambda name: "layer_with_weights-0/%s/.ATTRIBUTES/VARIABLE_VALUE" % name), "PATH is a TensorFlow 2 checkpoint; give a BERT"),
     ("of no BERT", saved(lambda name: "model/" + name), "the checkpoint PATH has no bert/embeddings/LayerNorm/beta"),
     ("of half precision", saved(value_of=lambda name, value: value.astype(np.float16)), "of type float16 where float32 is needed"),
     ("of NaN", saved(value_of=_not_numbers), "has values in bert/encoder/layer_1/output/dense/bias that are no numbers"),
@@ -351,7 +352,7 @@ def model_rows():
     return rows + [
         refused("config: not JSON", "PATH is not valid JSON", predict_file=of_paths("squad"), bert_config_file=written(b"{")),
         refused("config: a value nested deep", "\"hidden_size\" must be a whole number from 1 to 1000000, it is [[[", predict_file=of_paths("squad"),
-                bert_config_file=written(json.dumps(dict(tiny.CONFIG, hidden_size=0)).replace(
+                bert_config_file=written(json.dumps(dict(tiny.CONFIG, vocab_size=9, hidden_size=0)).replace(
                     "\"hidden_size\": 0", "\"hidden_size\": " + "[" * 900 + "]" * 900).encode("ascii"))),
         refused("config: too large to train", "PATH asks for a model of ", words=["--do_train"], init_checkpoint=None,
                 train_file=of_paths("squad"), bert_config_file=config(hidden_size=10 ** 6, intermediate_size=10 ** 6)),
@@ -379,6 +380,21 @@ FLOAT_FLAGS = ("learning_rate", "num_train_epochs", "warmup_proportion", "null_s
 BOUNDED_FLAGS = ("train_batch_size", "predict_batch_size", "save_checkpoints_steps", "iterations_per_loop", "rand_seed", "num_tpu_cores")
 
 
+NAMES_OF_CHECKPOINTS = [
+    ("uncased_L-12_H-768_A-12", True), ("uncased_L-24_H-1024_A-16", True), ("multilingual_L-12_H-768_A-12", True),
+    ("chinese_L-12_H-768_A-12", True), ("cased_L-12_H-768_A-12", False), ("cased_L-24_H-1024_A-16", False),
+    ("multi_cased_L-12_H-768_A-12", False)]
+
+
+def case_rows():
+    for number, (folder, wanted) in enumerate(NAMES_OF_CHECKPOINTS):
+        path, script = folder + "/bert_model.ckpt", (SQUAD, CMRC)[number % 2]
+        yield refused("another case than " + folder, "--do_lower_case=%s does not fit --init_checkpoint=%s: " % (not wanted, path), script,
+                      init_checkpoint=path, do_lower_case=not wanted, predict_file="x.json")
+        yield refused("the case of " + folder, "there is no checkpoint " + path, script, init_checkpoint=path, do_lower_case=wanted,
+                      predict_file="x.json")
+
+
 def flag_rows():
     def wrong(flag, value, wanted=None):
         return refused("--%s=%s" % (flag, value), wanted or "--%s=%s" % (flag, value), words=["--do_train", "--do_predict"],
@@ -400,14 +416,14 @@ def flag_rows():
         wrong("num_train_epochs", 0.0, "make no step of --train_batch_size=2; use a smaller batch or more epochs"),
         refused("a batch larger than the data", "4 examples and --num_train_epochs=2 make no step of --train_batch_size=9",
                 train_batch_size=9, **train),
-        usable("a learning rate of 0", "--learning_rate=0 changes no weight", learning_rate=0.0, **train),
         refused("an unknown flag", "Unknown command line flag 'no_such_flag'", no_such_flag=1),
         refused("a word that is no flag", "\"train.json\" is not a flag; every flag begins with --", words=["train.json"]),
         refused("neither true nor false", "--do_train=maybe", do_train="maybe"),
-        refused("nothing to do", "nothing to do: give at least one of --do_train, --do_predict and --do_eval", words=[]),
+        refused("nothing to do", "nothing to do; give at least one of --do_train, --do_predict and --do_eval", words=[]),
         refused("no folder", "--output_dir is needed; see --help", output_dir=None),
         refused("a blank folder", "--output_dir is needed; see --help", output_dir=""),
-        refused("a file for a folder", "PATH is a file where a folder is needed; give another path", output_dir=of_paths("vocab_file"), **predict),
+        refused("a file for a folder", "vocab.txt is a file where a folder is needed; give another path", output_dir=of_paths("vocab_file"),
+                **predict),
         refused("a folder in a file", "cannot be", output_dir=lambda case: case.paths["vocab_file"] + "/out", **predict),
         refused("training on nothing", "--do_train needs --train_file", words=["--do_train"]),
         refused("predicting nothing", "--do_predict needs --predict_file"),
@@ -514,8 +530,8 @@ def score_rows():
                "-t", "high"),
         scored("scores into a folder", "PATH", EVALUATE, of_paths("squad"), good, "-o", a_folder()),
         scored_with_warning("curves without no-answer scores", "-p draws nothing without -n", EVALUATE, of_paths("squad"), good, "-p", a_folder()),
-        scored("no answers, scorer alone", "PATH has no answers for question TINY_0", CMRC_EVALUATE,
-               as_json({"TINY_0": "x"}, "answers.json"), changed(QUESTION + ("answers",), [], tiny.cmrc())),
+        scored("no answers, scorer alone", "data.json has no answers for question TINY_0", CMRC_EVALUATE,
+               changed(QUESTION + ("answers",), [], tiny.cmrc()), as_json({"TINY_0": "x"}, "answers.json")),
         scored("a table that is not there", "the results file nowhere.csv does not exist; check the path", VISUALIZE, "nowhere.csv", FIGURE),
         scored("a figure of another kind", "figure.gif must end in .png, .pdf or .svg", VISUALIZE, results(GOOD), "figure.gif"),
         scored("a figure that is a folder", "PATH", VISUALIZE, results(GOOD), a_folder("folder.png")),
@@ -554,7 +570,7 @@ def output_rows():
         row("a record that is a list", "cells.json is not the record that this project keeps; delete it", "cells.json", b"[]"),
         row("a record of lists", "cells.json is not the record that this project keeps; delete it", "cells.json",
             b'{"layer_": {"made_from": [], "files": []}}'),
-        row("a record that is cut", "cells.json is not valid JSON", "cells.json", b'{"layer_": {"ma'),
+        row("a record that is cut", "cells.json is not the record that this project keeps; delete it", "cells.json", b'{"layer_": {"ma'),
         row("no null odds", "null_odds.json does not exist", "x.json", b"", negatives),
         row("null odds that are a list", "null_odds.json must be an object", "null_odds.json", b"[]", negatives),
         row("null odds of texts", "null_odds.json must give a finite number", "null_odds.json", json.dumps(ALL_OF_SQUAD).encode("ascii"),
@@ -564,4 +580,4 @@ def output_rows():
     ]
 
 
-ROWS = data_rows() + model_rows() + flag_rows() + score_rows() + output_rows()
+ROWS = data_rows() + model_rows() + list(case_rows()) + flag_rows() + score_rows() + output_rows()
