@@ -360,7 +360,7 @@ def model_rows():
         refused("no vocabulary", "--vocab_file is needed; see --help", vocab_file=None),
         refused("predicting without a model", "holds no trained checkpoint; give --init_checkpoint or train first",
                 predict_file=of_paths("squad"), init_checkpoint=None),
-        usable("vocabulary: a piece twice", ["PATH: 2 pieces stand there more than once (\"a\", \"boat\"); the last line of each counts"],
+        usable("vocabulary: a piece twice", ["PATH: 1 pieces stand there more than once (\"boat\"); the last line of each counts"],
                predict_file=of_paths("squad"), vocab_file=vocabulary(
                    lambda pieces: one_a_line("boat" if piece == "moor" else piece for piece in pieces))),
         usable("vocabulary: a blank line", ["PATH: 1 lines are blank (the first is line 25); no text becomes such a piece"],
