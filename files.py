@@ -35,7 +35,8 @@ def read_bytes(path, what="file"):
         with tf.gfile.GFile(path, "rb") as reader:
             return reader.read()
     except tf.errors.OpError as error:
-        raise InputError("the %s %s cannot be read (%s); check the path, and that you may read it" % (what, path, error.message))
+        raise InputError("the %s %s cannot be read (%s); check the path, and that you may read it" % (what, path,
+                                                                                                      error.message))
 
 
 def read_text(path, what="file"):
@@ -72,7 +73,8 @@ def read_json(path, what="file"):
     except RecursionError:
         raise InputError("the %s %s is not usable JSON: it is nested too deep; is it the right file?" % (what, path))
     except _TooManyDigits as error:
-        raise InputError("the %s %s is not usable JSON: it has a number of %s digits; is it the right file?" % (what, path, error))
+        raise InputError("the %s %s is not usable JSON: it has a number of %s digits; is it the right file?" % (what, path,
+                                                                                                                error))
 
 
 def read_arrays(path, what="file"):

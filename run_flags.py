@@ -53,7 +53,8 @@ def _define_training():
                    upper_bound=_MOST_EPOCHS)
     _define_number("warmup_proportion", 0.1, "Share of the training in which the learning rate rises.",
                    lower_bound=0.0, upper_bound=1.0)
-    flags.DEFINE_integer("save_checkpoints_steps", 1000, "Steps between checkpoints.", lower_bound=1, upper_bound=_MOST_STEPS)
+    flags.DEFINE_integer("save_checkpoints_steps", 1000, "Steps between checkpoints.", lower_bound=1,
+                         upper_bound=_MOST_STEPS)
     flags.DEFINE_integer("iterations_per_loop", 1000, "Steps that a TPU makes on its own.", lower_bound=1,
                          upper_bound=_MOST_STEPS)
     flags.DEFINE_integer("rand_seed", 12345, "Seed of every random choice.", lower_bound=0, upper_bound=2 ** 31 - 1)
@@ -68,9 +69,11 @@ def _define_prediction():
     flags.DEFINE_integer("max_answer_length", 30, "Word pieces in an answer.", lower_bound=1)
     flags.DEFINE_string("mask_zone", None, "Attention to mask: q2, q2p, p2q, p2 or all. A comma separates cells of a grid, "
                         "a plus joins zones, as in q2,p2q+p2.")
-    flags.DEFINE_string("mask_layer", None, "Layers to mask it in, from 0; all of them if not given. A comma separates cells, "
+    flags.DEFINE_string("mask_layer", None,
+                        "Layers to mask it in, from 0; all of them if not given. A comma separates cells, "
                         "a plus joins layers, \"each\" is a cell for each, as in 0,8+9+10.")
-    flags.DEFINE_bool("trim_padding", False, "Leave padding out of the work and of the ranking of answers: faster, and now and "
+    flags.DEFINE_bool("trim_padding", False,
+                      "Leave padding out of the work and of the ranking of answers: faster, and now and "
                       "then another answer than the released code's. Not with --use_tpu.")
 
 

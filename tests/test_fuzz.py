@@ -75,7 +75,8 @@ def as_bytes(value):
 
 
 DATASETS = st.sampled_from([datasets.SQUAD, datasets.CMRC2018])
-SIZES = st.tuples(st.integers(5, 40), st.one_of(st.integers(1, 40), st.just(2 ** 63)), st.one_of(st.integers(1, 40), st.just(2 ** 63)))
+SIZES = st.tuples(st.integers(5, 40), st.one_of(st.integers(1, 40), st.just(2 ** 63)),
+                  st.one_of(st.integers(1, 40), st.just(2 ** 63)))
 VOCABULARY = tokenization.Vocabulary(tiny.PIECES)
 
 
@@ -131,7 +132,8 @@ def test_a_data_file_of_any_nesting(folder, data, dataset, negatives):
 @example(b"\xef\xbb\xbf")
 def test_a_file_of_any_bytes(folder, data):
     path = written(folder, data)
-    for read in (squad_format.read, predictions_file.read, bert_config.read, results_table.read_table, tokenization.read_vocabulary):
+    for read in (squad_format.read, predictions_file.read, bert_config.read, results_table.read_table,
+                 tokenization.read_vocabulary):
         try:
             read(path)
         except InputError as error:
@@ -139,7 +141,8 @@ def test_a_file_of_any_bytes(folder, data):
 
 
 @ANY
-@given(st.one_of(JSON, st.fixed_dictionaries({name: st.one_of(st.integers(1, 9), st.floats(0, 1), st.just("gelu"), NUMBERS) for name in bert_config.BertConfig._fields})))
+@given(st.one_of(JSON, st.fixed_dictionaries({name: st.one_of(st.integers(1, 9), st.floats(0, 1), st.just("gelu"),
+                                                              NUMBERS) for name in bert_config.BertConfig._fields})))
 def test_a_config_of_any_values(values):
     try:
         found = bert_config.make(values)
@@ -159,7 +162,8 @@ def test_windows_of_any_text(folder, data, dataset, lower, sizes, negatives):
         return
     batch = found.batch(range(len(found)))
     assert batch["input_ids"].max(initial=0) < len(VOCABULARY) and (batch["input_mask"].sum(axis=1) == found.lengths()).all()
-    assert {number for number, passage in enumerate(found.passage_of) if len(found.passages[passage].ids)} == set(found.example_of)
+    assert {number for number,
+            passage in enumerate(found.passage_of) if len(found.passages[passage].ids)} == set(found.example_of)
 
 
 @ANY
@@ -215,13 +219,15 @@ def test_answers_of_any_logits(folder, data, dataset, lower, negatives, n_best, 
 @ANY
 @given(gold=TEXTS, predicted=TEXTS)
 def test_scores_of_any_text(gold, predicted):
-    for score in (squad_evaluate.token_f1, squad_evaluate.exact_match, cmrc2018_evaluate.segment_f1, cmrc2018_evaluate.exact_match):
+    for score in (squad_evaluate.token_f1, squad_evaluate.exact_match, cmrc2018_evaluate.segment_f1,
+                  cmrc2018_evaluate.exact_match):
         assert 0 <= score(gold, predicted) <= 1
         assert score(gold, gold) in (0, 1)
 
 
 FLAGS = st.one_of(st.none(), st.text(), st.text("0123456789+,each "), st.text("q2p,+al "), st.lists(
-    st.lists(st.sampled_from(attention_mask.ZONES + ("each", "0", "1", " 01 ", "12", "-1", "²", "")), max_size=6).map("+".join),
+    st.lists(st.sampled_from(attention_mask.ZONES + ("each", "0", "1", " 01 ", "12", "-1", "²", "")),
+             max_size=6).map("+".join),
     max_size=6).map(",".join))
 
 

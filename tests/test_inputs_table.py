@@ -59,7 +59,8 @@ def test_row(command_lines, paths, tmp_path, row):
 
 
 @pytest.mark.parametrize("name", [
-    "an unknown flag", "a layer too high", "data: truncated", "a checkpoint with half an index", "one file alone, squad_evaluate.py",
+    "an unknown flag", "a layer too high", "data: truncated", "a checkpoint with half an index",
+    "one file alone, squad_evaluate.py",
     "a table with NaN"])
 def test_a_process_of_its_own_says_the_same(command_lines, paths, tmp_path, name):
     row = next(row for row in input_table.ROWS if row.name == name)
