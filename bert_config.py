@@ -43,8 +43,8 @@ def make(values, where="bert_config"):
                           (where, key, what, reprlib.repr(values[key])))
 
     if not isinstance(values, dict):
-        raise InputError("%s must be a JSON object as in Google's bert_config.json; it is a %s, so give the one that came with the "
-                         "checkpoint" %
+        raise InputError("%s must be a JSON object as in Google's bert_config.json; it is a %s, so give the one that came "
+                         "with the checkpoint" %
                          (where, type(values).__name__))
     missing = [key for key in BertConfig._fields if key not in values]
     if missing:
@@ -62,14 +62,14 @@ def make(values, where="bert_config"):
     if values["hidden_act"] not in ACTIVATIONS:
         raise wrong("hidden_act", "one of " + ", ".join(ACTIVATIONS))
     if values["hidden_size"] % values["num_attention_heads"]:
-        raise InputError("%s: %d attention heads do not divide a hidden_size of %d; use the bert_config.json that came with the "
-                         "checkpoint" %
+        raise InputError("%s: %d attention heads do not divide a hidden_size of %d; use the bert_config.json that came with "
+                         "the checkpoint" %
                          (where, values["num_attention_heads"], values["hidden_size"]))
     config = BertConfig(**{key: values[key] for key in BertConfig._fields})
     weights = _count_weights(config)
     if weights > _MOST_WEIGHTS:
-        raise InputError("%s asks for a model of %d million weights, which is none that fits a machine; use the bert_config.json that "
-                         "came with the checkpoint" % (where, weights // 10 ** 6))
+        raise InputError("%s asks for a model of %d million weights, which is none that fits a machine; use the "
+                         "bert_config.json that came with the checkpoint" % (where, weights // 10 ** 6))
     return config
 
 

@@ -76,7 +76,8 @@ def _reading(path):
     try:
         yield
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise InputError("the checkpoint %s cannot be read (%s); it is damaged or not whole, so copy or download it again" % (path, str(error).split("\n")[0]))
+        raise InputError("the checkpoint %s cannot be read (%s); it is damaged or not whole, so copy or download it again" %
+                         (path, str(error).split("\n")[0]))
 
 
 def _foreign(path, what):
@@ -84,7 +85,7 @@ def _foreign(path, what):
 
 
 def _check_values(path, names):
-    """Checks that the tensors can be read and hold numbers; the index, which was read, tells nothing of what it points to."""
+    """Checks that the tensors can be read and hold numbers; the index tells nothing of what it points to."""
     with _reading(path):
         reader = tf.train.load_checkpoint(path)
         types = reader.get_variable_to_dtype_map()
@@ -93,8 +94,8 @@ def _check_values(path, names):
                 raise InputError("the checkpoint %s has %s of type %s where float32 is needed; convert it, or use Google's" %
                                  (path, name, types[name].name))
             if not np.isfinite(reader.get_tensor(name)).all():
-                raise InputError("the checkpoint %s has values in %s that are no numbers (NaN or infinite); use an earlier one, or "
-                                 "train anew with a smaller --learning_rate" % (path, name))
+                raise InputError("the checkpoint %s has values in %s that are no numbers (NaN or infinite); use an earlier "
+                                 "one, or train anew with a smaller --learning_rate" % (path, name))
 
 
 def _check_not_foreign(path, shapes):

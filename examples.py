@@ -42,8 +42,8 @@ def _warn_of_blanks(passages, path):
     """Warns of questions without a character to read, and of passages that hold none for the questions that are asked."""
     blank = [passage.place for passage in passages if passage.questions and not passage.context.strip()]
     if blank:
-        tf.logging.warning("%s: %d passages are blank (the first at %s); the text of their answers is \"%s\", or nothing with "
-                           "SQuAD 2.0", path, len(blank), blank[0], NO_TEXT)
+        tf.logging.warning("%s: %d passages are blank (the first at %s); the text of their answers is \"%s\", or nothing "
+                           "with SQuAD 2.0", path, len(blank), blank[0], NO_TEXT)
     blank = [question.place for passage in passages for question in passage.questions if not question.text.strip()]
     if blank:
         tf.logging.warning("%s: %d questions are blank (the first at %s); they are answered all the same", path, len(blank),

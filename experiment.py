@@ -62,7 +62,8 @@ def check_tpu_flags(options):
     for name in ("output_dir", "init_checkpoint"):
         path = getattr(options, name)
         if path and not path.startswith("gs://"):
-            raise InputError("a TPU reads and writes gs:// paths only, and --%s=%s is local; put it into a bucket" % (name, path))
+            raise InputError("a TPU reads and writes gs:// paths only, and --%s=%s is local; put it into a bucket" %
+                             (name, path))
     for wanted, name in ((options.do_train, "train_batch_size"), (options.do_predict, "predict_batch_size")):
         if wanted and getattr(options, name) % options.num_tpu_cores:
             size, cores = getattr(options, name), options.num_tpu_cores
@@ -125,8 +126,8 @@ class Run(object):
         vocabulary = tokenization.read_vocabulary(self.options.vocab_file)
         if len(vocabulary) != self.config.vocab_size:
             blank = vocabulary.pieces.count("")
-            raise InputError("the vocabulary %s has %d entries%s, but vocab_size in %s is %d; use the two that came with the "
-                             "checkpoint" % (self.options.vocab_file, len(vocabulary),
+            raise InputError("the vocabulary %s has %d entries%s, but vocab_size in %s is %d; use the two that came with "
+                             "the checkpoint" % (self.options.vocab_file, len(vocabulary),
                                              " (%d of them blank lines)" % blank if blank else "",
                                              self.options.bert_config_file, self.config.vocab_size))
         return vocabulary
@@ -168,8 +169,8 @@ class Run(object):
         path = os.path.join(self.options.output_dir, file_name)
         windows = features.make_windows(path, made_from, found, self.tokenizer(), *self._window_lengths())
         if self.options.doc_stride > windows.least_room() and len(windows) > len(found):
-            tf.logging.warning("--doc_stride=%d is more than the %d word pieces of a passage that fit beside the longest question: "
-                               "windows follow one another without overlap, and answers across their ends are not found",
+            tf.logging.warning("--doc_stride=%d is more than the %d word pieces of a passage that fit beside the longest "
+                               "question: windows follow one another without overlap, and answers across their ends are not found",
                                self.options.doc_stride, windows.least_room())
         return windows
 
@@ -220,8 +221,8 @@ class Run(object):
         if steps_done and tf.gfile.Exists(path):
             before = provenance.read_record(path)
             if before != made_from:
-                raise InputError("%s holds a model that was trained with another %s; give another --output_dir, or delete the "
-                                 "folder to train anew" % (options.output_dir, provenance.differences(made_from, before)))
+                raise InputError("%s holds a model that was trained with another %s; give another --output_dir, or delete "
+                                 "the folder to train anew" % (options.output_dir, provenance.differences(made_from, before)))
         files.write_json(path, made_from)
 
     def _made_from(self, weights, data_flag, flag_names):

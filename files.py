@@ -80,7 +80,7 @@ def read_json(path, what="file"):
 def read_arrays(path, what="file"):
     """Returns the arrays of an .npz file by name; whatever is raised but an `InputError` tells that it is damaged."""
     buffer = io.BytesIO(read_bytes(path, what))
-    zipfile.ZipFile(buffer)  # NumPy would tell of a damaged one, too, and again on stderr when it drops its own half-made object
+    zipfile.ZipFile(buffer)  # NumPy tells of a damaged one a second time, on stderr, when it drops what it began
     buffer.seek(0)
     return np.load(buffer)
 

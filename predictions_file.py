@@ -48,7 +48,8 @@ def read(path):
     predictions = read_object(path, "prediction file")
     for question_id, text in predictions.items():
         if not isinstance(text, str):
-            raise InputError("the prediction file %s must give a text for each id, but for %s it has %s; is it the right file?" %
+            raise InputError("the prediction file %s must give a text for each id, but for %s it has %s; is it the right "
+                             "file?" %
                              (path, question_id, shown(text)))
     return predictions
 

@@ -61,7 +61,8 @@ class CellRecord(object):
         if not isinstance(self._cells, dict) or not all(
                 isinstance(entry, dict) and set(entry) == {"made_from", "files"} and
                 all(isinstance(part, dict) for part in entry.values()) for entry in self._cells.values()):
-            raise InputError("%s is not the record that this project keeps; delete it to decode all cells again" % self._path)
+            raise InputError("%s is not the record that this project keeps; delete it to decode all cells again" %
+                             self._path)
 
     def why_not_done(self, name, file_names, made_from):
         """Returns None where the cell `name` was made from `made_from` and its files are whole, and else why it does not count.
@@ -87,7 +88,8 @@ class CellRecord(object):
         for file_name in file_names:
             path = os.path.join(self._folder, file_name)
             if recorded.get(file_name, "") and tf.gfile.Exists(path) and file_fingerprint(path) != recorded[file_name]:
-                raise InputError("%s is not what was decoded with %s; decode it again with --do_predict before it is scored" %
+                raise InputError("%s is not what was decoded with %s; decode it again with --do_predict before it is "
+                                 "scored" %
                                  (path, name))
 
     def add(self, names, made_from):
@@ -106,8 +108,8 @@ def unfinished_folder(output_dir, made_from, cells):
         name = name.rstrip("/")
         path = os.path.join(output_dir, name, _MADE_FROM_FILE)
         if name.startswith(_UNFINISHED) and name != mine and tf.gfile.Exists(path):
-            tf.logging.warning("%s holds unfinished work with another %s; it is not used (the same flags as then go on with it; "
-                               "delete the folder to be rid of it)", os.path.join(output_dir, name),
+            tf.logging.warning("%s holds unfinished work with another %s; it is not used (the same flags as then go on with "
+                               "it; delete the folder to be rid of it)", os.path.join(output_dir, name),
                                differences(whole, read_record(path)))
     folder = os.path.join(output_dir, mine)
     tf.gfile.MakeDirs(folder)

@@ -75,18 +75,19 @@ def read_table(path):
     """Returns the `Table` of a file that `write_table` wrote."""
     rows = _read_rows(path)
     if len(rows) < 3 or rows[0][:1] != ["layer"] or len(rows[0]) < 2 or rows[1][0] != BASELINE_ROW:
-        raise InputError("%s is not a table of results, which begins with the lines \"layer,zone,...\" and \"%s,...\"; give the "
-                         "results.csv that --do_eval writes for a grid" % (path, BASELINE_ROW))
+        raise InputError("%s is not a table of results, which begins with the lines \"layer,zone,...\" and \"%s,...\"; give "
+                         "the results.csv that --do_eval writes for a grid" % (path, BASELINE_ROW))
     zones = rows[0][1:]
     values = {}
     for line, row in enumerate(rows[1:], 2):
         if len(row) != len(rows[0]):
-            raise InputError("%s, line %d has %d places where the first line has %d; the file should be the results.csv that "
-                             "--do_eval writes" % (path, line, len(row), len(rows[0])))
+            raise InputError("%s, line %d has %d places where the first line has %d; the file should be the results.csv "
+                             "that --do_eval writes" % (path, line, len(row), len(rows[0])))
         values.update({(row[0], zone): _number(text, path, line) for zone, text in zip(zones, row[1:]) if text})
     baselines = [values.pop((BASELINE_ROW, zone), None) for zone in zones]
     if None in baselines:
         raise InputError("%s, line 2: the baseline has no value in some column; decode and score the grid again" % path)
     if not values:
-        raise InputError("%s has no value of any cell; decode and score a grid, as with --mask_zone=q2,p2 --mask_layer=each" % path)
+        raise InputError("%s has no value of any cell; decode and score a grid, as with --mask_zone=q2,p2 "
+                         "--mask_layer=each" % path)
     return Table(zones, [row[0] for row in rows[2:]], baselines[0], values)

@@ -84,8 +84,8 @@ def _warn_of_surrogates(passages, path):
         places += [passage.place + ".context"] * bool(_SURROGATE.search(passage.context))
         places += [question.place for question in passage.questions if _SURROGATE.search(question.id + question.text)]
     if places:
-        tf.logging.warning("%s: %d texts have halves of characters (surrogates, the first in %s); no reader sees them, answers "
-                           "keep them", path, len(places), places[0])
+        tf.logging.warning("%s: %d texts have halves of characters (surrogates, the first in %s); no reader sees them, "
+                           "answers keep them", path, len(places), places[0])
 
 
 def read(path, what="data file"):
@@ -104,6 +104,7 @@ def read(path, what="data file"):
             questions = tuple(_read_question(question) for question in paragraph.items("qas"))
             passages.append(Passage(paragraph.get("context", str).value, questions, paragraph.place))
     if not any(passage.questions for passage in passages):
-        raise InputError("the %s %s has no questions, so there is nothing to do; give a file that asks something" % (what, path))
+        raise InputError("the %s %s has no questions, so there is nothing to do; give a file that asks something" %
+                         (what, path))
     _warn_of_surrogates(passages, path)
     return passages

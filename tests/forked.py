@@ -73,7 +73,7 @@ def _ended(child):
 
 
 def _next_command(requests, answers):
-    """Answers requests until there are no more; returns None then and, in each child, the request that it is to carry out."""
+    """Answers requests until there are no more; returns None then, and in each child its request."""
     for line in requests:
         request = json.loads(line.decode("ascii"))
         child = os.fork()

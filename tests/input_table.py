@@ -331,8 +331,8 @@ VOCABULARIES = [
     ("in one line", lambda pieces: " ".join(pieces), "PATH lacks [PAD], [UNK], [CLS], [SEP]"),
     ("JSON", lambda pieces: json.dumps({piece: number for number, piece in enumerate(pieces)}), "PATH lacks [PAD]"),
 ] + [("without " + piece, lambda pieces, piece=piece: one_a_line("x" if other == piece else other for other in pieces),
-      "PATH lacks %s; use the vocab.txt that came with the checkpoint" % piece) for piece in ("[PAD]", "[UNK]", "[CLS]",
-                                                                                              "[SEP]")]
+      "PATH lacks %s; use the vocab.txt that came with the checkpoint" % piece)
+     for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]")]
 
 CHECKPOINTS = [
     ("that is not there", "nowhere/bert_model.ckpt",
@@ -420,8 +420,8 @@ NAMES_OF_CHECKPOINTS = [
 def case_rows():
     for number, (folder, wanted) in enumerate(NAMES_OF_CHECKPOINTS):
         path, script = folder + "/bert_model.ckpt", (SQUAD, CMRC)[number % 2]
-        yield refused("another case than " + folder, "--do_lower_case=%s does not fit --init_checkpoint=%s: " % (not wanted,
-                                                                                                                 path), script,
+        told = "--do_lower_case=%s does not fit --init_checkpoint=%s: " % (not wanted, path)
+        yield refused("another case than " + folder, told, script,
                       init_checkpoint=path, do_lower_case=not wanted, predict_file="x.json")
         yield refused("the case of " + folder, "there is no checkpoint " + path, script, init_checkpoint=path,
                       do_lower_case=wanted,

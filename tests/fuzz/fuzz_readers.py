@@ -4,7 +4,8 @@
     pip install -r requirements.txt -r tests/fuzz/requirements-fuzz.txt
     python tests/fuzz/fuzz_readers.py squad -max_total_time=600 -rss_limit_mb=2048 -timeout=20 [corpus folder]
 
-The first word is squad, cmrc or mask; the others are libFuzzer's. What it finds belongs into tests/test_fuzz.py as an example.
+The first word is squad, cmrc or mask; the others are libFuzzer's. What it finds belongs into
+tests/test_fuzz.py as an example.
 """
 from __future__ import absolute_import, division, print_function
 
