@@ -276,7 +276,7 @@ def data_rows():
                "PATH: 1 questions are blank (the first at %s.qas[0]); they are answered all the same" % PLACE,
                CMRC, predict_file=asked(tiny.TOWER, ("one", " ", []))),
         usable("a CMRC test file", [], CMRC, predict_file=changed(QUESTION + ("answers",), MISSING, tiny.cmrc())),
-        usable("a passage of 1 MB", [], predict_file=asked(("lantern" * 5 + " ") * 29128, ("one", "What?", [])),
+        usable("a passage of 1 MB", [], predict_file=asked(("lantern" * 25 + " ") * 5958, ("one", "What?", [])),
                max_seq_length=64, doc_stride=50, predict_batch_size=256),
         usable("a word of 1 MB", [], predict_file=asked("a" * 2 ** 20, ("one", "What?", []))),
         usable("U+0000", [], CMRC, predict_file=asked("古\0老的灯塔\0", ("\0", "\0灯？", []))),
