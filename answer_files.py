@@ -5,6 +5,7 @@ from __future__ import absolute_import, division, print_function
 import contextlib
 import json
 import os
+import re
 
 import files
 
@@ -16,6 +17,7 @@ _ENTRY = """        {
         }"""
 _BUFFER = 1 << 16  # characters that wait to be written together
 _to_json = json.JSONEncoder().encode  # json.dumps looks at its arguments anew each time
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _PLACES = """,
             "start_index": %d,
@@ -61,6 +63,11 @@ class _ObjectWriter(object):
         self._waiting, self._size = [], 0
 
 
+def _unescaped_json(text):
+    """Returns `text` as JSON with all its characters, but for halves of one, which UTF-8 cannot write."""
+    return _SURROGATE.sub(lambda half: "\\u%04x" % ord(half.group()), json.dumps(text, ensure_ascii=False))
+
+
 def _nbest_json(answer, with_places):
     entries = []
     for entry, probability in zip(answer.entries, answer.probabilities):
@@ -91,8 +98,8 @@ class CellFiles(object):
 
     def add(self, question_id, answer):
         """Writes a question's `decoding.Answer`."""
-        key, text = (json.dumps(value, ensure_ascii=self._dataset.escapes_json) for value in (question_id, answer.text))
-        self._writers["predictions"].add(key, text)
+        encode = _to_json if self._dataset.escapes_json else _unescaped_json
+        self._writers["predictions"].add(encode(question_id), encode(answer.text))
         self._writers["nbest"].add(json.dumps(question_id), _nbest_json(answer, with_places=self._dataset.masks_span))
         if "null_odds" in self._writers:
             self._writers["null_odds"].add(json.dumps(question_id), repr(answer.null_odds))

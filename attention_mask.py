@@ -23,6 +23,8 @@ from modeling import MASKED
 
 ZONES = ("all", "q2", "q2p", "p2q", "p2")  # in the order of the published table
 EACH = "each"
+_MOST_DIGITS = 9  # of a layer's number
+_MOST_SHOWN = 80  # characters of a flag in a message
 
 Roles = collections.namedtuple("Roles", ["question", "passage"])
 Roles.__doc__ = "1.0 where a token has the role and 0.0 elsewhere, each [B, T]."
@@ -97,11 +99,15 @@ def change_bias(bias, zones, asking, asked):
     return bias
 
 
+def _shortened(text):
+    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "..."
+
+
 def _parts(text, separator, flag):
     parts = [part.strip() for part in text.split(separator)]
     if not all(parts):
         raise InputError("--%s=%s has an empty place; write it as in --mask_zone=q2,p2q+p2 or --mask_layer=0,8+9" %
-                         (flag, text))
+                         (flag, _shortened(text)))
     return parts
 
 
@@ -110,7 +116,7 @@ def _read_zones(text):
     zones = _parts(text, "+", "mask_zone")
     for zone in zones:
         if zone not in ZONES:
-            raise InputError("--mask_zone: there is no zone \"%s\"; the zones are %s" % (zone, ", ".join(ZONES)))
+            raise InputError("--mask_zone: there is no zone \"%s\"; the zones are %s" % (_shortened(zone), ", ".join(ZONES)))
     if "all" in zones and len(set(zones)) > 1:
         raise InputError("--mask_zone=%s: all replaces the other zones and cannot be joined to them; "
                          "every zone at once is q2+q2p+p2q+p2" % text)
@@ -121,9 +127,9 @@ def _read_layers(text, num_layers):
     """`"8+9"` -> frozenset of layer numbers."""
     layers = _parts(text, "+", "mask_layer")
     for layer in layers:
-        if not re.match("[0-9]+$", layer) or int(layer) >= num_layers:
+        if not re.match("[0-9]{1,%d}$" % _MOST_DIGITS, layer) or int(layer) >= num_layers:
             raise InputError("--mask_layer: there is no layer \"%s\"; the layers are 0 to %d, or \"%s\" for a cell "
-                             "of each" % (layer, num_layers - 1, EACH))
+                             "of each" % (_shortened(layer), num_layers - 1, EACH))
     return frozenset(int(layer) for layer in layers)
 
 
@@ -157,7 +163,8 @@ def read_cells(mask_zone, mask_layer, num_layers):
                              (mask_layer, ", ".join(ZONES)))
         return [BASELINE]
     by_meaning = collections.OrderedDict()
-    zone_choices = [("+".join(_parts(label, "+", "mask_zone")), _read_zones(label)) for label in _parts(mask_zone, ",", "mask_zone")]
+    zone_choices = [("+".join(collections.OrderedDict.fromkeys(_parts(label, "+", "mask_zone"))), _read_zones(label))
+                    for label in _parts(mask_zone, ",", "mask_zone")]
     for layer_label, layers in _layer_choices(mask_layer, num_layers):
         for zone_label, zones in zone_choices:
             by_meaning.setdefault((zones, layers), Cell(zones, layers, zone_label, layer_label))

@@ -3,7 +3,9 @@
 from __future__ import absolute_import, division, print_function
 
 import contextlib
+import re
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from errors import InputError
@@ -11,6 +13,8 @@ from errors import InputError
 _HEAD = ("cls/squad/output_weights", "cls/squad/output_bias")
 _FOREIGN = (("electra/", "an ELECTRA checkpoint"), ("bert/encoder/transformer/", "an ALBERT checkpoint"),
             ("_CHECKPOINTABLE_OBJECT_GRAPH", "a TensorFlow 2 checkpoint"))
+_OBJECT_ENDING = ".ATTRIBUTES/VARIABLE_VALUE"
+_PART = re.compile(r"(.*)(\.index|\.meta|\.data-[0-9]{5}-of-[0-9]{5})$", re.DOTALL)
 
 
 def _optional_shapes(config):
@@ -54,6 +58,12 @@ def _exists(path):
 
 def _read_shapes(path):
     """Returns {name: shape} of all tensors of a checkpoint."""
+    part = _PART.match(path)
+    if part and _exists(part.group(1)):
+        raise InputError("%s is a part of a checkpoint; leave out %s" % part.group(0, 2))
+    if tf.gfile.IsDirectory(path):
+        raise InputError("the checkpoint %s is a folder; give the path up to and with .ckpt, as in %s" %
+                         (path, path.rstrip("/") + "/bert_model.ckpt"))
     if not _exists(path):
         raise InputError("there is no checkpoint %s; give the path up to and with .ckpt, as in "
                          "uncased_L-12_H-768_A-12/bert_model.ckpt, or that of a training with its step, as in model.ckpt-1000" % path)
@@ -66,13 +76,34 @@ def _reading(path):
     try:
         yield
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise InputError("the checkpoint %s cannot be read (%s); is it whole?" % (path, str(error).split("\n")[0]))
+        raise InputError("the checkpoint %s cannot be read (%s); it is damaged or not whole, so copy or download it again" %
+                         (path, str(error).split("\n")[0]))
+
+
+def _foreign(path, what):
+    return InputError("%s is %s; give a BERT checkpoint in Google's TensorFlow 1 format" % (path, what))
+
+
+def _check_values(path, names):
+    """Checks that the tensors can be read and hold numbers; the index tells nothing of what it points to."""
+    with _reading(path):
+        reader = tf.train.load_checkpoint(path)
+        types = reader.get_variable_to_dtype_map()
+        for name in sorted(names):
+            if types[name] != tf.float32:
+                raise InputError("the checkpoint %s has %s of type %s where float32 is needed; convert it, or use Google's" %
+                                 (path, name, types[name].name))
+            if not np.isfinite(reader.get_tensor(name)).all():
+                raise InputError("the checkpoint %s has values in %s that are no numbers (NaN or infinite); use an earlier "
+                                 "one, or train anew with a smaller --learning_rate" % (path, name))
 
 
 def _check_not_foreign(path, shapes):
     for beginning, what in _FOREIGN:
         if any(name.startswith(beginning) for name in shapes):
-            raise InputError("%s is %s; a BERT checkpoint in Google's TensorFlow 1 format is needed" % (path, what))
+            raise _foreign(path, what)
+    if any(name.endswith(_OBJECT_ENDING) for name in shapes):
+        raise _foreign(path, "a TensorFlow 2 checkpoint")
 
 
 def check(path, config, needs_head, trained_here=False):
@@ -98,10 +129,7 @@ def check(path, config, needs_head, trained_here=False):
         if list(shapes[name]) != shape:
             raise InputError("the checkpoint %s has %s of shape %s where the BERT config asks for %s; "
                              "use the bert_config.json that came with it" % (path, name, list(shapes[name]), shape))
-    with _reading(path):  # the index was read, which tells nothing of the data that it points to
-        reader = tf.train.load_checkpoint(path)
-        for name in wanted:
-            reader.get_tensor(name)
+    _check_values(path, wanted)
     layers_there = "bert/encoder/layer_%d/output/dense/kernel" % config.num_hidden_layers
     if layers_there in shapes:
         tf.logging.warning("the checkpoint %s has more layers than the %d of the BERT config; the upper ones are not used",

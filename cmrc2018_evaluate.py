@@ -8,7 +8,6 @@ The measures are those of "A Span-Extraction Dataset for Chinese Machine Reading
 """
 from __future__ import absolute_import, division, print_function
 
-import argparse
 import collections
 import difflib
 import json
@@ -18,7 +17,7 @@ from nltk.tokenize.destructive import NLTKWordTokenizer
 
 import predictions_file
 import squad_format
-from errors import InputError, one_sentence
+from errors import ArgumentParser, InputError, one_sentence
 
 # The official list has the ellipsis as one entry of two characters, which no single character equals:
 # an ellipsis therefore stays in the text, and must stay here for the same scores.
@@ -119,14 +118,16 @@ def evaluate(passages, predictions, data_name="the data"):
 
 def main():
     """Scores the two files of the command line and prints one line of JSON."""
-    parser = argparse.ArgumentParser(description="Scores predictions for CMRC 2018.")
+    parser = ArgumentParser(description="Scores predictions for CMRC 2018.")
     parser.add_argument("data_file", help="CMRC 2018 data with answers, JSON in SQuAD format")
     parser.add_argument("prediction_file", help="JSON object of question id to answer text")
     args = parser.parse_args()
     passages = squad_format.read(args.data_file)
     predictions = predictions_file.read(args.prediction_file)
     scores = evaluate(passages, predictions, "the data file " + args.data_file)
-    predictions_file.report_gaps([question.id for question in _questions(passages)], predictions)
+    ids = [question.id for question in _questions(passages)]
+    predictions_file.report_repeats(ids, "each question counts")
+    predictions_file.report_gaps(ids, predictions)
     scores["FILE"] = args.prediction_file
     print(json.dumps(scores))
 

@@ -12,9 +12,9 @@ import unicodedata
 
 import numpy as np
 
+from examples import NO_TEXT
 from tokenization import BasicTokenizer
 
-NO_TEXT = "empty"  # the answer where nothing else is left
 _PAIRS_AT_A_TIME = 64
 
 Entry = collections.namedtuple("Entry", ["text", "start_logit", "end_logit", "start_index", "end_index"])
@@ -175,7 +175,7 @@ class Decoder(object):
                  with_negatives=False, null_threshold=0.0):
         self._windows, self._vocabulary, self._dataset = windows, vocabulary, dataset
         self._tokens = _WordTokens(BasicTokenizer(do_lower_case), dataset.joiner)
-        self._n_best_size, self._max_answer_length = n_best_size, max_answer_length
+        self._n_best_size, self._max_answer_length = n_best_size, min(max_answer_length, windows.max_seq_length)
         self._with_negatives, self._null_threshold = with_negatives, null_threshold
         self._texts_of_passage = (None, None)
 

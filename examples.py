@@ -10,6 +10,7 @@ from datasets import AnswerNotFound, Text
 from errors import InputError
 
 NO_ANSWER = -1
+NO_TEXT = "empty"  # the answer where a passage leaves no other
 
 Example = collections.namedtuple("Example", ["id", "question", "text", "first_word", "last_word", "answer"])
 Example.__doc__ = """A question about a `Text`. `first_word`, `last_word` and `answer` (its text) are those of the training
@@ -29,12 +30,29 @@ def _training_answer(question, with_negatives, path):
 
 def _check_single_answer(question, path):
     if len(question.answers) > 1:
-        raise InputError("%s: %s (%s) has %d answers; a SQuAD training file has exactly one for each question" %
+        raise InputError("%s: %s (%s) has %d answers; a SQuAD training file has exactly one for each question, so keep one" %
                          (path, question.place, question.id, len(question.answers)))
 
 
 def _make_example(question, text, answer=None, words=(NO_ANSWER, NO_ANSWER)):
     return Example(question.id, question.text, text, words[0], words[1], answer.text if answer else "")
+
+
+def _warn_of_blanks(passages, path):
+    """Warns of questions without a character to read, and of passages that hold none for the questions that are asked."""
+    blank = [passage.place for passage in passages if passage.questions and not passage.context.strip()]
+    if blank:
+        tf.logging.warning("%s: %d passages are blank (the first at %s); the text of their answers is \"%s\", or nothing "
+                           "with SQuAD 2.0", path, len(blank), blank[0], NO_TEXT)
+    blank = [question.place for passage in passages for question in passage.questions if not question.text.strip()]
+    if blank:
+        tf.logging.warning("%s: %d questions are blank (the first at %s); they are answered all the same", path, len(blank),
+                           blank[0])
+
+
+def _warn_of_no_negatives(passages, path):
+    if all(question.is_impossible is None for passage in passages for question in passage.questions):
+        tf.logging.warning("%s: no question says whether it is_impossible; all are taken to have an answer", path)
 
 
 def make_training_examples(dataset, passages, path, with_negatives=False):
@@ -49,6 +67,8 @@ def make_training_examples(dataset, passages, path, with_negatives=False):
       InputError: a question has no answer or, in SQuAD, several; or no question can be used.
     """
     examples, left_out = [], 0
+    if with_negatives:
+        _warn_of_no_negatives(passages, path)
     for passage in passages:
         text = Text(passage.context, dataset.word_pattern)
         for question in passage.questions:
@@ -73,12 +93,14 @@ def make_training_examples(dataset, passages, path, with_negatives=False):
         tf.logging.warning("%s: %d of %d training questions are left out because their answer is not in their passage",
                            path, left_out, left_out + len(examples))
     if not examples:
-        raise InputError("the training file %s has no question whose answer stands in its passage" % path)
+        raise InputError("the training file %s has no question whose answer stands in its passage; check each answer_start, "
+                         "which counts characters from 0" % path)
     return examples
 
 
 def make_prediction_examples(dataset, passages, path):
     """Returns the list of `Example` to answer, in the order of the file; no answers are needed."""
+    _warn_of_blanks(passages, path)
     examples, seen = [], collections.Counter()
     for passage in passages:
         text = Text(passage.context, dataset.word_pattern)

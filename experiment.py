@@ -62,11 +62,13 @@ def check_tpu_flags(options):
     for name in ("output_dir", "init_checkpoint"):
         path = getattr(options, name)
         if path and not path.startswith("gs://"):
-            raise InputError("a TPU reads and writes gs:// paths only, and --%s=%s is local; put it into a bucket" % (name, path))
+            raise InputError("a TPU reads and writes gs:// paths only, and --%s=%s is local; put it into a bucket" %
+                             (name, path))
     for wanted, name in ((options.do_train, "train_batch_size"), (options.do_predict, "predict_batch_size")):
         if wanted and getattr(options, name) % options.num_tpu_cores:
-            raise InputError("--%s=%d is no multiple of the %d TPU cores (--num_tpu_cores)" %
-                             (name, getattr(options, name), options.num_tpu_cores))
+            size, cores = getattr(options, name), options.num_tpu_cores
+            raise InputError("--%s=%d is no multiple of the %d TPU cores (--num_tpu_cores); give one such as %d" %
+                             (name, size, cores, cores * (size // cores + 1)))
 
 
 def check_flags(options):
@@ -75,16 +77,18 @@ def check_flags(options):
         if not getattr(options, name):
             raise InputError("--%s is needed; see --help" % name)
     if not (options.do_train or options.do_predict or options.do_eval):
-        raise InputError("nothing to do: give at least one of --do_train, --do_predict and --do_eval")
+        raise InputError("nothing to do; give at least one of --do_train, --do_predict and --do_eval")
     if options.do_train and not options.train_file:
-        raise InputError("--do_train needs --train_file")
+        raise InputError("--do_train needs --train_file; give the questions to train on")
     if options.do_predict and not options.predict_file:
-        raise InputError("--do_predict needs --predict_file")
+        raise InputError("--do_predict needs --predict_file; give the questions to answer")
     if options.do_eval and not (options.eval_file or options.predict_file):
-        raise InputError("--do_eval needs --eval_file or --predict_file to score against")
+        raise InputError("--do_eval needs --eval_file or --predict_file to score against; give a file with answers")
     if options.do_train and not (options.do_predict or options.do_eval) and \
             (options.mask_zone is not None or options.mask_layer is not None):
         raise InputError("--mask_zone and --mask_layer act in prediction; leave them out or add --do_predict")
+    if options.do_train and not options.learning_rate:
+        tf.logging.warning("--learning_rate=0 changes no weight; the training leaves the model as it is")
     if options.use_tpu:
         check_tpu_flags(options)
     check_case(options.do_lower_case, options.init_checkpoint)
@@ -121,9 +125,11 @@ class Run(object):
     def _read_vocabulary(self):
         vocabulary = tokenization.read_vocabulary(self.options.vocab_file)
         if len(vocabulary) != self.config.vocab_size:
-            raise InputError("the vocabulary %s has %d entries, but vocab_size in %s is %d; use the two that came with the "
-                             "checkpoint" % (self.options.vocab_file, len(vocabulary), self.options.bert_config_file,
-                                             self.config.vocab_size))
+            blank = vocabulary.pieces.count("")
+            raise InputError("the vocabulary %s has %d entries%s, but vocab_size in %s is %d; use the two that came with "
+                             "the checkpoint" % (self.options.vocab_file, len(vocabulary),
+                                             " (%d of them blank lines)" % blank if blank else "",
+                                             self.options.bert_config_file, self.config.vocab_size))
         return vocabulary
 
     def _check_checkpoints(self):
@@ -161,7 +167,12 @@ class Run(object):
     def _windows(self, found, file_name, made_from):
         """Returns the windows of the examples `found`, whose word pieces are kept in the output folder."""
         path = os.path.join(self.options.output_dir, file_name)
-        return features.make_windows(path, made_from, found, self.tokenizer(), *self._window_lengths())
+        windows = features.make_windows(path, made_from, found, self.tokenizer(), *self._window_lengths())
+        if self.options.doc_stride > windows.least_room() and len(windows) > len(found):
+            tf.logging.warning("--doc_stride=%d is more than the %d word pieces of a passage that fit beside the longest "
+                               "question: windows follow one another without overlap, and answers across their ends are not found",
+                               self.options.doc_stride, windows.least_room())
+        return windows
 
     def _training_text(self):
         """What the windows of the training file are made from."""
@@ -208,10 +219,10 @@ class Run(object):
         path = os.path.join(options.output_dir, training.RECORD_FILE)
         made_from = self._made_from(options.init_checkpoint, "train_file", _TRAINING_FLAGS)
         if steps_done and tf.gfile.Exists(path):
-            before = files.read_json(path, "record of the training")
+            before = provenance.read_record(path)
             if before != made_from:
-                raise InputError("%s holds a model that was trained with another %s; give another --output_dir, or delete the "
-                                 "folder to train anew" % (options.output_dir, provenance.differences(made_from, before)))
+                raise InputError("%s holds a model that was trained with another %s; give another --output_dir, or delete "
+                                 "the folder to train anew" % (options.output_dir, provenance.differences(made_from, before)))
         files.write_json(path, made_from)
 
     def _made_from(self, weights, data_flag, flag_names):

@@ -8,7 +8,6 @@ from __future__ import absolute_import, division, print_function
 import contextlib
 import io
 import json
-import zipfile
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -58,13 +57,13 @@ def load(path, made_from):
     if not tf.gfile.Exists(path):
         return None
     try:
-        kept = np.load(io.BytesIO(files.read_bytes(path)))
+        kept = files.read_arrays(path)
         if str(kept["made_from"]) != _to_text(made_from):
             return None
         passages = zip(_parted(kept["passages"], kept["passage_lengths"]), _parted(kept["words"], kept["word_counts"]))
         return Pieces(_parted(kept["questions"], kept["question_lengths"]), kept["passage_of"].tolist(),
                       [passage_pieces(*passage) for passage in passages])
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
+    except Exception:  # whatever is wrong with it, it can be made anew
         tf.logging.warning("%s is damaged; it is made anew", path)
         return None
 

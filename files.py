@@ -7,18 +7,22 @@ A file that is written appears whole or not at all: it is written aside and then
 from __future__ import absolute_import, division, print_function
 
 import contextlib
+import io
 import json
 import os
 import re
 import time
 import uuid
+import zipfile
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from errors import InputError
 
 SECONDS_AT_WORK = 24 * 60 * 60
 _ASIDE = re.compile(r"\.[0-9a-f]{8}\.tmp$")
+_MOST_DIGITS = 1000  # of a whole number in a JSON file: the time to read one grows with their square
 
 
 def read_bytes(path, what="file"):
@@ -31,7 +35,8 @@ def read_bytes(path, what="file"):
         with tf.gfile.GFile(path, "rb") as reader:
             return reader.read()
     except tf.errors.OpError as error:
-        raise InputError("the %s %s cannot be read (%s)" % (what, path, error.message))
+        raise InputError("the %s %s cannot be read (%s); check the path, and that you may read it" % (what, path,
+                                                                                                      error.message))
 
 
 def read_text(path, what="file"):
@@ -45,18 +50,39 @@ def read_text(path, what="file"):
                          (what, path, data[error.start], line))
 
 
+class _TooManyDigits(Exception):
+    """A whole number that would take too long to read."""
+
+
+def _whole_number(digits):
+    if len(digits) > _MOST_DIGITS:
+        raise _TooManyDigits(len(digits))
+    return int(digits)
+
+
 def read_json(path, what="file"):
     """Returns the value of a JSON file; what is not JSON is an `InputError` with line and column."""
     text = read_text(path, what)
     if not text.strip():
-        raise InputError("the %s %s is empty; JSON was expected" % (what, path))
+        raise InputError("the %s %s is empty where JSON was expected; write or download it again" % (what, path))
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=_whole_number)
     except json.JSONDecodeError as error:
-        raise InputError("the %s %s is not valid JSON: %s at line %d, column %d; is the file whole?" %
+        raise InputError("the %s %s is not valid JSON: %s at line %d, column %d; write or download it again, whole" %
                          (what, path, error.msg, error.lineno, error.colno))
     except RecursionError:
-        raise InputError("the %s %s is not usable JSON: it is nested too deep" % (what, path))
+        raise InputError("the %s %s is not usable JSON: it is nested too deep; is it the right file?" % (what, path))
+    except _TooManyDigits as error:
+        raise InputError("the %s %s is not usable JSON: it has a number of %s digits; is it the right file?" % (what, path,
+                                                                                                                error))
+
+
+def read_arrays(path, what="file"):
+    """Returns the arrays of an .npz file by name; whatever is raised but an `InputError` tells that it is damaged."""
+    buffer = io.BytesIO(read_bytes(path, what))
+    zipfile.ZipFile(buffer)  # NumPy tells of a damaged one a second time, on stderr, when it drops what it began
+    buffer.seek(0)
+    return np.load(buffer)
 
 
 def aside(path):

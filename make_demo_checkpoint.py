@@ -21,6 +21,7 @@ import tensorflow.compat.v1 as tf
 import bert_config
 import errors
 import examples
+import files
 import modeling
 import progress
 import sample_data
@@ -168,7 +169,7 @@ class Trainer(object):
 
 def make(language, output_dir, seed):
     """Trains a model for a `sample_data.Language` and writes bert_model.ckpt to the folder `output_dir`."""
-    tf.gfile.MakeDirs(output_dir)
+    files.make_folder(output_dir)
     num_steps = sum(stage.steps for stage in STAGES)
     with tf.Graph().as_default(), tf.Session() as session:
         tf.set_random_seed(seed)

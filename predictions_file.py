@@ -2,6 +2,7 @@
 """What both scorers need of a prediction file: reading it, and telling where it does not fit the data."""
 from __future__ import absolute_import, division, print_function
 
+import collections
 import json
 import sys
 
@@ -14,7 +15,10 @@ _VALUE_LENGTH = 60
 
 def shown(value):
     """Returns `value` as JSON for a message, cut where it is long."""
-    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # it could just be read
+        text = "a value that is nested deep"
     return text if len(text) <= _VALUE_LENGTH else text[:_VALUE_LENGTH] + "..."
 
 
@@ -30,7 +34,7 @@ def read_object(path, what):
     """
     value = read_json(path, what)
     if not isinstance(value, dict):
-        raise InputError("the %s %s must be an object of question id to value, but it holds %s" %
+        raise InputError("the %s %s must be an object of question id to value, but it holds %s; is it the right file?" %
                          (what, path, shown(value)))
     return value
 
@@ -44,7 +48,8 @@ def read(path):
     predictions = read_object(path, "prediction file")
     for question_id, text in predictions.items():
         if not isinstance(text, str):
-            raise InputError("the prediction file %s must give a text for each id, but for %s it has %s" %
+            raise InputError("the prediction file %s must give a text for each id, but for %s it has %s; is it the right "
+                             "file?" %
                              (path, question_id, shown(text)))
     return predictions
 
@@ -53,6 +58,14 @@ def _listed(ids, whole):
     if whole or len(ids) <= _IDS_SHOWN:
         return ", ".join(ids)
     return ", ".join(ids[:_IDS_SHOWN]) + ", ..."
+
+
+def report_repeats(question_ids, what_counts):
+    """Says on stderr which ids the data has more than once, and `what_counts` then."""
+    repeated = [question_id for question_id, count in collections.Counter(question_ids).items() if count > 1]
+    if repeated:
+        print("warning: %d question ids stand in the data more than once (%s); %s" %
+              (len(repeated), _listed(repeated, whole=False), what_counts), file=sys.stderr)
 
 
 def report_gaps(question_ids, predictions, whole=False):

@@ -37,8 +37,18 @@ def checkpoint_fingerprint(path):
 
 def differences(ours, theirs):
     """Returns a text that names what two dicts of provenance differ in."""
+    if not isinstance(theirs, dict):
+        return "record, which is damaged"
     keys = list(ours) + [key for key in theirs if key not in ours]
     return ", ".join(key for key in keys if ours.get(key) != theirs.get(key))
+
+
+def read_record(path):
+    """Returns the JSON of a record, None where it is damaged."""
+    try:
+        return files.read_json(path)
+    except InputError:
+        return None
 
 
 class CellRecord(object):
@@ -47,10 +57,12 @@ class CellRecord(object):
     def __init__(self, folder):
         self._folder = folder
         self._path = os.path.join(folder, RECORD_FILE)
-        self._cells = files.read_json(self._path, "record of cells") if tf.gfile.Exists(self._path) else {}
+        self._cells = read_record(self._path) if tf.gfile.Exists(self._path) else {}
         if not isinstance(self._cells, dict) or not all(
-                isinstance(entry, dict) and set(entry) == {"made_from", "files"} for entry in self._cells.values()):
-            raise InputError("%s is not the record that this project keeps; delete it to decode all cells again" % self._path)
+                isinstance(entry, dict) and set(entry) == {"made_from", "files"} and
+                all(isinstance(part, dict) for part in entry.values()) for entry in self._cells.values()):
+            raise InputError("%s is not the record that this project keeps; delete it to decode all cells again" %
+                             self._path)
 
     def why_not_done(self, name, file_names, made_from):
         """Returns None where the cell `name` was made from `made_from` and its files are whole, and else why it does not count.
@@ -76,7 +88,8 @@ class CellRecord(object):
         for file_name in file_names:
             path = os.path.join(self._folder, file_name)
             if recorded.get(file_name, "") and tf.gfile.Exists(path) and file_fingerprint(path) != recorded[file_name]:
-                raise InputError("%s is not what was decoded with %s; decode it again with --do_predict before it is scored" %
+                raise InputError("%s is not what was decoded with %s; decode it again with --do_predict before it is "
+                                 "scored" %
                                  (path, name))
 
     def add(self, names, made_from):
@@ -95,9 +108,9 @@ def unfinished_folder(output_dir, made_from, cells):
         name = name.rstrip("/")
         path = os.path.join(output_dir, name, _MADE_FROM_FILE)
         if name.startswith(_UNFINISHED) and name != mine and tf.gfile.Exists(path):
-            tf.logging.warning("%s holds unfinished work with another %s; it is not used (the same flags as then go on with it; "
-                               "delete the folder to be rid of it)", os.path.join(output_dir, name),
-                               differences(whole, files.read_json(path)))
+            tf.logging.warning("%s holds unfinished work with another %s; it is not used (the same flags as then go on with "
+                               "it; delete the folder to be rid of it)", os.path.join(output_dir, name),
+                               differences(whole, read_record(path)))
     folder = os.path.join(output_dir, mine)
     tf.gfile.MakeDirs(folder)
     files.write_json(os.path.join(folder, _MADE_FROM_FILE), whole)

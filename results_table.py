@@ -13,6 +13,7 @@ from __future__ import absolute_import, division, print_function
 import collections
 import csv
 import io
+import math
 
 import files
 from attention_mask import BASELINE, ZONES
@@ -53,25 +54,40 @@ def write_table(path, table):
 
 def _number(text, path, line):
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
         raise InputError("%s, line %d: \"%s\" is not a number; the file should be the results.csv that --do_eval writes" %
                          (path, line, text))
+    return number
+
+
+def _read_rows(path):
+    """Returns the lines of a CSV file, each a list of texts, blank lines left out; none where the file is no CSV."""
+    try:
+        return [row for row in csv.reader(io.StringIO(files.read_text(path, "results file"))) if row]
+    except csv.Error:
+        return []
 
 
 def read_table(path):
     """Returns the `Table` of a file that `write_table` wrote."""
-    rows = [row for row in csv.reader(io.StringIO(files.read_text(path, "results file"))) if row]
+    rows = _read_rows(path)
     if len(rows) < 3 or rows[0][:1] != ["layer"] or len(rows[0]) < 2 or rows[1][0] != BASELINE_ROW:
-        raise InputError("%s is not a table of results: it should begin with the lines \"layer,zone,...\" and \"%s,...\", "
-                         "as the results.csv that --do_eval writes for a grid" % (path, BASELINE_ROW))
+        raise InputError("%s is not a table of results, which begins with the lines \"layer,zone,...\" and \"%s,...\"; give "
+                         "the results.csv that --do_eval writes for a grid" % (path, BASELINE_ROW))
     zones = rows[0][1:]
     values = {}
     for line, row in enumerate(rows[1:], 2):
         if len(row) != len(rows[0]):
-            raise InputError("%s, line %d has %d places where the first line has %d" % (path, line, len(row), len(rows[0])))
+            raise InputError("%s, line %d has %d places where the first line has %d; the file should be the results.csv "
+                             "that --do_eval writes" % (path, line, len(row), len(rows[0])))
         values.update({(row[0], zone): _number(text, path, line) for zone, text in zip(zones, row[1:]) if text})
     baselines = [values.pop((BASELINE_ROW, zone), None) for zone in zones]
     if None in baselines:
-        raise InputError("%s, line 2: the baseline has no value in some column" % path)
+        raise InputError("%s, line 2: the baseline has no value in some column; decode and score the grid again" % path)
+    if not values:
+        raise InputError("%s has no value of any cell; decode and score a grid, as with --mask_zone=q2,p2 "
+                         "--mask_layer=each" % path)
     return Table(zones, [row[0] for row in rows[2:]], baselines[0], values)

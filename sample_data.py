@@ -13,7 +13,6 @@ import collections
 import os
 import random
 
-import tensorflow.compat.v1 as tf
 
 import datasets
 import errors
@@ -202,19 +201,29 @@ def _as_squad(passages, title):
 
 def write(language, output_dir, seed):
     """Writes train.json, dev.json, vocab.txt and bert_config.json of a `Language` to the folder `output_dir`."""
-    tf.gfile.MakeDirs(output_dir)
+    files.make_folder(output_dir)
     for name, passages in zip(("train", "dev"), make_sets(language, seed)):
         files.write_json(os.path.join(output_dir, name + ".json"), _as_squad(passages, name), sort_keys=True)
     files.write(os.path.join(output_dir, "vocab.txt"), "\n".join(make_vocabulary(language)) + "\n")
     files.write_json(os.path.join(output_dir, "bert_config.json"), make_config(language))
 
 
+def _seed(text):
+    number = int(text)
+    if not 0 <= number < 2 ** 31:
+        raise argparse.ArgumentTypeError("%s is not from 0 to 2147483647" % text)
+    return number
+
+
+_seed.__name__ = "int"  # argparse names it
+
+
 def parse_arguments(description, what, seed):
     """Returns the arguments language, output_dir and seed of a script that makes `what` of a language."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = errors.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--language", choices=sorted(LANGUAGES), default="en", help="language of the text")
     parser.add_argument("--output_dir", required=True, help="folder for " + what)
-    parser.add_argument("--seed", type=int, default=seed, help="seed of everything that is drawn")
+    parser.add_argument("--seed", type=_seed, default=seed, help="seed of everything that is drawn")
     return parser.parse_args()
 
 

@@ -9,6 +9,7 @@ import os
 import files
 import predictions_file
 import results_table
+import squad_evaluate
 from attention_mask import BASELINE
 
 SCORES_FILE = "scores.json"
@@ -19,13 +20,15 @@ def score(dataset, passages, file_names, output_dir, null_threshold):
 
     A grid's exact match and F1 are put into tables as well (see `results_table`).
     """
+    question_ids = [question.id for passage in passages for question in passage.questions]
     all_scores = collections.OrderedDict()
     for cell, names in file_names.items():
         predictions = predictions_file.read(os.path.join(output_dir, names["predictions"]))
-        predictions_file.report_gaps([question.id for passage in passages for question in passage.questions], predictions)
+        predictions_file.report_gaps(question_ids, predictions)
         odds = None
         if "null_odds" in names:
-            odds = files.read_json(os.path.join(output_dir, names["null_odds"]), "null odds")
+            odds = squad_evaluate.read_na_probs(os.path.join(output_dir, names["null_odds"]),
+                                                [question_id for question_id in question_ids if question_id in predictions])
         all_scores[cell.name] = dataset.evaluate(passages, predictions, odds, null_threshold)
         print("%s: %s" % (names["predictions"], json.dumps(all_scores[cell.name])))
     files.write_json(os.path.join(output_dir, SCORES_FILE), all_scores)

@@ -51,7 +51,7 @@ class Spool(object):
         return os.path.join(self._folder, name)
 
     def _load(self, name):
-        return np.load(io.BytesIO(files.read_bytes(self._path(name), "unfinished work")))
+        return files.read_arrays(self._path(name), "unfinished work")
 
     def _read_rows(self, name):
         """Returns (name, rows) of a part, or None for another file or a damaged part, whose windows are then done again."""

@@ -9,7 +9,6 @@ The measures are those of "SQuAD: 100,000+ Questions for Machine Comprehension o
 """
 from __future__ import absolute_import, division, print_function
 
-import argparse
 import collections
 import contextlib
 import io
@@ -24,7 +23,7 @@ import sys
 import files
 import predictions_file
 import squad_format
-from errors import InputError, one_sentence
+from errors import ArgumentParser, InputError, one_sentence
 
 METRICS = ("exact", "f1")
 
@@ -299,7 +298,8 @@ def read_na_probs(path, question_ids):
     na_probs = predictions_file.read_object(path, what)
     for question_id, value in na_probs.items():
         if not _is_finite_number(value):
-            raise InputError("the %s %s must give a finite number for each question, but for %s it has %s" %
+            raise InputError("the %s %s must give a finite number for each question, but for %s it has %s; decode again to "
+                             "have it written anew" %
                              (what, path, question_id, predictions_file.shown(value)))
     for question_id in question_ids:
         if question_id not in na_probs:
@@ -315,7 +315,7 @@ def _threshold(args):
 
 
 def _parse_arguments():
-    parser = argparse.ArgumentParser(description="Scores predictions for SQuAD 1.1 and 2.0.")
+    parser = ArgumentParser(description="Scores predictions for SQuAD 1.1 and 2.0.")
     parser.add_argument("data_file", help="SQuAD data, JSON")
     parser.add_argument("pred_file", help="JSON object of question id to answer text, empty for no answer")
     parser.add_argument("--out-file", "-o", metavar="FILE",
@@ -339,6 +339,8 @@ def _score_files(args):
     scores = score_questions(passages, predictions)
     predicted = [question_id for question_id in scores if question_id in predictions]
     na_probs = read_na_probs(args.na_prob_file, predicted) if args.na_prob_file else None
+    predictions_file.report_repeats([question.id for passage in passages for question in passage.questions],
+                                    "the last question of each counts")
     predictions_file.report_gaps(list(scores), predictions, whole=args.verbose)
     summary = summarize(scores, na_probs, threshold)
     if args.out_image_dir and na_probs is None:

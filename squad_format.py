@@ -7,6 +7,9 @@ Both datasets come in it: SQuAD 1.1 and 2.0 (https://rajpurkar.github.io/SQuAD-e
 from __future__ import absolute_import, division, print_function
 
 import collections
+import re
+
+import tensorflow.compat.v1 as tf
 
 from errors import InputError
 from files import read_json
@@ -23,6 +26,8 @@ Passage.__doc__ = "A passage and the tuple of questions asked about it."
 
 _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number", bool: "true or false"}
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 def _kind(value):
     return "null" if value is None else _KINDS.get(type(value), "a number")
@@ -36,7 +41,8 @@ class _Place(object):
 
     def wrong(self, problem):
         where = "at " + self.place if self.place else "at the top"
-        return InputError("%s is not in SQuAD format: %s %s" % (self.path, where, problem))
+        return InputError("%s is not in SQuAD format: %s %s; give a file that is laid out as SQuAD's train-v1.1.json" %
+                          (self.path, where, problem))
 
     def expect(self, kind):
         if type(self.value) is not kind:  # not isinstance: True is no whole number here
@@ -72,6 +78,16 @@ def _read_question(question):
                     _read_answers(question), is_impossible, question.place)
 
 
+def _warn_of_surrogates(passages, path):
+    places = []
+    for passage in passages:
+        places += [passage.place + ".context"] * bool(_SURROGATE.search(passage.context))
+        places += [question.place for question in passage.questions if _SURROGATE.search(question.id + question.text)]
+    if places:
+        tf.logging.warning("%s: %d texts have halves of characters (surrogates, the first in %s); no reader sees them, "
+                           "answers keep them", path, len(places), places[0])
+
+
 def read(path, what="data file"):
     """Returns the list of `Passage` of the SQuAD-format file at `path`.
 
@@ -88,5 +104,7 @@ def read(path, what="data file"):
             questions = tuple(_read_question(question) for question in paragraph.items("qas"))
             passages.append(Passage(paragraph.get("context", str).value, questions, paragraph.place))
     if not any(passage.questions for passage in passages):
-        raise InputError("the %s %s has no questions; there is nothing to do" % (what, path))
+        raise InputError("the %s %s has no questions, so there is nothing to do; give a file that asks something" %
+                         (what, path))
+    _warn_of_surrogates(passages, path)
     return passages

@@ -7,7 +7,10 @@ linear time.
 """
 from __future__ import absolute_import, division, print_function
 
+import collections
 import unicodedata
+
+import tensorflow.compat.v1 as tf
 
 from errors import InputError
 from files import read_text
@@ -103,13 +106,29 @@ class Vocabulary(object):
         return [self.ids[piece] for piece in pieces]
 
 
+def _warn_of_odd_lines(vocabulary, path):
+    pieces = [piece for piece in vocabulary.pieces if piece]
+    twice = [piece for piece, count in collections.Counter(pieces).items() if count > 1]
+    if twice:
+        tf.logging.warning("the vocabulary %s: %d pieces stand there more than once (%s); the last line of each counts",
+                           path,
+                           len(twice), ", ".join("\"%s\"" % piece for piece in twice[:3]))
+    if len(pieces) < len(vocabulary):
+        tf.logging.warning("the vocabulary %s: %d lines are blank (the first is line %d); no text becomes such a piece",
+                           path,
+                           len(vocabulary) - len(pieces), vocabulary.pieces.index("") + 1)
+
+
 def read_vocabulary(path):
     """Returns the `Vocabulary` of a file with one piece a line, white space around it dropped.
 
     Raises:
       InputError: the file is missing, not UTF-8, or lacks one of BERT's special tokens.
     """
-    lines = read_text(path, "vocabulary").split("\n")
+    text = read_text(path, "vocabulary")
+    if not text.strip():
+        raise InputError("the vocabulary %s is empty; use the vocab.txt that came with the checkpoint" % path)
+    lines = text.split("\n")
     if lines and not lines[-1]:
         lines.pop()
     vocabulary = Vocabulary(line.strip() for line in lines)
@@ -117,6 +136,7 @@ def read_vocabulary(path):
     if missing:
         raise InputError("the vocabulary %s lacks %s; use the vocab.txt that came with the checkpoint" %
                          (path, ", ".join(missing)))
+    _warn_of_odd_lines(vocabulary, path)
     return vocabulary
 
 

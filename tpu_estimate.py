@@ -27,6 +27,7 @@ CORES = 8
 FLOAT = 4  # bytes
 GIBIBYTE = 2.0 ** 30
 TERA = 1e12
+_MOST = 1e12  # of any number of the command line
 
 
 def layer_parts(shape):
@@ -123,15 +124,15 @@ def rows(args):
 def _positive(kind):
     def parse(text):
         value = kind(text)
-        if not value > 0:
-            raise argparse.ArgumentTypeError("%s is not above 0" % text)
+        if not 0 < value <= _MOST:
+            raise argparse.ArgumentTypeError("%s is not above 0 and at most %g" % (text, _MOST))
         return value
     parse.__name__ = kind.__name__  # argparse names it
     return parse
 
 
 def _parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = errors.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
 
     def add(name, default, what):
         parser.add_argument("--" + name, type=_positive(type(default)), default=default, help=what)
@@ -157,7 +158,8 @@ def _parse_arguments():
     add("cmrc_dev", 4800, "CMRC 2018: windows of the dev set (3219 questions; the windows are an estimate)")
     args = parser.parse_args()
     if args.batch % CORES:
-        raise InputError("--batch=%d is no multiple of the %d cores of a TPU" % (args.batch, CORES))
+        raise InputError("--batch=%d is no multiple of the %d cores of a TPU; give %d or another" %
+                         (args.batch, CORES, CORES * (args.batch // CORES + 1)))
     return args
 
 

@@ -11,16 +11,20 @@ from __future__ import absolute_import, division, print_function
 
 import argparse
 import io
+import math
 import os
 
 import numpy as np
 
+import errors
 import files
 import results_table
 from errors import InputError, one_sentence
 
 PUBLISHED_RANGE = (-10.0, 2.0)
 FORMATS = ("png", "pdf", "svg")
+_DOTS_PER_INCH = 160
+_MOST_INCHES = 2 ** 16 // _DOTS_PER_INCH - 1  # matplotlib draws fewer than 2^16 dots
 METRIC_NAMES = {"em": "exact match", "f1": "F1"}
 
 
@@ -44,14 +48,19 @@ def _range_of(changes, wanted):
     return min(found.min(), -0.1), max(found.max(), 0.1)
 
 
+def _plain(text):
+    """Returns what shows `text` as it is; matplotlib takes what stands between two $ for a formula."""
+    return text.replace("$", "\\$")
+
+
 def _draw_panel(axes, table, changes, norm, title, annotate):
     image = axes.imshow(changes, cmap="RdBu", norm=norm, origin="lower", aspect="auto")
     axes.set_xticks(range(len(table.zones)))
-    axes.set_xticklabels([zone.upper() for zone in table.zones], rotation=30 if len(table.zones) > 5 else 0)
+    axes.set_xticklabels([_plain(zone.upper()) for zone in table.zones], rotation=30 if len(table.zones) > 5 else 0)
     axes.set_yticks(range(len(table.layers)))
-    axes.set_yticklabels([_row_name(layer) for layer in table.layers])
+    axes.set_yticklabels([_plain(_row_name(layer)) for layer in table.layers])
     axes.set_xlabel("masked zone")
-    axes.set_title("%s (baseline %.2f)" % (title, table.baseline), fontsize=10)
+    axes.set_title("%s (baseline %.2f)" % (_plain(title), table.baseline), fontsize=10)
     axes.tick_params(length=0)
     if annotate:
         for (row, column), change in np.ndenumerate(changes):
@@ -81,7 +90,11 @@ def draw(tables, titles, metric_name, value_range=PUBLISHED_RANGE, annotate=Fals
     norm = TwoSlopeNorm(vcenter=0.0, vmin=low, vmax=high)
     rows = max(len(table.layers) for table in tables)
     columns = max(len(table.zones) for table in tables)
-    figure = Figure(figsize=(1.8 + len(tables) * (1.0 + 0.62 * columns), 1.5 + 0.4 * max(rows, 4)), constrained_layout=True)
+    size = 1.8 + len(tables) * (1.0 + 0.62 * columns), 1.5 + 0.4 * max(rows, 4)
+    if max(size) > _MOST_INCHES:
+        raise InputError("a figure of %d tables with up to %d layers and %d zones is too large to draw; draw fewer of them" %
+                         (len(tables), rows, columns))
+    figure = Figure(figsize=size, constrained_layout=True)
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(tables), squeeze=False)[0]
     for axes, table, change, title in zip(panels, tables, changes, titles):
@@ -95,7 +108,7 @@ def draw(tables, titles, metric_name, value_range=PUBLISHED_RANGE, annotate=Fals
 def _save(figure, path):
     extension = os.path.splitext(path)[1][1:].lower()
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=extension, dpi=160)
+    figure.savefig(buffer, format=extension, dpi=_DOTS_PER_INCH)
     files.make_folder_of(path)
     files.write(path, buffer.getvalue(), binary=True)
 
@@ -107,13 +120,13 @@ def _parse_range(text):
         low, high = (float(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError("\"%s\" is neither \"auto\" nor two numbers as in --range=-10,2" % text)
-    if not low < 0 < high:
-        raise argparse.ArgumentTypeError("\"%s\" must go from below 0 to above 0" % text)
+    if not -math.inf < low < 0 < high < math.inf:
+        raise argparse.ArgumentTypeError("\"%s\" must go from below 0 to above 0, as in --range=-10,2" % text)
     return low, high
 
 
 def _parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = errors.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="+", help="results.csv of one or several grids")
     parser.add_argument("figure", help="the picture to make: .png, .pdf or .svg")
     parser.add_argument("--metric", choices=sorted(METRIC_NAMES), default="em",
@@ -140,7 +153,8 @@ def _titles(args):
         return [os.path.basename(os.path.dirname(os.path.abspath(path))) for path in args.results]
     titles = args.titles.split(",")
     if len(titles) != len(args.results):
-        raise InputError("--titles names %d tables and there are %d" % (len(titles), len(args.results)))
+        raise InputError("--titles names %d tables and there are %d; give a title for each, parted by commas" %
+                         (len(titles), len(args.results)))
     return titles
 
 

@@ -148,6 +148,10 @@ class Windows(object):
         longest = self.max_seq_length - len(self.question_ids[example]) - SPECIAL_TOKENS_IN_WINDOW
         return len(self.passages[self.passage_of[example]].ids), longest, self._stride
 
+    def least_room(self):
+        """Returns how many pieces of the passage a window holds beside the longest question."""
+        return self.max_seq_length - SPECIAL_TOKENS_IN_WINDOW - int(self._question_lengths.max())
+
     def _slide(self):
         """Returns (example, first piece, number of pieces) of all windows, one array each."""
         spans = [_starts_and_lengths(*self._shape(example)) for example in range(len(self.examples))]

@@ -91,21 +91,22 @@ def test_the_place_of_what_is_wrong_is_named(tmp_path, place, value, problem):
     path = tiny.write_json(tmp_path / "data.json", data[""])
     with pytest.raises(InputError) as error:
         squad_format.read(path)
-    assert str(error.value) == "%s is not in SQuAD format: %s" % (path, problem)
+    assert str(error.value) == "%s is not in SQuAD format: %s; give a file that is laid out as SQuAD's train-v1.1.json" % (path, problem)
 
 
 @pytest.mark.parametrize("content, sentence", [
-    (b"", "the test file PATH is empty; JSON was expected"),
-    (b" \n", "the test file PATH is empty; JSON was expected"),
+    (b"", "the test file PATH is empty where JSON was expected; write or download it again"),
+    (b" \n", "the test file PATH is empty where JSON was expected; write or download it again"),
     (b'{"data": [\n 1,, 2]}',
-     "the test file PATH is not valid JSON: Expecting value at line 2, column 4; is the file whole?"),
+     "the test file PATH is not valid JSON: Expecting value at line 2, column 4; write or download it again, whole"),
     (b'{"data": [',
-     "the test file PATH is not valid JSON: Expecting value at line 1, column 11; is the file whole?"),
+     "the test file PATH is not valid JSON: Expecting value at line 1, column 11; write or download it again, whole"),
     (b'{"data":\n "\xff"}', "the test file PATH is not UTF-8 text: byte 0xff in line 2; save it as UTF-8"),
-    pytest.param(b"[" * 100000, "the test file PATH is not usable JSON: it is nested too deep", id="nested"),
-    (b'{"data": []}', "the test file PATH has no questions; there is nothing to do"),
+    pytest.param(b"[" * 100000, "the test file PATH is not usable JSON: it is nested too deep; is it the right file?",
+                 id="nested"),
+    (b'{"data": []}', "the test file PATH has no questions, so there is nothing to do; give a file that asks something"),
     (b'{"data": [{"paragraphs": [{"context": "x", "qas": []}]}]}',
-     "the test file PATH has no questions; there is nothing to do"),
+     "the test file PATH has no questions, so there is nothing to do; give a file that asks something"),
 ])
 def test_files_that_are_no_data(tmp_path, content, sentence):
     path = tmp_path / "data.json"

@@ -112,7 +112,8 @@ def test_passes_against_the_grid(layers, zones):
     with tf.Graph().as_default():
         mask = tf.ones([1, 4], tf.int32)
         roles = attention_mask.find_roles(mask, mask)
-        grid.encode(bert, attention_mask.read_cells(zones, "each", layers), tf.zeros([1, 4, 2]), tf.zeros([1, 1, 1, 4]), roles)
+        grid.encode(bert, attention_mask.read_cells(zones, "each", layers), tf.zeros([1, 4, 2]), tf.zeros([1, 1, 1, 4]),
+                    roles)
     assert tpu_estimate.grid_passes(layers, len(zones.split(","))) == (len(calls), sum(calls))
 
 
@@ -150,4 +151,4 @@ def test_base_sized_bert():
 
 def test_a_batch_that_the_cores_do_not_divide():
     code, _, stderr = tiny.run("tpu_estimate.py", batch=12)
-    assert code == 2 and stderr.strip().endswith("error: --batch=12 is no multiple of the 8 cores of a TPU")
+    assert code == 2 and stderr.strip().endswith("error: --batch=12 is no multiple of the 8 cores of a TPU; give 16")

@@ -28,7 +28,7 @@ CONFIG = {
 PIECES = (
     "[PAD] [UNK] [CLS] [SEP] the a of in on lantern boat harbour keeper green red paint ##ed ##s ##er was is what "
     "who colour where old stone bridge river town moor stands over under built by night . , ? - ' ( ) 1 9 ##0 ##2 "
-    "灯 塔 守 人 红 绿 船 河 桥 石 古 老 城 谁 什 么 颜 色 在 上 是 的 。 ， ？ ： a ##b ##c eclair").split()
+    "灯 塔 守 人 红 绿 船 河 桥 石 古 老 城 谁 什 么 颜 色 在 上 是 的 。 ， ？ ： e ##b ##c eclair").split()
 
 LANTERN = ("The old lantern stands over the harbour. The keeper painted it green in 1902, and by night the boats "
            "(red, green) moor under the stone bridge. Éclair is the keeper's boat, built in the old town.")
