@@ -5,6 +5,7 @@ Windows are handled in blocks that end where a question ends; a part file holds 
 """
 from __future__ import absolute_import, division, print_function
 
+import contextlib
 import io
 import os
 import time
@@ -74,6 +75,14 @@ class Spool(object):
         self._pending.append((np.asarray(rows), best))
         self._rows.update(self._pending[-1][0].tolist())
         if time.time() - self._since > self._seconds:
+            self.flush()
+
+    @contextlib.contextmanager
+    def kept(self):
+        """Writes what the block adds, also where it breaks off."""
+        try:
+            yield
+        finally:
             self.flush()
 
     def flush(self):
