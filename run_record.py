@@ -79,7 +79,12 @@ def find(path):
     None where its folder has no record of it, "" where it was changed since.
     """
     folder, name = os.path.split(path)
-    return _maker(_read(os.path.join(folder, RECORD_FILE)), name, provenance.file_fingerprint(path))
+    try:
+        runs = _read(os.path.join(folder, RECORD_FILE))
+    except InputError as error:
+        tf.logging.warning("%s", error)
+        return None
+    return _maker(runs, name, provenance.file_fingerprint(path))
 
 
 class Record(object):
@@ -125,8 +130,10 @@ class Record(object):
     def part(self, name):
         """Notes how long the block, a part of the run, takes."""
         begin = time.time()
-        yield
-        self._entry["parts"][name] = round(time.time() - begin, 3)
+        try:
+            yield
+        finally:
+            self._entry["parts"][name] = round(time.time() - begin, 3)
         self._write()
 
     def close(self, outcome):
