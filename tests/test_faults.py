@@ -21,9 +21,9 @@ import experiment
 import tiny
 from test_resume import many_questions
 
-STEPS = 300
-TRAINING = dict(do_train=True, num_train_epochs=STEPS / 2.0, save_checkpoints_steps=40, learning_rate=0.001)
-SECONDS_OF_TRAINING = 8  # about; kills come within them
+STEPS = 100
+TRAINING = dict(do_train=True, num_train_epochs=STEPS / 2.0, save_checkpoints_steps=20, learning_rate=0.001)
+SECONDS_OF_TRAINING = 5  # about; kills come within them
 PATIENCE = 300  # seconds until a test gives up
 
 

@@ -115,9 +115,9 @@ def test_a_figure_names_the_run(grid, tmp_path, extension):
 
 
 def test_a_table_edited_by_hand_is_told(paths, tmp_path):
-    go(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2", mask_layer="0")
+    go(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
     table = tmp_path / "results.csv"
-    table.write_text(table.read_text() + "1,3.0\n")
+    table.write_text(table.read_text() + "1,3.0,3.0\n")
     code, _, stderr = tiny.run("visualize_zones.py", str(table), str(tmp_path / "zones.png"))
     assert code == 0
     assert "%s is not as the run that %s names left it" % (table, tmp_path / "run.json") in stderr
