@@ -159,8 +159,8 @@ def find_trained(folder, to_train):
                          (folder, listed[0], os.path.join(folder, _STATE_FILE)))
     if listed and whole != listed[0]:
         if not to_train:
-            raise InputError("the checkpoint %s is not whole; train again with the same --output_dir, which goes on from %s" %
-                             (listed[0], whole))
+            raise InputError("the checkpoint %s is not whole; train again with the same --output_dir, which goes on from %s"
+                             % (listed[0], whole))
         tf.logging.warning("the checkpoint %s is not whole; the training goes on from %s", listed[0], whole)
     return whole
 

@@ -226,7 +226,7 @@ class Run(object):
         done = training.steps_done(self.trained)
         self._watch.check("the checkpoint of step %d of %d is in %s" % (done, steps, self.options.output_dir))
         if done < steps:  # TensorFlow takes a file that is too large for the end of the data
-            raise Fault("the training ended after step %d of %d, for a file in %s could not be written to its end; see that there "
+            raise Fault("the training ended after step %d of %d, for a file in %s cannot be written to its end; see that there "
                         "is room and no limit on the size of files, then give the same command again" %
                         (done, steps, self.options.output_dir))
 
@@ -271,7 +271,7 @@ class Run(object):
         return to_do
 
     def predict(self, windows):
-        """Answers the questions of `windows` in every cell that is not in the output folder yet; returns the files' names."""
+        """Answers the questions of `windows` in every cell that is not there yet; returns the names of the files."""
         options = self.options
         made_from = self._made_from(self.trained or options.init_checkpoint, "predict_file", _DECODING_FLAGS)
         record = provenance.CellRecord(options.output_dir)
@@ -327,7 +327,7 @@ class Run(object):
                            ("predict_file", options.do_predict and options.predict_file), ("eval_file", eval_file)):
             if path:
                 yield what, provenance.file_fingerprint(path)
-        for what, path in (("init_checkpoint", options.init_checkpoint), ("trained checkpoint at the beginning", self.trained)):
+        for what, path in (("init_checkpoint", options.init_checkpoint), ("checkpoint", self.trained)):
             if path:
                 yield what, provenance.checkpoint_fingerprint(path)
 

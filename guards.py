@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What watches over a training: it stops when a signal asks for it, and no checkpoint takes weights that are no numbers."""
+"""What watches over a training: it stops when a signal asks, and no checkpoint takes weights that are no numbers."""
 from __future__ import absolute_import, division, print_function
 
 import contextlib
@@ -12,13 +12,19 @@ import files
 from errors import Fault
 
 _WRITING_OPS = ("SaveV2", "MergeV2Checkpoints", "ShardedFilename")
-_REMEDY = ("%s; train anew with a smaller --learning_rate into another --output_dir, or go on from that checkpoint there with "
-           "--init_checkpoint")
+_REMEDY = ("%s; train anew with a smaller --learning_rate into another --output_dir, or go on from that checkpoint there "
+           "with --init_checkpoint")
 
 
 def _what_is_kept(folder):
     last = tf.train.latest_checkpoint(folder)
     return "the last good checkpoint is %s" % last if last else "there is no checkpoint yet"
+
+
+def _check_folder(folder):
+    if not tf.gfile.IsDirectory(folder):
+        raise Fault("the output folder %s was removed while the training was at work; put it back and give the same command "
+                    "again to go on, or without it to train from the start" % folder)
 
 
 class StopWhenAsked(tf.train.SessionRunHook):
@@ -78,9 +84,7 @@ class SoundCheckpoints(tf.train.CheckpointSaverListener):
         self._finite = tf.reduce_all([tf.reduce_all(tf.is_finite(weights)) for weights in tf.trainable_variables()])
 
     def before_save(self, session, global_step_value):
-        if not tf.gfile.IsDirectory(self._folder):
-            raise Fault("the output folder %s was removed while the training was at work (step %d); its checkpoints are gone, "
-                        "give the same command again to train anew" % (self._folder, global_step_value))
+        _check_folder(self._folder)
         if not session.run(self._finite):
             raise Fault("the training stopped at step %d, which left weights that are no numbers; " % global_step_value +
                         _REMEDY % _what_is_kept(self._folder))
@@ -97,13 +101,14 @@ def telling(folder, records_path):
     try:
         yield
     except tf.errors.OpError as error:
+        _check_folder(folder)
         kind = error.op.type if error.op is not None else None
         if kind is None or kind in _WRITING_OPS:
             with files.told("a checkpoint in " + folder):
                 raise
         if isinstance(error, (tf.errors.DataLossError, tf.errors.NotFoundError)):
-            raise Fault("the records %s were damaged or removed while the training read them (%s); delete them and give the same "
-                        "command again, %s" % (records_path, error.message.split("\n")[0], _what_is_kept(folder)))
+            raise Fault("the records %s were damaged or removed while the training read them (%s); delete them, and the "
+                        "same command makes them anew and goes on" % (records_path, error.message.split("\n")[0]))
         if isinstance(error, tf.errors.ResourceExhaustedError):
             raise Fault("there is not enough memory for a step of the training (%s); use a smaller --train_batch_size or "
                         "--max_seq_length" % error.message.split("\n")[0])

@@ -30,7 +30,7 @@ def _open(folder, path):
     try:
         return os.open(os.path.join(path, LOCK_FILE), os.O_RDWR | os.O_CREAT, 0o666)  # tf.gfile knows no locks
     except OSError as error:
-        raise InputError("the output folder %s cannot be written to (%s); mend its permissions or give another --output_dir" %
+        raise InputError("the output folder %s cannot be written to (%s); mend that or give another --output_dir" %
                          (folder, error.strerror))
 
 
@@ -40,7 +40,8 @@ def _lock(descriptor, folder):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            tf.logging.warning("the file system of %s has no locks (%s); see that no second run works there", folder, error.strerror)
+            tf.logging.warning("the file system of %s has no locks (%s); see that no second run works there", folder,
+                               error.strerror)
             return
         owner = os.read(descriptor, 1000).decode("utf-8", "replace").strip()
         raise InputError("another run is at work in %s (%s); wait until it has ended, or give another --output_dir" %

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`run.json` in the output folder: what each run there was started with, read and wrote, so that a figure can be traced.
 
-    {"runs": [{"run": "20261123T120000Z-1a2b3c4d", "begin": ..., "end": ..., "flags": {...}, "results": {file: SHA-256}, ...}]}
+    {"runs": [{"run": "20261123T120000Z-1a2b3c4d", "begin": ..., "flags": {...}, "results": {file: SHA-256}, ...}]}
 
 The newest run stands last. It is written when the run begins, after each of its parts and at the end, so that a killed run
 has a record without an end. Files that have no room for the name of their run (`results.csv`) are found by their SHA-256.
@@ -104,8 +104,8 @@ class Record(object):
         self._entry = collections.OrderedDict([
             ("run", self.name), ("begin", _time_text(self._begin)), ("end", None), ("seconds", None), ("outcome", None),
             ("dataset", dataset), ("flags", collections.OrderedDict(sorted(flag_values.items()))), ("versions", _versions()),
-            ("inputs", collections.OrderedDict()), ("parts", collections.OrderedDict()), ("scored", collections.OrderedDict()),
-            ("results", collections.OrderedDict())])
+            ("inputs", collections.OrderedDict()), ("parts", collections.OrderedDict()),
+            ("scored", collections.OrderedDict()), ("results", collections.OrderedDict())])
         self._write()
 
     def _write(self):

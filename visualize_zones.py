@@ -98,8 +98,8 @@ def _origin(path):
     """Returns a text that names the run that made the table at `path`; warns where the table was changed since."""
     run = run_record.find(path)
     if run == "":
-        tf.logging.warning("%s is not as the run that %s names left it; score again with --do_eval to have that table back", path,
-                           os.path.join(os.path.dirname(path), run_record.RECORD_FILE))
+        tf.logging.warning("%s is not as the run that %s names left it; score again with --do_eval to have that table back",
+                           path, os.path.join(os.path.dirname(path), run_record.RECORD_FILE))
     return "%s of run %s" % (os.path.basename(path), run or "unknown")
 
 

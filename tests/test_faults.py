@@ -176,7 +176,7 @@ def test_the_folder_of_a_training_is_removed(paths, tmp_path):
     folder = tmp_path / "out"
     process = start(training_flags(paths, folder))
     wait_for(process, folder / "model.ckpt-0.index")
-    shutil.rmtree(str(folder), ignore_errors=True)
+    os.rename(str(folder), str(tmp_path / "elsewhere"))
     code, _, lines = end(process)
     assert code == 1
     assert_one_sentence(lines, "the output folder %s was removed while the training was at work" % folder)
@@ -186,27 +186,29 @@ def test_the_folder_of_a_prediction_is_removed(paths, data, tmp_path):
     folder = tmp_path / "out"
     process = start(prediction_flags(paths, data, folder))
     wait_for(process, folder / "unfinished*" / "made_from.json")
-    shutil.rmtree(str(folder))
+    os.rename(str(folder), str(tmp_path / "elsewhere"))
     code, _, lines = end(process)
     assert code == 1
     assert_one_sentence(lines, "part-000000.npz cannot be written")
 
 
 @pytest.fixture
-def disk(tmp_path):
-    """Returns a function that makes a disk of so many bytes; only root may mount one."""
+def mount(tmp_path):
+    """Returns a function that lays an empty disk over a folder, with its options; only root may."""
     mounted = []
 
-    def mount(size):
-        folder = tmp_path / "disk"
-        folder.mkdir()
-        if subprocess.call(["mount", "-t", "tmpfs", "-o", "size=%d" % size, "tmpfs", str(folder)], stderr=subprocess.DEVNULL):
+    def lay(folder, options):
+        folder.mkdir(exist_ok=True)
+        if subprocess.call(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], stderr=subprocess.DEVNULL):
             pytest.skip("this user may not mount a disk")
         mounted.append(str(folder))
-        return folder
-    yield mount
-    for folder in mounted:
-        subprocess.check_call(["umount", "-l", folder])
+
+    def take_off():
+        subprocess.check_call(["umount", "-l", mounted.pop()])
+    lay.take_off = take_off
+    yield lay
+    while mounted:
+        take_off()
 
 
 def fill(folder):
@@ -219,29 +221,46 @@ def fill(folder):
                 return
 
 
-@pytest.mark.parametrize("what", ["full", "read-only"])
-def test_a_disk_fails_in_training(paths, uninterrupted, disk, what):
-    folder = disk(64 << 20)
+def test_a_disk_is_full_in_training(paths, uninterrupted, tmp_path, mount):
+    folder = tmp_path / "disk"
+    mount(folder, "size=64m")
     flags = training_flags(paths, folder)
     process = start(flags)
     wait_for(process, folder / "model.ckpt-0.index")
-    if what == "full":
-        fill(folder)
-    else:
-        subprocess.check_call(["mount", "-o", "remount,ro,force", str(folder)])
+    fill(folder)
     code, _, lines = end(process)
     assert code == 1
     assert_one_sentence(lines, "a checkpoint in %s cannot be written (" % folder)
-    if what == "full":
-        os.remove(str(folder / "filler"))
-    else:
-        subprocess.check_call(["mount", "-o", "remount,rw", str(folder)])
+    os.remove(str(folder / "filler"))
     go_on(flags)
     assert weights(folder) == weights(uninterrupted)
 
 
-def test_a_disk_is_full_in_prediction(paths, data, predicted, disk):
-    folder = disk(64 << 20)
+def test_a_disk_becomes_read_only_in_training(paths, uninterrupted, tmp_path, mount):
+    folder = tmp_path / "out"
+    flags = training_flags(paths, folder)
+    process = start(flags)
+    wait_for(process, folder / "model.ckpt-20.index")
+    mount(folder, "ro")
+    code, _, lines = end(process)
+    assert code == 1
+    assert_one_sentence(lines, "a checkpoint in %s cannot be written (" % folder)
+    mount.take_off()
+    go_on(flags)
+    assert weights(folder) == weights(uninterrupted)
+
+
+def test_the_output_folder_is_read_only_from_the_start(paths, tmp_path, mount):
+    folder = tmp_path / "out"
+    mount(folder, "ro")
+    code, _, lines = end(start(training_flags(paths, folder)))
+    assert code == 2
+    assert_one_sentence(lines, "the output folder %s cannot be written to (Read-only file system)" % folder)
+
+
+def test_a_disk_is_full_in_prediction(paths, data, predicted, tmp_path, mount):
+    folder = tmp_path / "disk"
+    mount(folder, "size=64m")
     flags = prediction_flags(paths, data, folder)
     process = start(flags)
     wait_for(process, folder / "unfinished*" / "made_from.json")
@@ -351,9 +370,7 @@ def test_records_are_damaged_in_training(paths, tmp_path):
     flags = training_flags(paths, tmp_path)
     process = start(flags)
     wait_for(process, tmp_path / "model.ckpt-0.index")
-    with open(str(tmp_path / "train.tf_record"), "r+b") as writer:
-        writer.seek(300)
-        writer.write(b"x" * 300)
+    (tmp_path / "train.tf_record").write_bytes(b"x" * 3000)
     code, _, lines = end(process)
     assert code == 1
     assert_one_sentence(lines, "the records %s were damaged or removed" % (tmp_path / "train.tf_record"))
