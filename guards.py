@@ -12,6 +12,7 @@ import files
 from errors import Fault
 
 _WRITING_OPS = ("SaveV2", "MergeV2Checkpoints", "ShardedFilename")
+_LOST = (tf.errors.UnavailableError, tf.errors.DeadlineExceededError)  # another machine is, and no file
 _REMEDY = ("%s; train anew with a smaller --learning_rate into another --output_dir, or go on from that checkpoint there "
            "with --init_checkpoint")
 
@@ -103,7 +104,7 @@ def telling(folder, records_path):
     except tf.errors.OpError as error:
         _check_folder(folder)
         kind = error.op.type if error.op is not None else None
-        if kind is None or kind in _WRITING_OPS:
+        if kind in _WRITING_OPS or (kind is None and not isinstance(error, _LOST)):
             with files.told("a checkpoint in " + folder):
                 raise
         if isinstance(error, (tf.errors.DataLossError, tf.errors.NotFoundError)):

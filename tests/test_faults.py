@@ -305,7 +305,8 @@ def stopped_copy(uninterrupted, folder):
     names = [os.path.basename(path) for path in state.all_model_checkpoint_paths]
     for path in glob.glob(str(folder / (names[-1] + ".*"))):
         os.remove(path)
-    lines = ["model_checkpoint_path: \"%s\"" % names[-2]] + ["all_model_checkpoint_paths: \"%s\"" % name for name in names[:-1]]
+    lines = ["model_checkpoint_path: \"%s\"" % names[-2]]
+    lines += ["all_model_checkpoint_paths: \"%s\"" % name for name in names[:-1]]
     (folder / "checkpoint").write_text("\n".join(lines) + "\n")
     return names[-2], names[-3]
 
@@ -324,12 +325,12 @@ def test_a_checkpoint_cut_short(paths, uninterrupted, tmp_path, suffix, damage):
     damage(str(folder / (last + suffix)))
     code, _, lines = end(start(prediction_flags(paths, paths["squad"], folder)))
     assert code == 2
-    assert_one_sentence(lines, "error: the checkpoint %s is not whole; train again with the same --output_dir, which goes on from %s"
-                        % (folder / last, folder / before))
+    assert_one_sentence(lines, "error: the checkpoint %s is not whole; train again with the same --output_dir, which goes on "
+                        "from %s" % (folder / last, folder / before))
     code, stdout, lines = end(start(training_flags(paths, folder)))
     assert code == 0 and "the training in %s goes on after step %s of %d" % (folder, before.split("-")[-1], STEPS) in stdout
-    assert_one_sentence(lines, "the checkpoint %s is not whole; the training goes on from %s" % (folder / last, folder / before),
-                        "WARNING:")
+    assert_one_sentence(lines, "the checkpoint %s is not whole; the training goes on from %s" %
+                        (folder / last, folder / before), "WARNING:")
     assert weights(folder) == weights(uninterrupted)
 
 
