@@ -31,11 +31,14 @@ def training_flags(paths, folder, **changes):
     return dict(tiny.model_flags(paths, output_dir=str(folder), train_file=paths["squad"], **TRAINING), **changes)
 
 
-def start(flags, **kwargs):
-    """Starts run_squad.py; its output is piped."""
+def start(flags, prepare=lambda: None):
+    """Starts run_squad.py after `prepare()` in its process; its output is piped."""
+    def before():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in a terminal; what a shell starts in the background ignores it
+        prepare()
     command = [sys.executable, os.path.join(tiny.ROOT, "run_squad.py")] + ["--%s=%s" % flag for flag in flags.items()]
     environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", PYTHONIOENCODING="utf-8")
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=before)
 
 
 def end(process):
@@ -282,7 +285,7 @@ def limit_files(size):
 def test_files_may_not_grow_in_training(paths, uninterrupted, tmp_path, size, what):
     """As on a disk that is full, where nobody may mount one."""
     flags = training_flags(paths, tmp_path)
-    code, _, lines = end(start(flags, preexec_fn=limit_files(size)))
+    code, _, lines = end(start(flags, prepare=limit_files(size)))
     assert code == 1
     assert_one_sentence(lines, what)
     go_on(flags)
@@ -291,7 +294,7 @@ def test_files_may_not_grow_in_training(paths, uninterrupted, tmp_path, size, wh
 
 def test_files_may_not_grow_in_prediction(paths, data, predicted, tmp_path):
     flags = prediction_flags(paths, data, tmp_path)
-    code, _, lines = end(start(flags, preexec_fn=limit_files(16000)))
+    code, _, lines = end(start(flags, prepare=limit_files(16000)))
     assert code == 1
     assert_one_sentence(lines, "cannot be written (")
     go_on(flags)
