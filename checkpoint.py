@@ -116,7 +116,7 @@ def check(path, config, needs_head, trained_here=False):
         tf.logging.warning("the checkpoint %s has no span head (%s): without training, answers are random", path, _HEAD[0])
 
 
-def _listed(folder):
+def listed(folder):
     """Returns the paths of the checkpoints that a training left in `folder`, the newest first."""
     if not tf.gfile.Exists(os.path.join(folder, _STATE_FILE)):
         return []
@@ -152,25 +152,25 @@ def find_trained(folder, to_train):
     Raises:
       InputError: the last one is not whole, and the run does not train or no other is whole.
     """
-    listed = _listed(folder)
-    whole = next((path for path in listed if _is_whole(path)), None)
-    if listed and whole is None:
+    there = listed(folder)
+    whole = next((path for path in there if _is_whole(path)), None)
+    if there and whole is None:
         raise InputError("none of the checkpoints in %s is whole (the last is %s); delete %s to train from the start" %
-                         (folder, listed[0], os.path.join(folder, _STATE_FILE)))
-    if listed and whole != listed[0]:
+                         (folder, there[0], os.path.join(folder, _STATE_FILE)))
+    if there and whole != there[0]:
         if not to_train:
             raise InputError("the checkpoint %s is not whole; train again with the same --output_dir, which goes on from %s"
-                             % (listed[0], whole))
-        tf.logging.warning("the checkpoint %s is not whole; the training goes on from %s", listed[0], whole)
+                             % (there[0], whole))
+        tf.logging.warning("the checkpoint %s is not whole; the training goes on from %s", there[0], whole)
     return whole
 
 
 def make_last(folder, path):
     """Has a training in `folder` go on from the checkpoint `path`, which it lists, whatever newer ones there are."""
-    listed = _listed(folder)
+    there = listed(folder)
     if tf.train.latest_checkpoint(folder) == path:
         return
-    kept = [os.path.basename(other) for other in listed[listed.index(path):]]
+    kept = [os.path.basename(other) for other in there[there.index(path):]]
     lines = ["model_checkpoint_path: \"%s\"" % kept[0]]
     lines += ["all_model_checkpoint_paths: \"%s\"" % name for name in reversed(kept)]
     files.write(os.path.join(folder, _STATE_FILE), "\n".join(lines) + "\n")

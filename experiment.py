@@ -140,6 +140,7 @@ class Run(object):
 
     def _check_checkpoints(self):
         options = self.options
+        self._found = checkpoint.listed(options.output_dir)
         self.trained = trained = checkpoint.find_trained(options.output_dir, to_train=options.do_train)
         if trained:
             checkpoint.check(trained, self.config, needs_head=True, trained_here=True)
@@ -150,6 +151,12 @@ class Run(object):
         elif options.do_predict and not options.do_train and not trained:
             raise InputError("there is no model to predict with: %s holds no trained checkpoint; give --init_checkpoint or "
                              "train first with --do_train" % options.output_dir)
+
+    def check_alone(self):
+        """Stops where another run trained in the output folder since this one looked at its checkpoints."""
+        if checkpoint.listed(self.options.output_dir) != self._found:
+            raise InputError("another run trained in %s while this one read its files; give the same command again" %
+                             self.options.output_dir)
 
     @staticmethod
     def _read(wanted, path, what):
@@ -208,9 +215,9 @@ class Run(object):
         checkpoint.remove_unfinished(options.output_dir)
         if done:
             print("the training in %s goes on after step %d of %d" % (options.output_dir, done, steps), flush=True)
+        if self.trained:
             checkpoint.make_last(options.output_dir, self.trained)
         path = training.write_records(windows, dataset, options.output_dir, self._training_text())
-        self._watch.check()
         reader = self.make_estimator(training=dict(peak_rate=options.learning_rate, num_steps=steps,
                                                    num_warmup_steps=int(steps * options.warmup_proportion)))
         input_fn = training.make_input_fn(path, dataset, options.max_seq_length, options.rand_seed,
@@ -381,6 +388,7 @@ def run(dataset, flag_values):
         this = Run(dataset, options, watch)
         files.make_folder(options.output_dir)
         with run_lock.held(options.output_dir):
+            this.check_alone()
             files.remove_leftovers(options.output_dir)
             with run_record.recording(options.output_dir, dataset.name, run_flags.own(flag_values)) as record:
                 _carry_out(this, record)

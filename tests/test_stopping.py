@@ -2,6 +2,7 @@
 """Signals that wait, the lock of an output folder, and failures of the disk that no test can bring about."""
 from __future__ import absolute_import, division, print_function
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -10,10 +11,13 @@ import signal
 import pytest
 import tensorflow.compat.v1 as tf
 
+import datasets
 import errors
+import experiment
 import guards
 import run_lock
 import stopping
+import tiny
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +94,17 @@ def test_a_file_system_without_locks_is_worked_on(tmp_path, monkeypatch):
     with run_lock.held(str(tmp_path)):
         assert warnings == ["the file system of %s has no locks (No locks available); see that no second run works there"
                             % tmp_path]
+
+
+def test_a_run_that_trained_just_before_the_lock_is_told(paths, tmp_path, monkeypatch, capsys):
+    def trains(folder):
+        (tmp_path / "checkpoint").write_text("model_checkpoint_path: \"model.ckpt-2\"\n")
+        return contextlib.suppress()
+    monkeypatch.setattr(run_lock, "held", trains)
+    flags = tiny.model_flags(paths, output_dir=str(tmp_path), do_train=True, train_file=paths["squad"])
+    with pytest.raises(SystemExit) as caught:
+        experiment.run(datasets.SQUAD, tiny.flag_values(**flags))
+    assert caught.value.code == 2 and "another run trained in %s while" % tmp_path in capsys.readouterr().err
 
 
 class Op(object):
