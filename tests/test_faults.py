@@ -328,8 +328,8 @@ def test_a_checkpoint_cut_short(paths, uninterrupted, tmp_path, suffix, damage):
     damage(str(folder / (last + suffix)))
     code, _, lines = end(start(prediction_flags(paths, paths["squad"], folder)))
     assert code == 2
-    assert_one_sentence(lines, "error: the checkpoint %s is not whole; train again with the same --output_dir, which goes on "
-                        "from %s" % (folder / last, folder / before))
+    assert_one_sentence(lines, "error: the checkpoint %s is not whole; train again with the same --output_dir, which goes "
+                        "on from %s" % (folder / last, folder / before))
     code, stdout, lines = end(start(training_flags(paths, folder)))
     assert code == 0 and "the training in %s goes on after step %s of %d" % (folder, before.split("-")[-1], STEPS) in stdout
     assert_one_sentence(lines, "the checkpoint %s is not whole; the training goes on from %s" %
