@@ -57,7 +57,7 @@ def test_the_commit_is_the_checkouts(grid):
         head = subprocess.check_output(["git", "-C", tiny.ROOT, "rev-parse", "HEAD"], stderr=subprocess.DEVNULL)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("the project is no git checkout here")
-    assert grid[1][0]["versions"]["commit"] .split("-")[0] == head.decode().strip()
+    assert grid[1][0]["versions"]["commit"].split("-")[0] == head.decode().strip()
 
 
 def test_without_git_the_code_still_has_a_fingerprint(monkeypatch):
