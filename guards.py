@@ -4,11 +4,13 @@ from __future__ import absolute_import, division, print_function
 
 import contextlib
 import logging
+import os
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 import files
+import training
 from errors import Fault
 
 _WRITING_OPS = ("SaveV2", "MergeV2Checkpoints", "ShardedFilename")
@@ -23,7 +25,7 @@ def _what_is_kept(folder):
 
 
 def _check_folder(folder):
-    if not tf.gfile.IsDirectory(folder):
+    if not tf.gfile.Exists(os.path.join(folder, training.RECORD_FILE)):  # TensorFlow may make the folder itself anew
         raise Fault("the output folder %s was removed while the training was at work; put it back and give the same command "
                     "again to go on, or without it to train from the start" % folder)
 

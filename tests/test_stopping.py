@@ -18,6 +18,7 @@ import guards
 import run_lock
 import stopping
 import tiny
+import training
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +108,13 @@ def test_a_run_that_trained_just_before_the_lock_is_told(paths, tmp_path, monkey
     assert caught.value.code == 2 and "another run trained in %s while" % tmp_path in capsys.readouterr().err
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """A folder that a training works in."""
+    (tmp_path / training.RECORD_FILE).write_text("{}")
+    return str(tmp_path)
+
+
 class Op(object):
     def __init__(self, kind):
         self.type = kind
@@ -117,18 +125,24 @@ class Op(object):
     (tf.errors.UnknownError(None, Op("SaveV2"), "EIO\nmore"), r"cannot be written \(EIO\); see"),
     (tf.errors.ResourceExhaustedError(None, Op("MatMul"), "OOM when allocating"), "use a smaller --train_batch_size"),
     (tf.errors.DataLossError(None, Op("IteratorGetNext"), "cut"), r"the records r were damaged or removed .* \(cut\)")])
-def test_what_fails_in_training_is_told(tmp_path, error, wanted):
+def test_what_fails_in_training_is_told(folder, error, wanted):
     with pytest.raises(errors.Fault, match=wanted):
-        with guards.telling(str(tmp_path), "r"):
+        with guards.telling(folder, "r"):
             raise error
 
 
 @pytest.mark.parametrize("error", [tf.errors.UnavailableError(None, None, "the worker is gone"),
                                    tf.errors.InvalidArgumentError(None, Op("MatMul"), "shapes")])
-def test_what_is_no_fault_of_the_disk_goes_on(tmp_path, error):
+def test_what_is_no_fault_of_the_disk_goes_on(folder, error):
     with pytest.raises(type(error)):
-        with guards.telling(str(tmp_path), "r"):
+        with guards.telling(folder, "r"):
             raise error
+
+
+def test_a_folder_that_tensorflow_made_anew_is_told_as_removed(tmp_path):
+    with pytest.raises(errors.Fault, match="the output folder .* was removed while the training was at work"):
+        with guards.telling(str(tmp_path), "r"):
+            raise tf.errors.NotFoundError(None, Op("IteratorGetNext"), "r; No such file or directory")
 
 
 @pytest.mark.parametrize("exception, code, text", [
