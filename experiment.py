@@ -285,8 +285,10 @@ class Run(object):
         cells = self._cells_to_do(record, made_from)
         if not cells:
             return []
-        found = spool.Spool(provenance.unfinished_folder(options.output_dir, made_from, cells))
-        self._forward(windows, cells, found)
+        with self._watch.waiting():
+            found = spool.Spool(provenance.unfinished_folder(options.output_dir, made_from, cells))
+            self._forward(windows, cells, found)
+        self._watch.check("%d of %d windows are done, and kept in %s" % (len(found), len(windows), options.output_dir))
         decoder = decoding.Decoder(windows, self.vocabulary, self.dataset, options.do_lower_case, options.n_best_size,
                                    options.max_answer_length, self.with_negatives, self.null_threshold)
         names = collections.OrderedDict((cell, self._file_names(cell)) for cell in cells)
@@ -306,9 +308,8 @@ class Run(object):
             input_fn = prediction.make_tpu_input_fn(windows, batches, options.output_dir, self._prediction_text())
         else:
             input_fn = prediction.make_input_fn(windows, batches)
-        with self._device_working(), self._watch.waiting():
+        with self._device_working():
             prediction.forward(reader, input_fn, windows, found, self.trained, lambda: self._watch.asked is not None)
-        self._watch.check("%d of %d windows are done, and kept in %s" % (len(found), len(windows), options.output_dir))
 
     def _device_working(self):
         return cloud_tpu.working() if self.options.use_tpu else contextlib.suppress()
