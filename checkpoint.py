@@ -3,11 +3,13 @@
 from __future__ import absolute_import, division, print_function
 
 import contextlib
+import os
 import re
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+import files
 from errors import InputError
 
 _HEAD = ("cls/squad/output_weights", "cls/squad/output_bias")
@@ -15,6 +17,9 @@ _FOREIGN = (("electra/", "an ELECTRA checkpoint"), ("bert/encoder/transformer/",
             ("_CHECKPOINTABLE_OBJECT_GRAPH", "a TensorFlow 2 checkpoint"))
 _OBJECT_ENDING = ".ATTRIBUTES/VARIABLE_VALUE"
 _PART = re.compile(r"(.*)(\.index|\.meta|\.data-[0-9]{5}-of-[0-9]{5})$", re.DOTALL)
+_STATE_FILE = "checkpoint"  # in which TensorFlow lists the checkpoints of a folder
+_UNFINISHED = re.compile(r"model\.ckpt-[0-9]+_temp_[0-9a-f]{32}/?$")  # a folder
+_INDEX = re.compile(r"(model\.ckpt-([0-9]+))\.index$")
 
 
 def _optional_shapes(config):
@@ -136,3 +141,70 @@ def check(path, config, needs_head, trained_here=False):
                            path, config.num_hidden_layers)
     if needs_head and not all(name in shapes for name in _HEAD):
         tf.logging.warning("the checkpoint %s has no span head (%s): without training, answers are random", path, _HEAD[0])
+
+
+def listed(folder):
+    """Returns the paths of the checkpoints that a training left in `folder`, the newest first."""
+    if not tf.gfile.Exists(os.path.join(folder, _STATE_FILE)):
+        return []
+    state = tf.train.get_checkpoint_state(folder)
+    if state is not None and state.model_checkpoint_path:
+        older = [path for path in state.all_model_checkpoint_paths if path != state.model_checkpoint_path]
+        return [state.model_checkpoint_path] + older[::-1]
+    found = filter(None, map(_INDEX.match, tf.gfile.ListDirectory(folder)))  # the list itself is damaged
+    return [os.path.join(folder, match.group(1)) for match in sorted(found, key=lambda match: -int(match.group(2)))]
+
+
+def _is_whole(path):
+    """Whether every tensor of a checkpoint can be read; each has its checksum."""
+    try:
+        reader = tf.train.load_checkpoint(path)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (tf.errors.OpError, ValueError, RuntimeError):
+        return False
+    return True
+
+
+def find_trained(folder, to_train):
+    """Returns the path of the checkpoint in `folder` that a run works with, None where no training left one.
+
+    It is the last one. Where that was cut short, a training goes on from the last whole one, with a warning; answers are not
+    given by a reader that was trained less than the user thinks.
+
+    Args:
+      folder: output folder.
+      to_train: whether the run trains.
+
+    Raises:
+      InputError: the last one is not whole, and the run does not train or no other is whole.
+    """
+    there = listed(folder)
+    whole = next((path for path in there if _is_whole(path)), None)
+    if there and whole is None:
+        raise InputError("none of the checkpoints in %s is whole (the last is %s); delete %s to train from the start" %
+                         (folder, there[0], os.path.join(folder, _STATE_FILE)))
+    if there and whole != there[0]:
+        if not to_train:
+            raise InputError("the checkpoint %s is not whole; train again with the same --output_dir, which goes on from %s"
+                             % (there[0], whole))
+        tf.logging.warning("the checkpoint %s is not whole; the training goes on from %s", there[0], whole)
+    return whole
+
+
+def make_last(folder, path):
+    """Has a training in `folder` go on from the checkpoint `path`, which it lists, whatever newer ones there are."""
+    there = listed(folder)
+    if tf.train.latest_checkpoint(folder) == path:
+        return
+    kept = [os.path.basename(other) for other in there[there.index(path):]]
+    lines = ["model_checkpoint_path: \"%s\"" % kept[0]]
+    lines += ["all_model_checkpoint_paths: \"%s\"" % name for name in reversed(kept)]
+    files.write(os.path.join(folder, _STATE_FILE), "\n".join(lines) + "\n")
+
+
+def remove_unfinished(folder):
+    """Removes the checkpoints that killed trainings were writing in `folder`; no other training may be at work there."""
+    for name in tf.gfile.ListDirectory(folder):
+        if _UNFINISHED.match(name):
+            tf.gfile.DeleteRecursively(os.path.join(folder, name))

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one exception for what a user can mend, and the exit code that goes with it."""
+"""How a run ends before its work is done: each way has its exit code, and one sentence for the user."""
 from __future__ import absolute_import, division, print_function
 
 import argparse
 import contextlib
+import signal
 import sys
 
+import progress
+
 EXIT_CODE = 2
+FAULT_EXIT_CODE = 1
+_SIGNALLED = 128  # what shells add the number of a signal to
 
 
 class InputError(Exception):
@@ -34,12 +39,39 @@ class ArgumentParser(argparse.ArgumentParser):
         raise InputError("%s (python %s --help lists the arguments)" % (message, self.prog))
 
 
+class Fault(Exception):
+    """A failure in the midst of the work, as of the disk: its text is one sentence with what happened and what to do."""
+
+
+class Stopped(BaseException):
+    """A signal asked the run to stop; nothing that catches every `Exception` may hold it up.
+
+    Args:
+      number: of the signal.
+      state: what is left for the same command to go on from, part of a sentence.
+    """
+
+    def __init__(self, number, state=""):
+        super(Stopped, self).__init__("stopped by %s%s; give the same command again to go on" %
+                                      (signal.Signals(number).name, state and ": " + state))
+        self.number = number
+
+
+def _leave(text, code):
+    progress.close_bars()
+    sys.stdout.flush()
+    print(text, file=sys.stderr)
+    sys.exit(code)
+
+
 @contextlib.contextmanager
 def one_sentence():
-    """Turns an `InputError` raised inside into that sentence on stderr and exit code 2."""
+    """Turns an `InputError`, `Fault` or `Stopped` raised inside into its sentence on stderr and its exit code."""
     try:
         yield
     except InputError as error:
-        sys.stdout.flush()
-        print("error: %s" % error, file=sys.stderr)
-        sys.exit(EXIT_CODE)
+        _leave("error: %s" % error, EXIT_CODE)
+    except Fault as fault:
+        _leave("error: %s" % fault, FAULT_EXIT_CODE)
+    except Stopped as stopped:
+        _leave(str(stopped), _SIGNALLED + stopped.number)

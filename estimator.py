@@ -100,7 +100,7 @@ def on_cpu(use_tpu):
     return not use_tpu and not tf.test.is_gpu_available()
 
 
-def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tpu, seed):
+def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tpu, seed, training_hooks=()):
     """Returns the model function of the reader.
 
     Args:
@@ -111,6 +111,7 @@ def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tp
       prediction: dict of cells, size, trim_padding and static_shapes (see `SpanModel.best_positions`), or None.
       use_tpu: whether the model runs on a TPU.
       seed: of the dropout.
+      training_hooks: `SessionRunHook`s of a training besides its progress.
     """
     def model_fn(features, labels, mode, params):
         del labels
@@ -135,10 +136,10 @@ def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tp
         if use_tpu:
             return tpu.TPUEstimatorSpec(mode, loss=loss, train_op=train_op, scaffold_fn=scaffold_fn,
                                         host_call=_tpu_summaries(params["output_dir"], learning_rate=rate),
-                                        training_hooks=[TrainingProgress(training["num_steps"])])
+                                        training_hooks=[TrainingProgress(training["num_steps"])] + list(training_hooks))
         tf.summary.scalar("learning_rate", rate)
         return tpu.TPUEstimatorSpec(mode, loss=loss, train_op=train_op, scaffold_fn=scaffold_fn,
-                                    training_hooks=[TrainingProgress(training["num_steps"], loss)])
+                                    training_hooks=[TrainingProgress(training["num_steps"], loss)] + list(training_hooks))
     return model_fn
 
 

@@ -23,14 +23,19 @@ import estimator
 import examples
 import features
 import files
+import guards
 import prediction
 import provenance
+import run_flags
+import run_lock
+import run_record
 import scoring
 import spool
 import squad_format
+import stopping
 import tokenization
 import training
-from errors import InputError
+from errors import Fault, InputError
 
 _LOWER_CASED = re.compile(r"(uncased|multilingual|chinese)_L-12_H-768_A-12|uncased_L-24_H-1024_A-16")
 _CASED = re.compile(r"(?<!un)cased_L-(12_H-768_A-12|24_H-1024_A-16)")
@@ -95,13 +100,20 @@ def check_flags(options):
 
 
 class Run(object):
-    """What one run works with, read and checked: model, vocabulary, cells and data."""
+    """What one run works with, read and checked: model, vocabulary, cells and data.
 
-    def __init__(self, dataset, options):
+    Args:
+      dataset: `datasets.Dataset`.
+      options: namespace of the flags.
+      watch: `stopping.Watch`.
+    """
+
+    def __init__(self, dataset, options, watch=None):
         check_flags(options)
         if options.use_tpu and (options.do_train or options.do_predict):
             cloud_tpu.check(options.tpu_name, options.tpu_zone, options.gcp_project, options.master)
         self.dataset, self.options = dataset, options
+        self._watch = watch or stopping.Watch()
         self.config = bert_config.read(options.bert_config_file)
         self._check_length()
         self.cells = attention_mask.read_cells(options.mask_zone, options.mask_layer, self.config.num_hidden_layers)
@@ -110,7 +122,9 @@ class Run(object):
         self.train_passages = self._read(options.do_train, options.train_file, "training file")
         self.predict_passages = self._read(options.do_predict, options.predict_file, "prediction file")
         eval_file = options.eval_file or options.predict_file
-        self.eval_passages = self._read(options.do_eval, eval_file, "evaluation file")
+        both = options.do_predict and eval_file == options.predict_file
+        self.eval_passages = (self.predict_passages if both and options.do_eval else
+                              self._read(options.do_eval, eval_file, "evaluation file"))
         if options.do_eval:
             self.dataset.evaluate(self.eval_passages, {}, None, 0.0)  # says so where there is nothing to score against
         self.with_negatives = getattr(options, "version_2_with_negative", False)
@@ -134,7 +148,8 @@ class Run(object):
 
     def _check_checkpoints(self):
         options = self.options
-        trained = tf.train.latest_checkpoint(options.output_dir)
+        self._found = checkpoint.listed(options.output_dir)
+        self.trained = trained = checkpoint.find_trained(options.output_dir, to_train=options.do_train)
         if trained:
             checkpoint.check(trained, self.config, needs_head=True, trained_here=True)
         if trained and options.init_checkpoint and options.do_predict and not options.do_train:
@@ -144,6 +159,12 @@ class Run(object):
         elif options.do_predict and not options.do_train and not trained:
             raise InputError("there is no model to predict with: %s holds no trained checkpoint; give --init_checkpoint or "
                              "train first with --do_train" % options.output_dir)
+
+    def check_alone(self):
+        """Stops where another run trained in the output folder since this one looked at its checkpoints."""
+        if checkpoint.listed(self.options.output_dir) != self._found:
+            raise InputError("another run trained in %s while this one read its files; give the same command again" %
+                             self.options.output_dir)
 
     @staticmethod
     def _read(wanted, path, what):
@@ -160,7 +181,8 @@ class Run(object):
         options = self.options
         device = estimator.Device(*(getattr(options, name) for name in estimator.Device._fields))
         model_fn = estimator.make_model_fn(self.config, self.dataset, options.init_checkpoint, model.get("training"),
-                                           model.get("prediction"), options.use_tpu, options.rand_seed)
+                                           model.get("prediction"), options.use_tpu, options.rand_seed,
+                                           [guards.StopWhenAsked(self._watch)])
         return estimator.make_estimator(model_fn, device, options.output_dir, options.train_batch_size,
                                         options.predict_batch_size, options.save_checkpoints_steps, options.rand_seed)
 
@@ -192,26 +214,42 @@ class Run(object):
     def prediction_windows(self):
         """Returns the windows of the prediction file."""
         found = examples.make_prediction_examples(self.dataset, self.predict_passages, self.options.predict_file)
+        self.predict_passages = None  # their answers take up memory
         return self._windows(found, prediction.FEATURES_FILE, self._prediction_text())
 
     def train(self, windows):
         """Trains on `windows`, from the last checkpoint in the output folder if there is one."""
         options, dataset = self.options, self.dataset
         steps = training.count_steps(windows, dataset, options.train_batch_size, options.num_train_epochs)
-        done = training.steps_done(options.output_dir)
+        done = training.steps_done(self.trained)
         self._check_same_training(done)
         if done >= steps:
             print("the training in %s is finished already: %d steps" % (options.output_dir, done))
             return
+        checkpoint.remove_unfinished(options.output_dir)
         if done:
-            print("the training in %s goes on after step %d of %d" % (options.output_dir, done, steps))
+            print("the training in %s goes on after step %d of %d" % (options.output_dir, done, steps), flush=True)
+        if self.trained:
+            checkpoint.make_last(options.output_dir, self.trained)
         path = training.write_records(windows, dataset, options.output_dir, self._training_text())
         reader = self.make_estimator(training=dict(peak_rate=options.learning_rate, num_steps=steps,
                                                    num_warmup_steps=int(steps * options.warmup_proportion)))
-        with self._device_working():
-            reader.train(training.make_input_fn(path, dataset, options.max_seq_length, options.rand_seed,
-                                                records_seen=done * options.train_batch_size),
-                         max_steps=steps)
+        input_fn = training.make_input_fn(path, dataset, options.max_seq_length, options.rand_seed,
+                                          records_seen=done * options.train_batch_size)
+        with self._device_working(), self._watch.waiting(), guards.telling(options.output_dir, path):
+            reader.train(input_fn, hooks=[guards.FiniteLoss(options.output_dir)], max_steps=steps,
+                         saving_listeners=[guards.SoundCheckpoints(options.output_dir)])
+        self._after_training(steps)
+
+    def _after_training(self, steps):
+        """Takes up the last checkpoint; ends the run where a signal ended the training."""
+        self.trained = tf.train.latest_checkpoint(self.options.output_dir)
+        done = training.steps_done(self.trained)
+        self._watch.check("the checkpoint of step %d of %d is in %s" % (done, steps, self.options.output_dir))
+        if done < steps:  # TensorFlow takes a file that is too large for the end of the data
+            raise Fault("the training ended after step %d of %d, for a file in %s cannot be written to its end; see that there "
+                        "is room and no limit on the size of files, then give the same command again" %
+                        (done, steps, self.options.output_dir))
 
     def _check_same_training(self, steps_done):
         """Stops where the output folder holds the model of another training."""
@@ -254,24 +292,26 @@ class Run(object):
         return to_do
 
     def predict(self, windows):
-        """Answers the questions of `windows` in every cell that is not in the output folder yet."""
+        """Answers the questions of `windows` in every cell that is not there yet; returns the names of the files."""
         options = self.options
-        trained = tf.train.latest_checkpoint(options.output_dir)
-        made_from = self._made_from(trained or options.init_checkpoint, "predict_file", _DECODING_FLAGS)
+        made_from = self._made_from(self.trained or options.init_checkpoint, "predict_file", _DECODING_FLAGS)
         record = provenance.CellRecord(options.output_dir)
         cells = self._cells_to_do(record, made_from)
         if not cells:
-            return
-        found = spool.Spool(provenance.unfinished_folder(options.output_dir, made_from, cells))
-        self._forward(windows, cells, found, trained)
+            return []
+        with self._watch.waiting():
+            found = spool.Spool(provenance.unfinished_folder(options.output_dir, made_from, cells))
+            self._forward(windows, cells, found)
+        self._watch.check("%d of %d windows are done, and kept in %s" % (len(found), len(windows), options.output_dir))
         decoder = decoding.Decoder(windows, self.vocabulary, self.dataset, options.do_lower_case, options.n_best_size,
                                    options.max_answer_length, self.with_negatives, self.null_threshold)
         names = collections.OrderedDict((cell, self._file_names(cell)) for cell in cells)
         prediction.decode(windows, found, decoder, self.dataset, options.output_dir, names.values())
         record.add({cell.name: list(names[cell].values()) for cell in cells}, made_from)
         found.remove()
+        return [name for cell in cells for name in names[cell].values()]
 
-    def _forward(self, windows, cells, found, trained):
+    def _forward(self, windows, cells, found):
         options = self.options
         if len(found) == len(windows):
             return
@@ -283,22 +323,42 @@ class Run(object):
         else:
             input_fn = prediction.make_input_fn(windows, batches)
         with self._device_working():
-            prediction.forward(reader, input_fn, windows, found, trained)
+            prediction.forward(reader, input_fn, windows, found, self.trained, lambda: self._watch.asked is not None)
 
     def _device_working(self):
         return cloud_tpu.working() if self.options.use_tpu else contextlib.suppress()
 
-    def score(self):
-        """Scores the answers of every cell."""
+    def score(self, run_name):
+        """Scores the answers of every cell; returns the names of the files that it writes."""
         names = collections.OrderedDict((cell, self._file_names(cell)) for cell in self.cells)
         record = provenance.CellRecord(self.options.output_dir)
         for cell in self.cells:
             record.check_together(cell.name, names[cell].values())
-        scoring.score(self.dataset, self.eval_passages, names, self.options.output_dir, self.null_threshold)
+        return scoring.score(self.dataset, self.eval_passages, names, self.options.output_dir, self.null_threshold, run_name)
+
+    def answer_files(self):
+        """Returns the names of the files that hold the answers of every cell."""
+        return [self._file_names(cell)["predictions"] for cell in self.cells]
+
+    def inputs(self):
+        """Yields (what, fingerprint) of the files that the run works with."""
+        options = self.options
+        eval_file = options.do_eval and (options.eval_file or options.predict_file)
+        for what, path in (("bert_config_file", options.bert_config_file), ("vocab_file", options.vocab_file),
+                           ("train_file", options.do_train and options.train_file),
+                           ("predict_file", options.do_predict and options.predict_file), ("eval_file", eval_file)):
+            if path:
+                yield what, provenance.file_fingerprint(path)
+        for what, path in (("init_checkpoint", options.init_checkpoint), ("checkpoint", self.trained)):
+            if path:
+                yield what, provenance.checkpoint_fingerprint(path)
 
 
 def _set_up_logging(verbose):
-    logging.getLogger("tensorflow").propagate = False  # absl would print every line once more
+    logger = logging.getLogger("tensorflow")
+    logger.propagate = False  # absl would print every line once more
+    if not any(isinstance(each, guards.OwnErrorsOnce) for each in logger.filters):
+        logger.addFilter(guards.OwnErrorsOnce())
     if verbose:
         tf.logging.set_verbosity(tf.logging.INFO)
         return
@@ -307,24 +367,43 @@ def _set_up_logging(verbose):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 
+def _carry_out(this, record):
+    """Does what the flags of the `Run` ask for and notes it in the `run_record.Record`."""
+    options = this.options
+    for what, fingerprint in this.inputs():
+        record.add_input(what, fingerprint)
+    with record.part("text"):
+        train_windows = this.training_windows() if options.do_train else None
+        predict_windows = this.prediction_windows() if options.do_predict else None
+    if options.do_train:
+        with record.part("training"):
+            this.train(train_windows)
+            record.add_results([os.path.basename(this.trained) + ".index"])  # holds the checksums of all weights
+    if options.do_predict:
+        with record.part("prediction"):
+            record.add_results(this.predict(predict_windows))
+    if options.do_eval:
+        with record.part("scoring"):
+            written = this.score(record.name)
+            for name in this.answer_files():
+                record.add_scored(name)
+            record.add_results(written)
+
+
 def run(dataset, flag_values):
-    """Does what the flags ask for on a `datasets.Dataset`; a user's mistake ends in a sentence and exit code 2.
+    """Does what the flags ask for on a `datasets.Dataset`; what ends it early is told in a sentence (see `errors`).
 
     Args:
       dataset: `datasets.Dataset`.
       flag_values: dict of the flags that `run_flags.define` defines.
     """
-    with errors.one_sentence():
+    with errors.one_sentence(), stopping.Watch() as watch:
         options = types.SimpleNamespace(**flag_values)
         _set_up_logging(options.verbose_logging)
-        this = Run(dataset, options)
+        this = Run(dataset, options, watch)
         files.make_folder(options.output_dir)
-        files.remove_leftovers(options.output_dir)
-        train_windows = this.training_windows() if options.do_train else None
-        predict_windows = this.prediction_windows() if options.do_predict else None
-        if options.do_train:
-            this.train(train_windows)
-        if options.do_predict:
-            this.predict(predict_windows)
-        if options.do_eval:
-            this.score()
+        with run_lock.held(options.output_dir):
+            this.check_alone()
+            files.remove_leftovers(options.output_dir)
+            with run_record.recording(options.output_dir, dataset.name, run_flags.own(flag_values)) as record:
+                _carry_out(this, record)

@@ -18,7 +18,7 @@ import zipfile
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from errors import InputError
+from errors import Fault, InputError
 
 SECONDS_AT_WORK = 24 * 60 * 60
 _ASIDE = re.compile(r"\.[0-9a-f]{8}\.tmp$")
@@ -104,19 +104,20 @@ def remove_leftovers(folder):
 
 
 @contextlib.contextmanager
-def _told(path):
+def told(path):
     """Has a failure to write `path` end in a sentence."""
     try:
         yield
     except tf.errors.OpError as error:
-        raise InputError("%s cannot be written (%s); is there room, and may you write there?" % (path, error.message))
+        raise Fault("%s cannot be written (%s); see that its folder is there, has room and may be written to, then give the "
+                    "same command again" % (path, error.message.split("\n")[0]))
 
 
 @contextlib.contextmanager
 def renamed(written, path):
     """Renames `written` to `path` where the block ends well, and removes it where it does not."""
     try:
-        with _told(path):
+        with told(path):
             yield
             tf.gfile.Rename(written, path, overwrite=True)
     except BaseException:
@@ -146,10 +147,13 @@ def write_json(path, value, **kwargs):
 
 def make_folder(path):
     """Makes the folder `path` and those above it, where they do not exist."""
-    with _told(path):
+    try:
         tf.gfile.MakeDirs(path)
-        if not tf.gfile.IsDirectory(path):
-            raise InputError("%s is a file where a folder is needed; give another path" % path)
+        is_folder = tf.gfile.IsDirectory(path)
+    except tf.errors.OpError as error:
+        raise InputError("the folder %s cannot be made (%s); may you write there?" % (path, error.message))
+    if not is_folder:
+        raise InputError("%s is a file where a folder is needed; give another path" % path)
 
 
 def make_folder_of(path):

@@ -61,15 +61,24 @@ def make_tpu_input_fn(windows, batches, output_dir, made_from):
     return lambda params: records.prediction_dataset(path, shapes, params["batch_size"])
 
 
-def forward(estimator, input_fn, windows, found, checkpoint):
-    """Runs the estimator, with the weights of `checkpoint` (None: those that it starts from), over `input_fn` and adds what comes out to the `Spool` `found`."""
-    with progress.bar(len(windows), "forward pass", "window", initial=len(found)) as bar:
+def forward(estimator, input_fn, windows, found, checkpoint, is_stopped=lambda: False):
+    """Runs the estimator over `input_fn`, and adds what comes out to the `Spool` `found`, which keeps it however this ends.
+
+    Args:
+      estimator, input_fn: as TensorFlow has them.
+      windows: `windows.Windows`.
+      found: `Spool`.
+      checkpoint: path of the weights; None for those that the estimator starts from.
+      is_stopped: asked after each batch whether to leave the others.
+    """
+    with found.kept(), progress.bar(len(windows), "forward pass", "window", initial=len(found)) as bar:
         for best in estimator.predict(input_fn, checkpoint_path=checkpoint, yield_single_examples=False):
             rows = best.pop("unique_ids") - FIRST_UNIQUE_ID
             real = (rows != PADDING_WINDOW) & np.array([row not in found for row in rows])
             found.add(rows[real], {name: values[real] for name, values in best.items()})
             bar.update(int(real.sum()))
-    found.flush()
+            if is_stopped():
+                break
 
 
 def _rows_of_examples(windows):

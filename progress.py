@@ -3,11 +3,13 @@
 from __future__ import absolute_import, division, print_function
 
 import sys
+import weakref
 
 import tqdm
 
 PATIENCE = 5  # seconds that work may take before it is worth a word
 _SECONDS_BETWEEN_LINES = 20  # where nobody watches a terminal
+_bars = weakref.WeakSet()
 
 
 def bar(total, what, unit, initial=0, delay=0):
@@ -17,5 +19,13 @@ def bar(total, what, unit, initial=0, delay=0):
       delay: seconds before it is shown; work that is done sooner shows none.
     """
     watched = sys.stderr.isatty()
-    return tqdm.tqdm(total=total, desc=what, unit=unit, initial=initial, dynamic_ncols=watched, delay=delay,
+    made = tqdm.tqdm(total=total, desc=what, unit=unit, initial=initial, dynamic_ncols=watched, delay=delay,
                      mininterval=0.2 if watched else _SECONDS_BETWEEN_LINES)
+    _bars.add(made)
+    return made
+
+
+def close_bars():
+    """Closes the bars of work that broke off, so that what is printed next begins a line."""
+    for made in list(_bars):
+        made.close()

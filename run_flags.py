@@ -108,6 +108,12 @@ def define(do_lower_case, with_negatives):
         _define_negatives()
 
 
+def own(flag_values):
+    """Returns of a dict of all flags those that `define` defines; the others are absl's."""
+    names = {flag.name for flag in flags.FLAGS.flags_by_module_dict().get(__name__, [])}
+    return {name: value for name, value in flag_values.items() if name in names}
+
+
 def parse(argv):
     """Reads the flags from `argv`; a wrong one ends in a sentence and exit code 2."""
     with errors.one_sentence():

@@ -15,10 +15,11 @@ from attention_mask import BASELINE
 SCORES_FILE = "scores.json"
 
 
-def score(dataset, passages, file_names, output_dir, null_threshold):
+def score(dataset, passages, file_names, output_dir, null_threshold, run_name):
     """Scores the prediction files of {cell: its file names}; prints the scores and writes them to `scores.json`.
 
-    A grid's exact match and F1 are put into tables as well (see `results_table`).
+    That names the run as well, by which `run.json` knows it. A grid's exact match and F1 are put into tables (see
+    `results_table`). Returns the names of the files that were written.
     """
     question_ids = [question.id for passage in passages for question in passage.questions]
     all_scores = collections.OrderedDict()
@@ -31,12 +32,14 @@ def score(dataset, passages, file_names, output_dir, null_threshold):
                                                 [question_id for question_id in question_ids if question_id in predictions])
         all_scores[cell.name] = dataset.evaluate(passages, predictions, odds, null_threshold)
         print("%s: %s" % (names["predictions"], json.dumps(all_scores[cell.name])))
-    files.write_json(os.path.join(output_dir, SCORES_FILE), all_scores)
+    files.write_json(os.path.join(output_dir, SCORES_FILE), collections.OrderedDict(all_scores, run=run_name))
     if BASELINE in file_names and len(file_names) > 1:
-        _write_tables(dataset, file_names, all_scores, output_dir)
+        return [SCORES_FILE] + _write_tables(dataset, file_names, all_scores, output_dir)
+    return [SCORES_FILE]
 
 
 def _write_tables(dataset, cells, all_scores, output_dir):
     for metric, key in dataset.metrics.items():
         values = {cell: float(all_scores[cell.name][key]) for cell in cells}
         results_table.write_table(os.path.join(output_dir, results_table.FILES[metric]), results_table.make_table(values))
+    return [results_table.FILES[metric] for metric in dataset.metrics]

@@ -5,6 +5,7 @@ Windows are handled in blocks that end where a question ends; a part file holds 
 """
 from __future__ import absolute_import, division, print_function
 
+import contextlib
 import io
 import os
 import time
@@ -76,6 +77,14 @@ class Spool(object):
         self._rows.update(self._pending[-1][0].tolist())
         self._size += sum(values.nbytes for values in best.values())
         if time.time() - self._since > self._seconds or self._size > BYTES_IN_PART:
+            self.flush()
+
+    @contextlib.contextmanager
+    def kept(self):
+        """Writes what the block adds, also where it breaks off."""
+        try:
+            yield
+        finally:
             self.flush()
 
     def flush(self):

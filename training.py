@@ -59,7 +59,6 @@ def make_input_fn(path, dataset, max_seq_length, seed, records_seen=0):
     return input_fn
 
 
-def steps_done(output_dir):
-    """Returns the step of the last checkpoint in `output_dir`, 0 without one."""
-    last = tf.train.latest_checkpoint(output_dir)
-    return int(tf.train.load_variable(last, "global_step")) if last else 0
+def steps_done(checkpoint):
+    """Returns the step of the checkpoint of that path, 0 for None."""
+    return int(tf.train.load_variable(checkpoint, "global_step")) if checkpoint else 0

