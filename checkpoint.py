@@ -143,12 +143,20 @@ def check(path, config, needs_head, trained_here=False):
         tf.logging.warning("the checkpoint %s has no span head (%s): without training, answers are random", path, _HEAD[0])
 
 
+def _read_list(folder):
+    """Returns TensorFlow's list of the checkpoints in `folder`, None where it is damaged."""
+    try:
+        return tf.train.get_checkpoint_state(folder)
+    except ValueError:  # it is empty
+        return None
+
+
 def listed(folder):
     """Returns the paths of the checkpoints that a training left in `folder`, the newest first."""
     if not tf.gfile.Exists(os.path.join(folder, _STATE_FILE)):
         return []
-    state = tf.train.get_checkpoint_state(folder)
-    if state is not None and state.model_checkpoint_path:
+    state = _read_list(folder)
+    if state is not None:
         older = [path for path in state.all_model_checkpoint_paths if path != state.model_checkpoint_path]
         return [state.model_checkpoint_path] + older[::-1]
     found = filter(None, map(_INDEX.match, tf.gfile.ListDirectory(folder)))  # the list itself is damaged
@@ -195,7 +203,8 @@ def find_trained(folder, to_train):
 def make_last(folder, path):
     """Has a training in `folder` go on from the checkpoint `path`, which it lists, whatever newer ones there are."""
     there = listed(folder)
-    if tf.train.latest_checkpoint(folder) == path:
+    state = _read_list(folder)
+    if state is not None and state.model_checkpoint_path == path:
         return
     kept = [os.path.basename(other) for other in there[there.index(path):]]
     lines = ["model_checkpoint_path: \"%s\"" % kept[0]]

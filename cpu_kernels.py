@@ -20,6 +20,8 @@ import modeling
 # TensorFlow reads this when the process makes its first session.
 os.environ["TF_XLA_FLAGS"] = " ".join([os.environ.get("TF_XLA_FLAGS", ""), "--tf_xla_enable_lazy_compilation=false"])
 
+# A function is called, not copied to where it is called from; TensorFlow 1.13 has no attribute for that.
+_NOT_COPIED = {} if tf.__version__.startswith("1.13.") else {"_noinline": True}
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 
@@ -44,7 +46,7 @@ class ReusedFunctions(object):
         if signature not in self._made:
             self._made[signature] = graph_functions.defun_with_attributes(
                 body, [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors],
-                attributes={"_noinline": True}, autograph=False)
+                attributes=_NOT_COPIED, autograph=False)
         return self._made[signature](*tensors)
 
 

@@ -130,6 +130,8 @@ def renamed(written, path):
 def writing(path, binary=False):
     """Gives a writer of text, or of bytes, whose content replaces `path` only when the block ends without an exception."""
     beside = aside(path)
+    if tf.gfile.IsDirectory(path):
+        raise InputError("%s is a folder, and cannot be written to as a file; give another path" % path)
     with renamed(beside, path), tf.gfile.GFile(beside, "wb" if binary else "w") as writer:
         yield writer
 

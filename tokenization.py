@@ -111,12 +111,10 @@ def _warn_of_odd_lines(vocabulary, path):
     twice = [piece for piece, count in collections.Counter(pieces).items() if count > 1]
     if twice:
         tf.logging.warning("the vocabulary %s: %d pieces stand there more than once (%s); the last line of each counts",
-                           path,
-                           len(twice), ", ".join("\"%s\"" % piece for piece in twice[:3]))
+                           path, len(twice), ", ".join("\"%s\"" % piece for piece in twice[:3]))
     if len(pieces) < len(vocabulary):
         tf.logging.warning("the vocabulary %s: %d lines are blank (the first is line %d); no text becomes such a piece",
-                           path,
-                           len(vocabulary) - len(pieces), vocabulary.pieces.index("") + 1)
+                           path, len(vocabulary) - len(pieces), vocabulary.pieces.index("") + 1)
 
 
 def read_vocabulary(path):

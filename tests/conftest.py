@@ -12,6 +12,7 @@ import tiny
 
 tf.logging.set_verbosity(tf.logging.ERROR)
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # quick to compile matters more here
+os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")  # TensorFlow 1.13's own, in processes that tests begin
 hypothesis.settings.register_profile("thorough", max_examples=2000)  # pytest --hypothesis-profile=thorough
 
 

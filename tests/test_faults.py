@@ -197,14 +197,26 @@ def test_the_folder_of_a_prediction_is_removed(paths, data, tmp_path):
 
 @pytest.fixture
 def mount(tmp_path):
-    """Returns a function that lays an empty disk over a folder, with its options; only root may."""
+    """Returns a function that lays an empty disk over a folder, with its options; only root may.
+
+    Its `protect(folder)` makes a folder read-only with what is in it.
+    """
     mounted = []
+
+    def call(folder, *words):
+        if subprocess.call(["mount"] + list(words) + [str(folder)], stderr=subprocess.DEVNULL):
+            pytest.skip("this user may not mount a disk")
 
     def lay(folder, options):
         folder.mkdir(exist_ok=True)
-        if subprocess.call(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], stderr=subprocess.DEVNULL):
-            pytest.skip("this user may not mount a disk")
+        call(folder, "-t", "tmpfs", "-o", options, "tmpfs")
         mounted.append(str(folder))
+
+    def protect(folder):
+        call(folder, "--bind", str(folder))
+        mounted.append(str(folder))
+        call(folder, "-o", "remount,bind,ro")
+    lay.protect = protect
 
     def take_off():
         subprocess.check_call(["umount", "-l", mounted.pop()])
@@ -244,7 +256,7 @@ def test_a_disk_becomes_read_only_in_training(paths, uninterrupted, tmp_path, mo
     flags = training_flags(paths, folder)
     process = start(flags)
     wait_for(process, folder / "model.ckpt-20.index")
-    mount(folder, "ro")
+    mount.protect(folder)
     code, _, lines = end(process)
     assert code == 1
     assert_one_sentence(lines, "a checkpoint in %s cannot be written (" % folder)
@@ -356,11 +368,21 @@ def test_the_list_of_checkpoints_is_damaged(paths, uninterrupted, tmp_path, caps
     assert weights(folder) == weights(uninterrupted)
 
 
-def test_a_loss_that_is_no_number_stops_the_training(paths, tmp_path):
-    flags = training_flags(paths, tmp_path, learning_rate=1e30, save_checkpoints_steps=1)
-    code, _, lines = end(start(flags))
+def save_with_huge_gradients(path):
+    """Writes a checkpoint whose loss is a number and whose gradients, squared, are too large for one."""
+    with tiny.reader(tiny.config()) as (_, session):
+        gamma = next(each for each in tf.global_variables() if "layer_1/output/LayerNorm/gamma" in each.name)
+        gamma.load(np.full(gamma.shape.as_list(), 1e25, np.float32), session)
+        return tf.train.Saver().save(session, str(path), write_meta_graph=False, write_state=False)
+
+
+@pytest.mark.parametrize("steps_between, wanted", [(1, "step 1, which left weights that are no numbers"),
+                                                   (20, "step 2, whose loss is nan")])
+def test_what_is_no_number_stops_the_training(paths, tmp_path, steps_between, wanted):
+    huge = save_with_huge_gradients(tmp_path / "huge.ckpt")
+    code, _, lines = end(start(training_flags(paths, tmp_path, init_checkpoint=huge, save_checkpoints_steps=steps_between)))
     assert code == 1
-    assert_one_sentence(lines, "error: the training stopped at step ")
+    assert_one_sentence(lines, "error: the training stopped at " + wanted)
     last = tf.train.latest_checkpoint(str(tmp_path))
     assert "the last good checkpoint is %s; train anew with a smaller --learning_rate" % last in "".join(lines)
     reader = tf.train.load_checkpoint(last)
