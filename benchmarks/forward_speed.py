@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The forward pass in one process: the plain graph, the fast one, and the grid of every zone in every layer.
 
-    python benchmarks/forward_speed.py --layers=12 --hidden=768 --heads=12 --batch=4 --tokens=512 [--real=170] [--grid]
+    python benchmarks/forward_speed.py --layers=12 --hidden=768 --heads=12 --batch=4 --tokens=512 [--real=170] [--grid=both] [--share]
 
-Random weights. Prints seconds (the median of the rounds, taken in turns), ratios, and the largest difference of a logit.
-`--grid` adds the grid with its ratio to as many baseline passes as it has cells, with and without padding.
+Random weights. Prints seconds (the median of the rounds, taken in turns), ratios, the largest difference of a logit, and
+with `--share` the share of a pass in which a matrix product is at work (of a pass that is traced, which is slower).
+`--grid` adds the grid with its ratio to as many baseline passes as it has cells.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -76,6 +77,20 @@ class Form(object):
         self.run()
         self.times.append(time.time() - begun)
 
+    def share_of_products(self):
+        """Returns the share of a pass in which a matrix product is at work on one core at least."""
+        (cpu_kernels.keep_freed_memory if self._fast else give_memory_back)()
+        metadata = tf.RunMetadata()
+        self._session.run(self._fetches, self._feed, tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), metadata)
+        spans = [(node.all_start_micros + node.op_start_rel_micros, node.all_start_micros + node.op_end_rel_micros,
+                  "MatMul(" in node.timeline_label) for device in metadata.step_stats.dev_stats for node in device.node_stats]
+        busy, done = 0, 0
+        for start, stop, is_product in sorted(spans):
+            if is_product:
+                busy += max(0, stop - max(start, done))
+                done = max(done, stop)
+        return busy / float(max(stop for _, stop, _ in spans) - min(start for start, _, _ in spans))
+
     @property
     def seconds(self):
         return statistics.median(self.times)
@@ -86,7 +101,8 @@ def main():
     for name, default in (("layers", 6), ("hidden", 384), ("heads", 12), ("batch", 8), ("tokens", 384), ("rounds", 5)):
         parser.add_argument("--" + name, type=int, default=default)
     parser.add_argument("--real", type=int, help="real tokens in a window; all if not given")
-    parser.add_argument("--grid", action="store_true")
+    parser.add_argument("--grid", choices=["padded", "trimmed", "both"], help="time the grid, with --trim_padding or without")
+    parser.add_argument("--share", action="store_true", help="tell the share of matrix products")
     args = parser.parse_args()
     config = bert_config.make(dict(
         vocab_size=VOCABULARY, hidden_size=args.hidden, num_hidden_layers=args.layers, num_attention_heads=args.heads,
@@ -96,19 +112,23 @@ def main():
     baseline = [attention_mask.BASELINE]
     plain = Form(config, features, baseline)
     fast = Form(config, features, baseline, fast=True)
-    forms = [plain, fast]
+    names, grids = [], []
     if args.grid:
         cells = attention_mask.read_cells("all,q2,q2p,p2q,p2", "each", args.layers)
-        forms += [Form(config, features, cells, fast=True, trim_padding=trim) for trim in (False, True)]
+        names = [name for name in ("padded", "trimmed") if args.grid in (name, "both")]
+        grids = [Form(config, features, cells, fast=True, trim_padding=name == "trimmed") for name in names]
     for _ in range(args.rounds):
-        for form in forms:
+        for form in [plain, fast] + grids + [fast] * len(grids):
             form.time()
     print("plain graph %.3f s; fast %.3f s, %.2f times as fast; largest difference of a best logit %.1e" %
           (plain.seconds, fast.seconds, plain.seconds / fast.seconds,
            np.abs(plain.result["start_values"] - fast.result["start_values"]).max()))
-    for name, form in zip(("grid", "grid, --trim_padding"), forms[2:]):
-        print("%s of %d cells: %.3f s, %.3f of as many baseline passes" %
-              (name, len(cells), form.seconds, form.seconds / (len(cells) * fast.seconds)))
+    for name, form in zip(names, grids):
+        print("grid of %d cells, %s: %.3f s, %.3f of as many baseline passes" %
+              (len(cells), name, form.seconds, form.seconds / (len(cells) * fast.seconds)))
+    if args.share:
+        for name, form in zip(["plain graph", "fast"] + names, [plain, fast] + grids):
+            print("%s: a matrix product is at work in %.0f%% of the time" % (name, 100 * form.share_of_products()))
 
 
 if __name__ == "__main__":
