@@ -16,6 +16,7 @@ import tensorflow.compat.v1 as tf
 
 import checkpoint
 import tiny
+from tiny import MISSING
 
 Case = collections.namedtuple("Case", ["paths", "folder"])
 Case.__doc__ = "The paths of the tiny model and data, and the folder of one row."
@@ -23,7 +24,6 @@ Case.__doc__ = "The paths of the tiny model and data, and the folder of one row.
 Row = collections.namedtuple("Row", ["name", "script", "words", "flags", "code", "wanted"])
 Row.__doc__ = """A command line. Of code 2, `wanted` are parts of its one sentence; of code 0, parts of what it warns of."""
 
-MISSING = object()
 PARAGRAPH = ("data", 0, "paragraphs", 0)
 QUESTION = PARAGRAPH + ("qas", 0)
 ANSWER = QUESTION + ("answers", 0)
@@ -52,15 +52,7 @@ def as_json(value, name="data.json"):
 
 def changed(place, value, data=None, name="data.json"):
     """Makes a data file that has another value, or nothing, at `place`."""
-    root = {"": json.loads(json.dumps(data or tiny.squad()))}
-    at, steps = root, ("",) + place
-    for step in steps[:-1]:
-        at = at[step]
-    if value is MISSING:
-        del at[steps[-1]]
-    else:
-        at[steps[-1]] = value
-    return as_json(root[""], name)
+    return as_json(tiny.with_value(data or tiny.squad(), place, value), name)
 
 
 def asked(context, *questions):

@@ -12,6 +12,7 @@ import squad_format
 import tiny
 from errors import InputError
 from squad_format import Answer, Passage, Question
+from tiny import MISSING
 
 CONTEXT = "灯塔 A lantern."
 DATA = {"data": [{"paragraphs": [{"context": CONTEXT, "qas": [
@@ -41,7 +42,6 @@ def test_a_byte_order_mark_is_no_matter(tmp_path):
     assert squad_format.read(str(path))[0].context == CONTEXT
 
 
-MISSING = object()
 PARAGRAPH = ("data", 0, "paragraphs", 0)
 QUESTION = PARAGRAPH + ("qas", 0)
 ANSWER = QUESTION + ("answers", 0)
@@ -80,15 +80,7 @@ ANSWER = QUESTION + ("answers", 0)
      "at data[0].paragraphs[0].qas[0].answers[0].answer_start stands true or false where a whole number belongs"),
 ])
 def test_the_place_of_what_is_wrong_is_named(tmp_path, place, value, problem):
-    data = {"": copy.deepcopy(DATA)}
-    at, steps = data, ("",) + place
-    for step in steps[:-1]:
-        at = at[step]
-    if value is MISSING:
-        del at[steps[-1]]
-    else:
-        at[steps[-1]] = value
-    path = tiny.write_json(tmp_path / "data.json", data[""])
+    path = tiny.write_json(tmp_path / "data.json", tiny.with_value(DATA, place, value))
     with pytest.raises(InputError) as error:
         squad_format.read(path)
     assert str(error.value) == "%s is not in SQuAD format: %s; give a file that is laid out as SQuAD's train-v1.1.json" % (path, problem)

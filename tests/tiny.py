@@ -3,6 +3,7 @@
 from __future__ import absolute_import, division, print_function
 
 import contextlib
+import copy
 import json
 import os
 import subprocess
@@ -134,6 +135,22 @@ def values(function, *arrays):
         tensors = function(*arrays)
         session.run(tf.global_variables_initializer())
         return session.run(tensors)
+
+
+MISSING = object()
+
+
+def with_value(data, place, value):
+    """Returns a copy of the JSON value `data` that has `value` at `place`, a tuple of keys and numbers; `MISSING` takes it out."""
+    root = {"": copy.deepcopy(data)}
+    at, steps = root, ("",) + place
+    for step in steps[:-1]:
+        at = at[step]
+    if value is MISSING:
+        del at[steps[-1]]
+    else:
+        at[steps[-1]] = value
+    return root[""]
 
 
 def make_folder(folder):
