@@ -153,12 +153,13 @@ def _read_list(folder):
 
 def listed(folder):
     """Returns the paths of the checkpoints that a training left in `folder`, the newest first."""
-    if not tf.gfile.Exists(os.path.join(folder, _STATE_FILE)):
+    if not files.exists(os.path.join(folder, _STATE_FILE)):
         return []
     state = _read_list(folder)
     if state is not None:
         older = [path for path in state.all_model_checkpoint_paths if path != state.model_checkpoint_path]
-        return [state.model_checkpoint_path] + older[::-1]
+        there = [state.model_checkpoint_path] + older[::-1]
+        return there if any(files.exists(path + ".index") for path in there) else []  # somebody made room
     found = filter(None, map(_INDEX.match, tf.gfile.ListDirectory(folder)))  # the list itself is damaged
     return [os.path.join(folder, match.group(1)) for match in sorted(found, key=lambda match: -int(match.group(2)))]
 

@@ -2,7 +2,7 @@
 """Forms of a layer's parts that are fast on a CPU, where the plain graph waits for memory more than it multiplies.
 
 Attention goes head by head, so that one head's scores stay in the processor's cache from product to product; the
-activation is compiled by XLA into one pass over its input.
+activation and the layer norms are compiled by XLA, each into one pass over its input.
 """
 from __future__ import absolute_import, division, print_function
 

@@ -148,6 +148,9 @@ class Run(object):
 
     def _check_checkpoints(self):
         options = self.options
+        self._found, self.trained = [], None
+        if not (options.do_train or options.do_predict):
+            return
         self._found = checkpoint.listed(options.output_dir)
         self.trained = trained = checkpoint.find_trained(options.output_dir, to_train=options.do_train)
         if trained:
@@ -162,7 +165,8 @@ class Run(object):
 
     def check_alone(self):
         """Stops where another run trained in the output folder since this one looked at its checkpoints."""
-        if checkpoint.listed(self.options.output_dir) != self._found:
+        works = self.options.do_train or self.options.do_predict
+        if works and checkpoint.listed(self.options.output_dir) != self._found:
             raise InputError("another run trained in %s while this one read its files; give the same command again" %
                              self.options.output_dir)
 
@@ -260,7 +264,7 @@ class Run(object):
             before = provenance.read_record(path)
             if before != made_from:
                 raise InputError("%s holds a model that was trained with another %s; give another --output_dir, or delete "
-                                 "the folder to train anew" % (options.output_dir, provenance.differences(made_from, before)))
+                                 "checkpoint, training.json and model.ckpt-* there to train anew" % (options.output_dir, provenance.differences(made_from, before)))
         files.write_json(path, made_from)
 
     def _made_from(self, weights, data_flag, flag_names):
@@ -400,10 +404,11 @@ def run(dataset, flag_values):
     with errors.one_sentence(), stopping.Watch() as watch:
         options = types.SimpleNamespace(**flag_values)
         _set_up_logging(options.verbose_logging)
-        this = Run(dataset, options, watch)
-        files.make_folder(options.output_dir)
-        with run_lock.held(options.output_dir):
-            this.check_alone()
-            files.remove_leftovers(options.output_dir)
-            with run_record.recording(options.output_dir, dataset.name, run_flags.own(flag_values)) as record:
-                _carry_out(this, record)
+        with guards.in_a_sentence(options.verbose_logging):
+            this = Run(dataset, options, watch)
+            files.make_folder(options.output_dir)
+            with run_lock.held(options.output_dir):
+                this.check_alone()
+                files.remove_leftovers(options.output_dir)
+                with run_record.recording(options.output_dir, dataset.name, run_flags.own(flag_values)) as record:
+                    _carry_out(this, record)

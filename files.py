@@ -25,6 +25,15 @@ _ASIDE = re.compile(r"\.[0-9a-f]{8}\.tmp$")
 _MOST_DIGITS = 1000  # of a whole number in a JSON file: the time to read one grows with their square
 
 
+def exists(path):
+    """Whether there is a file or folder at `path`; one that may not be looked at is an `InputError`."""
+    try:
+        return tf.gfile.Exists(path)
+    except tf.errors.OpError as error:
+        raise InputError("%s cannot be looked at (%s); check the path, and that you may read it" %
+                         (path, error.message.split("\n")[0]))
+
+
 def read_bytes(path, what="file"):
     """Returns the bytes of `path`; `what` names its role in the sentence of an `InputError`."""
     try:

@@ -5,6 +5,7 @@ from __future__ import absolute_import, division, print_function
 import contextlib
 import logging
 import os
+import re
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -14,7 +15,9 @@ import training
 from errors import Fault
 
 _WRITING_OPS = ("SaveV2", "MergeV2Checkpoints", "ShardedFilename")
-_LOST = (tf.errors.UnavailableError, tf.errors.DeadlineExceededError)  # another machine is, and no file
+# What a failing disk raises; an error whose operation TensorFlow cannot name may be of a device or another machine as well.
+_OF_THE_DISK = (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError, tf.errors.FailedPreconditionError,
+                tf.errors.NotFoundError, tf.errors.OutOfRangeError, tf.errors.UnknownError)
 _REMEDY = ("%s; train anew with a smaller --learning_rate into another --output_dir, or go on from that checkpoint there "
            "with --init_checkpoint")
 
@@ -24,8 +27,16 @@ def _what_is_kept(folder):
     return "the last good checkpoint is %s" % last if last else "there is no checkpoint yet"
 
 
+def _out_of_memory(error):
+    return isinstance(error, tf.errors.ResourceExhaustedError) and re.search("OOM|memory", error.message) is not None
+
+
+def _first_line(error):
+    return error.message.split("\n")[0]
+
+
 def _check_folder(folder):
-    if not tf.gfile.Exists(os.path.join(folder, training.RECORD_FILE)):  # TensorFlow may make the folder itself anew
+    if not files.exists(os.path.join(folder, training.RECORD_FILE)):  # TensorFlow may make the folder itself anew
         raise Fault("the output folder %s was removed while the training was at work; put it back and give the same command "
                     "again to go on, or without it to train from the start" % folder)
 
@@ -104,18 +115,36 @@ def telling(folder, records_path):
     try:
         yield
     except tf.errors.OpError as error:
+        if _out_of_memory(error):
+            raise Fault("there is not enough memory for a step of the training (%s); use a smaller --train_batch_size or "
+                        "--max_seq_length" % _first_line(error))
         _check_folder(folder)
         kind = error.op.type if error.op is not None else None
-        if kind in _WRITING_OPS or (kind is None and not isinstance(error, _LOST)):
+        if kind == "CheckNumerics" or "is NaN" in error.message:  # a TPU looks at its gradients itself
+            raise Fault("the training stopped at gradients that are no numbers (%s); " % _first_line(error) +
+                        _REMEDY % _what_is_kept(folder))
+        if kind in _WRITING_OPS or (kind is None and isinstance(error, _OF_THE_DISK)):
             with files.told("a checkpoint in " + folder):
                 raise
-        if isinstance(error, (tf.errors.DataLossError, tf.errors.NotFoundError)):
+        if kind != "RestoreV2" and isinstance(error, (tf.errors.DataLossError, tf.errors.NotFoundError)):
             raise Fault("the records %s were damaged or removed while the training read them (%s); delete them, and the "
-                        "same command makes them anew and goes on" % (records_path, error.message.split("\n")[0]))
-        if isinstance(error, tf.errors.ResourceExhaustedError):
-            raise Fault("there is not enough memory for a step of the training (%s); use a smaller --train_batch_size or "
-                        "--max_seq_length" % error.message.split("\n")[0])
+                        "same command makes them anew and goes on" % (records_path, _first_line(error)))
         raise
+
+
+@contextlib.contextmanager
+def in_a_sentence(verbose):
+    """Has a failure within TensorFlow of which nothing else tells end in a sentence; with `verbose`, in its traceback."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if verbose:
+            raise
+        if _out_of_memory(error):
+            raise Fault("there is not enough memory (%s); use a smaller batch (--train_batch_size, --predict_batch_size) or "
+                        "fewer cells at a time" % _first_line(error))
+        raise Fault("%s: %s; mend what that names and give the same command again to go on, or add --verbose_logging to see "
+                    "where it failed" % (type(error).__name__, _first_line(error)))
 
 
 class OwnErrorsOnce(logging.Filter):

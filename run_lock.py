@@ -46,9 +46,10 @@ def _lock(descriptor, folder):
         owner = os.read(descriptor, 1000).decode("utf-8", "replace").strip()
         raise InputError("another run is at work in %s (%s); wait until it has ended, or give another --output_dir" %
                          (folder, owner or "it has just begun"))
-    os.ftruncate(descriptor, 0)
     text = "process %d on %s, since %s\n" % (os.getpid(), socket.gethostname(), time.strftime("%Y-%m-%d %H:%M:%S"))
-    os.write(descriptor, text.encode("utf-8"))
+    with contextlib.suppress(OSError):  # on a full disk nobody is told who is at work
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, text.encode("utf-8"))
 
 
 @contextlib.contextmanager

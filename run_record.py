@@ -56,13 +56,20 @@ def _versions():
         ("cores", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())])
 
 
+def _is_entry(value):
+    return isinstance(value, dict) and "run" in value and isinstance(value.get("results", {}), dict)
+
+
 def _read(path):
     """Returns the list of the runs on record."""
     if not tf.gfile.Exists(path):
         return []
-    value = files.read_json(path, "record of runs")
+    try:
+        value = files.read_json(path, "record of runs")
+    except InputError:
+        value = None
     runs = value.get("runs") if isinstance(value, dict) else None
-    if not isinstance(runs, list) or not all(isinstance(run, dict) and "run" in run for run in runs):
+    if not isinstance(runs, list) or not all(_is_entry(run) for run in runs):
         raise InputError("%s is not the record that this project keeps; move it away, and a new one is begun" % path)
     return runs
 

@@ -11,6 +11,7 @@ import threading
 from errors import Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_NOTICE = b"\nstopping: the step under way is finished first (once more, or Ctrl-\\, ends it at once)\n"
 
 
 class Watch(object):
@@ -48,7 +49,7 @@ class Watch(object):
             return
         self._impatience += 1  # `timeout` and the like pass a Ctrl-C on that came already, so that once is no impatience
         if self._impatience == 1:
-            print("\nstopping: what is under way is finished first (once more: at once)", file=sys.stderr)
+            os.write(sys.stderr.fileno(), _NOTICE)  # print may be at work at this very moment
         else:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

@@ -23,7 +23,7 @@ from test_resume import many_questions
 
 STEPS = 100
 TRAINING = dict(do_train=True, num_train_epochs=STEPS / 2.0, save_checkpoints_steps=20, learning_rate=0.001)
-SECONDS_OF_TRAINING = 5  # about; kills come within them
+SECONDS_BETWEEN_CHECKPOINTS = 0.2  # about; kills come within them
 PATIENCE = 300  # seconds until a test gives up
 
 
@@ -116,9 +116,9 @@ def test_kill_9_in_training(paths, uninterrupted, tmp_path, number, capsys):
     """KILLS=30 in the environment kills 30 times, at moments of their own."""
     flags, generator = training_flags(paths, tmp_path), random.Random(number)
     process = start(flags)
-    if number % 2 == 0:
-        wait_for(process, tmp_path / "model.ckpt-0.index")
-    time.sleep(generator.uniform(0, SECONDS_OF_TRAINING))
+    wait_for(process, tmp_path / ("model.ckpt-%d.index" % generator.choice(range(0, STEPS, 20))))
+    time.sleep(generator.uniform(0, SECONDS_BETWEEN_CHECKPOINTS))
+    assert process.poll() is None
     process.kill()
     process.communicate()
     state = tf.train.get_checkpoint_state(str(tmp_path)) if tmp_path.exists() else None
@@ -382,6 +382,8 @@ def test_what_is_no_number_stops_the_training(paths, tmp_path, steps_between, wa
     huge = save_with_huge_gradients(tmp_path / "huge.ckpt")
     code, _, lines = end(start(training_flags(paths, tmp_path, init_checkpoint=huge, save_checkpoints_steps=steps_between)))
     assert code == 1
+    if tf.__version__.startswith("1.13."):  # which looks at the norm of the gradients itself
+        wanted = "gradients that are no numbers ("
     assert_one_sentence(lines, "error: the training stopped at " + wanted)
     last = tf.train.latest_checkpoint(str(tmp_path))
     assert "the last good checkpoint is %s; train anew with a smaller --learning_rate" % last in "".join(lines)

@@ -36,13 +36,13 @@ def test_a_signal_ends_short_work_at_once():
     assert str(caught.value) == "stopped by SIGTERM; give the same command again to go on"
 
 
-def test_long_work_is_ended_at_once_by_the_third_signal_only(monkeypatch, capsys):
+def test_long_work_is_ended_at_once_by_the_third_signal_only(monkeypatch, capfd):
     before, kill, killed = signal.getsignal(signal.SIGINT), os.kill, []
     with stopping.Watch() as watch, watch.waiting():
         kill(os.getpid(), signal.SIGINT)
-        assert watch.asked == signal.SIGINT and capsys.readouterr().err == ""
+        assert watch.asked == signal.SIGINT and capfd.readouterr().err == ""
         kill(os.getpid(), signal.SIGINT)
-        assert "stopping: what is under way is finished first (once more: at once)" in capsys.readouterr().err
+        assert "stopping: the step under way is finished first (once more, or Ctrl-\\, ends it" in capfd.readouterr().err
         monkeypatch.setattr(os, "kill", lambda *what: killed.append(what))
         signal.getsignal(signal.SIGINT)(signal.SIGINT, None)
         assert killed == [(os.getpid(), signal.SIGINT)] and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
@@ -100,6 +100,7 @@ def test_a_file_system_without_locks_is_worked_on(tmp_path, monkeypatch):
 def test_a_run_that_trained_just_before_the_lock_is_told(paths, tmp_path, monkeypatch, capsys):
     def trains(folder):
         (tmp_path / "checkpoint").write_text("model_checkpoint_path: \"model.ckpt-2\"\n")
+        (tmp_path / "model.ckpt-2.index").write_text("")
         return contextlib.suppress()
     monkeypatch.setattr(run_lock, "held", trains)
     flags = tiny.model_flags(paths, output_dir=str(tmp_path), do_train=True, train_file=paths["squad"])
@@ -124,6 +125,9 @@ class Op(object):
     (tf.errors.ResourceExhaustedError(None, None, "No space left on device"), "a checkpoint in .* cannot be written"),
     (tf.errors.UnknownError(None, Op("SaveV2"), "EIO\nmore"), r"cannot be written \(EIO\); see"),
     (tf.errors.ResourceExhaustedError(None, Op("MatMul"), "OOM when allocating"), "use a smaller --train_batch_size"),
+    (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"), "use a smaller --train_batch_size"),
+    (tf.errors.InvalidArgumentError(None, Op("CheckNumerics"), "Gradient for w is NaN : Tensor"),
+     r"stopped at gradients that are no numbers \(Gradient for w is NaN : Tensor\); there is no checkpoint yet"),
     (tf.errors.DataLossError(None, Op("IteratorGetNext"), "cut"), r"the records r were damaged or removed .* \(cut\)")])
 def test_what_fails_in_training_is_told(folder, error, wanted):
     with pytest.raises(errors.Fault, match=wanted):
@@ -132,11 +136,23 @@ def test_what_fails_in_training_is_told(folder, error, wanted):
 
 
 @pytest.mark.parametrize("error", [tf.errors.UnavailableError(None, None, "the worker is gone"),
+                                   tf.errors.InternalError(None, None, "GPU sync failed"),
+                                   tf.errors.DataLossError(None, Op("RestoreV2"), "cut"),
                                    tf.errors.InvalidArgumentError(None, Op("MatMul"), "shapes")])
 def test_what_is_no_fault_of_the_disk_goes_on(folder, error):
     with pytest.raises(type(error)):
         with guards.telling(folder, "r"):
             raise error
+
+
+@pytest.mark.parametrize("error, wanted", [
+    (tf.errors.ResourceExhaustedError(None, Op("MatMul"), "OOM when allocating"), "or fewer cells at a time"),
+    (tf.errors.InternalError(None, None, "GPU sync failed\nmore"), r"InternalError: GPU sync failed; mend what that names")])
+def test_what_else_fails_within_tensorflow_is_told(error, wanted):
+    with pytest.raises(errors.Fault, match=wanted), guards.in_a_sentence(verbose=False):
+        raise error
+    with pytest.raises(type(error)), guards.in_a_sentence(verbose=True):
+        raise error
 
 
 def test_a_folder_that_tensorflow_made_anew_is_told_as_removed(tmp_path):
