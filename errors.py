@@ -36,7 +36,7 @@ class ArgumentParser(argparse.ArgumentParser):
         return super(ArgumentParser, self).parse_args(args, namespace)
 
     def error(self, message):
-        raise InputError("%s (python %s --help lists the arguments)" % (message, self.prog))
+        raise InputError("%s; python %s --help lists the arguments" % (message, self.prog))
 
 
 class Fault(Exception):

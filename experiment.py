@@ -58,7 +58,7 @@ def check_case(do_lower_case, init_checkpoint):
 def check_tpu_flags(options):
     """Checks what a TPU cannot do, before it is asked."""
     if not (options.tpu_name or options.master):
-        raise InputError("--use_tpu needs --tpu_name, the name or grpc:// address of the TPU (or --master)")
+        raise InputError("--use_tpu needs --tpu_name or --master; give the name or the grpc:// address of the TPU")
     if options.tpu_name and options.master:
         raise InputError("--tpu_name=%s and --master=%s both say where the TPU is; give one of them" %
                          (options.tpu_name, options.master))

@@ -3,6 +3,7 @@
 from __future__ import absolute_import, division, print_function
 
 import math
+import re
 
 from absl import flags
 
@@ -13,6 +14,12 @@ from errors import InputError
 _MOST_WINDOWS = 2 ** 16  # in a batch
 _MOST_STEPS = 2 ** 31 - 1  # steps are counted in 32 bits on a TPU
 _MOST_EPOCHS = 10.0 ** 4
+
+_PLAIN_WORDS = ((r"invalid literal for int\(\) with base 10: '(.*)'", r"\1 is not an integer"),
+                (r"could not convert string to float: '(.*)'", r"\1 is not a number"),
+                (r"\('Non-boolean argument to boolean flag', '(.*)'\)", r"\1 is neither true nor false"),
+                (r"Unknown command line flag '(.*?)'", r"there is no flag --\1"),
+                (r"\. Did you mean: (.*) \?", r", but \1"))
 
 
 class _NumberParser(flags.FloatParser):
@@ -114,6 +121,13 @@ def own(flag_values):
     return {name: value for name, value in flag_values.items() if name in names}
 
 
+def _in_plain_words(sentence):
+    """Returns what absl says of a wrong flag without Python's own terms."""
+    for pattern, words in _PLAIN_WORDS:
+        sentence = re.sub(pattern, words, sentence)
+    return sentence.replace("\n", " ").rstrip(" .")
+
+
 def parse(argv):
     """Reads the flags from `argv`; a wrong one ends in a sentence and exit code 2."""
     with errors.one_sentence():
@@ -121,7 +135,7 @@ def parse(argv):
         try:
             rest = flags.FLAGS(argv)
         except flags.Error as error:
-            raise InputError("%s (python %s --help lists the flags)" % (str(error).replace("\n", " "), argv[0]))
+            raise InputError("%s; python %s --help lists the flags" % (_in_plain_words(str(error)), argv[0]))
         if len(rest) > 1:
             raise InputError("\"%s\" is not a flag; every flag begins with --" % rest[1])
     return rest

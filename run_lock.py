@@ -27,9 +27,13 @@ def local_path(path):
 
 
 def _open(folder, path):
+    lock = os.path.join(path, LOCK_FILE)
     try:
-        return os.open(os.path.join(path, LOCK_FILE), os.O_RDWR | os.O_CREAT, 0o666)  # tf.gfile knows no locks
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)  # tf.gfile knows no locks
     except OSError as error:
+        if tf.gfile.Exists(lock):  # another user's, say
+            raise InputError("%s cannot be written to (%s); have it deleted, or give another --output_dir" %
+                             (lock, error.strerror))
         raise InputError("the output folder %s cannot be written to (%s); mend that or give another --output_dir" %
                          (folder, error.strerror))
 

@@ -424,8 +424,11 @@ def flag_rows():
     def wrong(flag, value, wanted=None):
         return refused("--%s=%s" % (flag, value), wanted or "--%s=%s" % (flag, value), words=["--do_train", "--do_predict"],
                        train_file=of_paths("squad"), predict_file=of_paths("squad"), **{flag: value})
-    rows = [wrong(flag, value) for flag in WHOLE_FLAGS for value in (0, -1, "1.5") if (flag, value) != ("rand_seed", 0)]
-    rows += [wrong(flag, "many") for flag in WHOLE_FLAGS[::4] + FLOAT_FLAGS[:2]]
+    rows = [wrong(flag, value) for flag in WHOLE_FLAGS for value in (0, -1) if (flag, value) != ("rand_seed", 0)]
+    rows += [wrong(flag, value, "--%s=%s: %s is not an integer; " % (flag, value, value))
+             for flag in WHOLE_FLAGS for value in ("1.5", "many")]
+    rows += [wrong(flag, "many", "--%s=many: many is not a number; " % flag) for flag in FLOAT_FLAGS]
+    rows += [wrong("do_lower_case", "may", "--do_lower_case=may: may is neither true nor false; ")]
     rows += [wrong(flag, value) for flag in FLOAT_FLAGS for value in ("nan", "inf")]
     rows += [wrong(flag, -1.0) for flag in FLOAT_FLAGS[:3]]
     rows += [wrong(flag, value) for flag in BOUNDED_FLAGS for value in (HUGE, BEYOND)]
@@ -441,7 +444,8 @@ def flag_rows():
         wrong("num_train_epochs", 0.0, "make no step of --train_batch_size=2; use a smaller batch or more epochs"),
         refused("a batch larger than the data", "4 examples and --num_train_epochs=2 make no step of --train_batch_size=9",
                 train_batch_size=9, **train),
-        refused("an unknown flag", "Unknown command line flag 'no_such_flag'", no_such_flag=1),
+        refused("an unknown flag", "there is no flag --no_such_flag; ", no_such_flag=1),
+        refused("a flag misspelt", "there is no flag --predict_fil, but predict_file; ", predict_fil="data.json"),
         refused("a word that is no flag", "\"train.json\" is not a flag; every flag begins with --", words=["train.json"]),
         refused("neither true nor false", "--do_train=maybe", do_train="maybe"),
         refused("nothing to do", "nothing to do; give at least one of --do_train, --do_predict and --do_eval", words=[]),
@@ -471,7 +475,7 @@ def flag_rows():
         refused("a layer of many digits", "there is no layer \"99999", mask_zone="q2", mask_layer="9" * 100000, **predict),
         refused("each with a plus", "there is no layer \"each\"", mask_zone="q2", mask_layer="each+0", **predict),
         refused("where but not what", "--mask_layer=0 says where but not what; add --mask_zone", mask_layer="0", **predict),
-        refused("a TPU without a name", "--use_tpu needs --tpu_name", words=on_tpu, **predict),
+        refused("a TPU without a name", "--use_tpu needs --tpu_name or --master; ", words=on_tpu, **predict),
         refused("a TPU with two addresses", "--tpu_name=t and --master=grpc://10.0.0.1:8470 both say where the TPU is",
                 words=on_tpu,
                 tpu_name="t", master="grpc://10.0.0.1:8470", **predict),

@@ -79,6 +79,13 @@ def test_one_run_a_folder(tmp_path, scheme):
         assert os.listdir(str(tmp_path)) == [run_lock.LOCK_FILE]
 
 
+def test_lock_file_that_cannot_be_written(tmp_path):
+    (tmp_path / run_lock.LOCK_FILE).mkdir()  # for root, too, unlike the file of another user
+    with pytest.raises(errors.InputError, match=r"run\.lock cannot be written to \(Is a directory\); have it deleted, or give another "):
+        with run_lock.held(str(tmp_path)):
+            pass
+
+
 def test_there_is_no_lock_in_a_bucket(monkeypatch):
     monkeypatch.setattr(os, "open", None)
     with run_lock.held("gs://bucket/folder"), run_lock.held("gs://bucket/folder"):
