@@ -22,6 +22,7 @@ from errors import Fault, InputError
 
 SECONDS_AT_WORK = 24 * 60 * 60
 _ASIDE = re.compile(r"\.[0-9a-f]{8}\.tmp$")
+_BYTES_IN_BLOCK = 1 << 20
 _MOST_DIGITS = 1000  # of a whole number in a JSON file: the time to read one grows with their square
 
 
@@ -34,18 +35,32 @@ def exists(path):
                          (path, error.message.split("\n")[0]))
 
 
-def read_bytes(path, what="file"):
-    """Returns the bytes of `path`; `what` names its role in the sentence of an `InputError`."""
+@contextlib.contextmanager
+def _reading(path, what):
+    """Gives a reader of the bytes of `path`."""
     try:
         if not tf.gfile.Exists(path):
             raise InputError("the %s %s does not exist; check the path" % (what, path))
         if tf.gfile.IsDirectory(path):
             raise InputError("the %s %s is a folder; give the path of a file" % (what, path))
         with tf.gfile.GFile(path, "rb") as reader:
-            return reader.read()
+            yield reader
     except tf.errors.OpError as error:
         raise InputError("the %s %s cannot be read (%s); check the path, and that you may read it" % (what, path,
                                                                                                       error.message))
+
+
+def read_bytes(path, what="file"):
+    """Returns the bytes of `path`; `what` names its role in the sentence of an `InputError`."""
+    with _reading(path, what) as reader:
+        return reader.read()
+
+
+def read_blocks(path, what="file"):
+    """Yields the bytes of `path` in blocks, so that a large file is never in memory as a whole."""
+    with _reading(path, what) as reader:
+        for block in iter(lambda: reader.read(_BYTES_IN_BLOCK), b""):
+            yield block
 
 
 def read_text(path, what="file"):

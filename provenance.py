@@ -27,7 +27,10 @@ def fingerprint(data):
 
 def file_fingerprint(path, what="file"):
     """Returns the fingerprint of a file's bytes."""
-    return fingerprint(files.read_bytes(path, what))
+    found = hashlib.sha256()
+    for block in files.read_blocks(path, what):
+        found.update(block)
+    return found.hexdigest()
 
 
 def checkpoint_fingerprint(path):

@@ -60,6 +60,13 @@ def test_the_commit_is_the_checkouts(grid):
     assert grid[1][0]["versions"]["commit"].split("-")[0] == head.decode().strip()
 
 
+def test_a_large_file_is_never_in_memory_as_a_whole(monkeypatch, tmp_path):
+    (tmp_path / "file").write_bytes(b"abcdefghij")
+    monkeypatch.setattr(files, "_BYTES_IN_BLOCK", 4)
+    assert list(files.read_blocks(str(tmp_path / "file"))) == [b"abcd", b"efgh", b"ij"]
+    assert provenance.file_fingerprint(str(tmp_path / "file")) == hashlib.sha256(b"abcdefghij").hexdigest()
+
+
 def test_without_git_the_code_still_has_a_fingerprint(monkeypatch):
     before = run_record._versions()["code"]
     monkeypatch.setenv("PATH", "")

@@ -81,7 +81,7 @@ def test_one_run_a_folder(tmp_path, scheme):
 
 def test_lock_file_that_cannot_be_written(tmp_path):
     (tmp_path / run_lock.LOCK_FILE).mkdir()  # for root, too, unlike the file of another user
-    with pytest.raises(errors.InputError, match=r"run\.lock cannot be written to \(Is a directory\); have it deleted, or give another "):
+    with pytest.raises(errors.InputError, match=r"run\.lock cannot be written to \(Is a directory\); have it deleted, or "):
         with run_lock.held(str(tmp_path)):
             pass
 
