@@ -7,8 +7,7 @@ import reprlib
 
 from errors import InputError
 from files import read_json
-
-ACTIVATIONS = ("gelu", "relu", "tanh", "linear")
+from modeling import ACTIVATIONS
 
 _SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
           "max_position_embeddings", "type_vocab_size")
@@ -59,7 +58,7 @@ def make(values, where="bert_config"):
             raise wrong(key, "a number from 0 to below 1")
     if not _is_number(values["initializer_range"]) or not 0 < values["initializer_range"] <= 1:
         raise wrong("initializer_range", "a number above 0 and at most 1")
-    if values["hidden_act"] not in ACTIVATIONS:
+    if values["hidden_act"] not in list(ACTIVATIONS):  # it may be a list itself
         raise wrong("hidden_act", "one of " + ", ".join(ACTIVATIONS))
     if values["hidden_size"] % values["num_attention_heads"]:
         raise InputError("%s: %d attention heads do not divide a hidden_size of %d; use the bert_config.json that came with "

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import files
-from errors import InputError
+from errors import InputError, first_line
 
 _HEAD = ("cls/squad/output_weights", "cls/squad/output_bias")
 _FOREIGN = (("electra/", "an ELECTRA checkpoint"), ("bert/encoder/transformer/", "an ALBERT checkpoint"),
@@ -82,7 +82,7 @@ def _reading(path):
         yield
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         raise InputError("the checkpoint %s cannot be read (%s); it is damaged or not whole, so copy or download it again" %
-                         (path, str(error).split("\n")[0]))
+                         (path, first_line(error)))
 
 
 def _foreign(path, what):

@@ -18,7 +18,7 @@ import oauth2client.client
 import tensorflow.compat.v1 as tf
 from googleapiclient import discovery
 
-from errors import InputError
+from errors import InputError, first_line
 
 ADDRESS = "grpc://"
 DISCOVERY_VARIABLE = "TPU_API_DISCOVERY_URL"  # TensorFlow's resolver reads it too
@@ -43,11 +43,7 @@ def _credentials():
         return oauth2client.client.GoogleCredentials.get_application_default()
     except (oauth2client.client.Error, OSError, httplib2.HttpLib2Error) as error:
         raise InputError("there are no Google Cloud credentials to find the TPU with (%s); run `gcloud auth application-default "
-                         "login`, or give the TPU's address: --tpu_name=grpc://address:8470" % _first_line(error).split(".")[0])
-
-
-def _first_line(error):
-    return (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
+                         "login`, or give the TPU's address: --tpu_name=grpc://address:8470" % first_line(error).split(".")[0])
 
 
 def _reason(error):
@@ -75,10 +71,10 @@ def _asking(name, zone, project):
         raise _no_such_tpu(name, zone, project)
     except oauth2client.client.Error as error:
         raise InputError("the Google Cloud credentials at hand are refused (%s); run `gcloud auth application-default login`" %
-                         _first_line(error))
+                         first_line(error))
     except (OSError, httplib2.HttpLib2Error, googleapiclient.errors.Error) as error:
         raise InputError("the Cloud TPU API cannot be reached (%s); check this machine's network, or give the TPU's address: "
-                         "--tpu_name=grpc://address:8470" % _first_line(error))
+                         "--tpu_name=grpc://address:8470" % first_line(error))
 
 
 def _no_such_tpu(name, zone, project):
@@ -121,7 +117,7 @@ def _check_answers(address):
         socket.create_connection((host, int(port)), _SECONDS).close()
     except (OSError, OverflowError) as error:
         raise InputError("the TPU worker at %s does not answer (%s); is the TPU running, and in a network that this machine reaches?" %
-                         (address, _first_line(error)))
+                         (address, first_line(error)))
 
 
 def check(tpu_name, tpu_zone, gcp_project, master):
@@ -159,6 +155,10 @@ def working():
         if "Cannot find any TPU cores" not in str(error):
             raise
         raise InputError("the machine that --tpu_name or --master names has no TPU; check its address")
+    except ValueError as error:  # of TPUEstimator, which looks at the TPU when it is connected
+        if "num_shards is not set correctly" not in str(error):
+            raise
+        raise InputError("--num_tpu_cores is not what the TPU has (%s); give that number" % first_line(error))
     except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError) as error:
         raise InputError("the TPU worker does not answer any more (%s); give the same command again to go on" %
-                         _first_line(error.message))
+                         first_line(error))

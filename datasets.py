@@ -13,6 +13,7 @@ import sys
 
 import cmrc2018_evaluate
 import squad_evaluate
+from errors import InputError
 from tokenization import IDEOGRAPH_BLOCKS
 
 _WHITE_SPACE = " \t\r\n\u202f"
@@ -26,7 +27,8 @@ _CMRC_WORD = re.compile("[{0}{1}]|[^{0}{1}{2}]+".format(_IDEOGRAPHS, re.escape(_
 
 Dataset = collections.namedtuple("Dataset", [
     "name", "word_pattern", "joiner", "locate_answer", "refines_answers", "masks_span", "steps_count",
-    "answers_with_empty_text", "evaluate", "metrics", "escapes_json", "do_lower_case"])
+    "answers_with_empty_text", "evaluate", "metrics", "escapes_json", "do_lower_case",
+    "may_have_no_answer"])
 Dataset.__doc__ = """One dataset's ways.
 
 Attributes:
@@ -38,10 +40,11 @@ Attributes:
   masks_span: whether the question is kept out of the logits, which are then log-softmaxed in prediction.
   steps_count: "examples" or "windows": what the number of training steps is reckoned from.
   answers_with_empty_text: whether the best n-best entry is the answer even where its text is empty.
-  evaluate: `evaluate(passages, predictions, null_odds, threshold)` -> scores.
+  evaluate: `evaluate(passages, predictions, null_odds, threshold, data_name)` -> scores.
   metrics: {"em": key, "f1": key} of exact match and F1 in these scores.
   escapes_json: whether the predictions file is plain ASCII.
   do_lower_case: default of the flag.
+  may_have_no_answer: whether there are questions without an answer, as in SQuAD 2.0.
 """
 
 
@@ -97,17 +100,25 @@ def _locate_cmrc_answer(text, answer):
     return first_word, last_word
 
 
-def _evaluate_cmrc(passages, predictions, null_odds, threshold):
+def _evaluate_squad(passages, predictions, null_odds, threshold, data_name="the data"):
+    questions = (question for passage in passages for question in passage.questions)
+    if not any(question.answers or question.is_impossible for question in questions):
+        raise InputError("%s has no answers, so there is nothing to score against; give a file with answers, such as the "
+                         "development set" % data_name)
+    return squad_evaluate.evaluate(passages, predictions, null_odds, threshold)
+
+
+def _evaluate_cmrc(passages, predictions, null_odds, threshold, data_name="the data"):
     del null_odds, threshold  # every question of CMRC 2018 has an answer
-    return cmrc2018_evaluate.evaluate(passages, predictions)
+    return cmrc2018_evaluate.evaluate(passages, predictions, data_name)
 
 
 SQUAD = Dataset(
     name="SQuAD", word_pattern=_SQUAD_WORD, joiner=" ", locate_answer=_locate_squad_answer, refines_answers=True,
-    masks_span=False, steps_count="examples", answers_with_empty_text=True, evaluate=squad_evaluate.evaluate,
-    metrics={"em": "exact", "f1": "f1"}, escapes_json=True, do_lower_case=True)
+    masks_span=False, steps_count="examples", answers_with_empty_text=True, evaluate=_evaluate_squad,
+    metrics={"em": "exact", "f1": "f1"}, escapes_json=True, do_lower_case=True, may_have_no_answer=True)
 
 CMRC2018 = Dataset(
     name="CMRC 2018", word_pattern=_CMRC_WORD, joiner="", locate_answer=_locate_cmrc_answer, refines_answers=False,
     masks_span=True, steps_count="windows", answers_with_empty_text=False, evaluate=_evaluate_cmrc,
-    metrics={"em": "EM", "f1": "F1"}, escapes_json=False, do_lower_case=False)
+    metrics={"em": "EM", "f1": "F1"}, escapes_json=False, do_lower_case=False, may_have_no_answer=False)

@@ -18,6 +18,11 @@ class InputError(Exception):
     """A wrong flag, file or model: its text is one sentence for the user, with the value and the remedy."""
 
 
+def first_line(error):
+    """Returns the first line of what an exception says, without its full stop."""
+    return (str(getattr(error, "message", error)).strip() or type(error).__name__).split("\n")[0].rstrip(".")
+
+
 def check_words(words):
     """Raises an `InputError` where a word of the command line is not UTF-8, as all paths and flags must be."""
     for word in words:

@@ -26,11 +26,13 @@ class TrainingProgress(tf.train.SessionRunHook):
 
     Args:
       num_steps: steps of the whole training.
-      loss: scalar, or None where it cannot be fetched (on a TPU, whose own log tells it).
     """
 
-    def __init__(self, num_steps, loss=None):
-        self._num_steps, self._loss = num_steps, loss
+    def __init__(self, num_steps):
+        self._num_steps = num_steps
+
+    def begin(self):
+        self._loss = tf.get_collection(tf.GraphKeys.LOSSES)[-1]
 
     def after_create_session(self, session, coord):
         del coord
@@ -41,11 +43,10 @@ class TrainingProgress(tf.train.SessionRunHook):
         return int(session.run(tf.train.get_global_step()))
 
     def before_run(self, run_context):
-        return None if self._loss is None else tf.train.SessionRunArgs(self._loss)
+        return tf.train.SessionRunArgs(self._loss)
 
     def after_run(self, run_context, run_values):
-        if self._loss is not None:
-            self._bar.set_postfix(loss="%.4f" % run_values.results, refresh=False)
+        self._bar.set_postfix(loss="%.4f" % run_values.results, refresh=False)
         self._bar.update(self._step(run_context.session) - self._bar.n)
 
     def end(self, session):
@@ -133,13 +134,11 @@ def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tp
                                         scaffold_fn=scaffold_fn)
         loss = model.training_loss(features)
         train_op, rate = optimization.training_op(loss, use_tpu=use_tpu, **training)
-        if use_tpu:
-            return tpu.TPUEstimatorSpec(mode, loss=loss, train_op=train_op, scaffold_fn=scaffold_fn,
-                                        host_call=_tpu_summaries(params["output_dir"], learning_rate=rate),
-                                        training_hooks=[TrainingProgress(training["num_steps"])] + list(training_hooks))
-        tf.summary.scalar("learning_rate", rate)
-        return tpu.TPUEstimatorSpec(mode, loss=loss, train_op=train_op, scaffold_fn=scaffold_fn,
-                                    training_hooks=[TrainingProgress(training["num_steps"], loss)] + list(training_hooks))
+        host_call = _tpu_summaries(params["output_dir"], learning_rate=rate) if use_tpu else None
+        if not use_tpu:
+            tf.summary.scalar("learning_rate", rate)
+        return tpu.TPUEstimatorSpec(mode, loss=loss, train_op=train_op, scaffold_fn=scaffold_fn, host_call=host_call,
+                                    training_hooks=[TrainingProgress(training["num_steps"])] + list(training_hooks))
     return model_fn
 
 

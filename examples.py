@@ -17,14 +17,15 @@ Example.__doc__ = """A question about a `Text`. `first_word`, `last_word` and `a
 answer; `NO_ANSWER`, `NO_ANSWER` and "" where there is none or where it is not to be learned."""
 
 
-def _training_answer(question, with_negatives, path):
+def _training_answer(dataset, question, with_negatives, path):
     """Returns the one `Answer` to learn, or None for a question without one."""
     if with_negatives and question.is_impossible:
         return None
     if not question.answers:
         raise InputError("%s: %s (%s) has no answer to learn from; train on a file with answers%s" %
                          (path, question.place, question.id,
-                          "" if with_negatives else ", or give --version_2_with_negative for SQuAD 2.0"))
+                          ", or give --version_2_with_negative for SQuAD 2.0"
+                          if dataset.may_have_no_answer and not with_negatives else ""))
     return question.answers[0]
 
 
@@ -72,7 +73,7 @@ def make_training_examples(dataset, passages, path, with_negatives=False):
     for passage in passages:
         text = Text(passage.context, dataset.word_pattern)
         for question in passage.questions:
-            answer = _training_answer(question, with_negatives, path)
+            answer = _training_answer(dataset, question, with_negatives, path)
             if answer is None:
                 examples.append(_make_example(question, text))
                 continue
@@ -86,8 +87,8 @@ def make_training_examples(dataset, passages, path, with_negatives=False):
                 continue
             found = dataset.joiner.join(text.words[words[0]:words[1] + 1])
             if dataset.joiner.join(answer.text.split()) not in found:
-                tf.logging.warning("%s: %s (%s): learns %r for the answer %r", path, question.place, question.id,
-                                   found, answer.text)
+                tf.logging.warning("%s: %s (%s): the words at answer_start are %r, which is learned for the answer %r; mend "
+                                   "answer_start if that is wrong", path, question.place, question.id, found, answer.text)
             examples.append(_make_example(question, text, answer, words))
     if left_out:
         tf.logging.warning("%s: %d of %d training questions are left out because their answer is not in their passage",

@@ -40,6 +40,8 @@ from errors import Fault, InputError
 _LOWER_CASED = re.compile(r"(uncased|multilingual|chinese)_L-12_H-768_A-12|uncased_L-24_H-1024_A-16")
 _CASED = re.compile(r"(?<!un)cased_L-(12_H-768_A-12|24_H-1024_A-16)")
 
+_CORES_OF_A_HOST = 8  # of a TPU; TPUEstimator's prediction reaches no further
+
 _TEXT_FLAGS = ("do_lower_case", "max_seq_length", "doc_stride", "max_query_length", "version_2_with_negative")
 _TRAINING_FLAGS = _TEXT_FLAGS + ("train_batch_size", "learning_rate", "num_train_epochs", "warmup_proportion", "rand_seed")
 _DECODING_FLAGS = _TEXT_FLAGS + ("n_best_size", "max_answer_length", "null_score_diff_threshold", "trim_padding")
@@ -64,6 +66,9 @@ def check_tpu_flags(options):
                          (options.tpu_name, options.master))
     if options.trim_padding:
         raise InputError("--trim_padding makes batches of many lengths, and a TPU needs one; leave it out with --use_tpu")
+    if options.do_predict and options.num_tpu_cores > _CORES_OF_A_HOST:
+        raise InputError("--num_tpu_cores=%d: only a TPU of one machine can answer, with %d cores at most; train there and "
+                         "decode on a v2-8 or v3-8" % (options.num_tpu_cores, _CORES_OF_A_HOST))
     for name in ("output_dir", "init_checkpoint"):
         path = getattr(options, name)
         if path and not path.startswith("gs://"):
@@ -74,6 +79,13 @@ def check_tpu_flags(options):
             size, cores = getattr(options, name), options.num_tpu_cores
             raise InputError("--%s=%d is no multiple of the %d TPU cores (--num_tpu_cores); give one such as %d" %
                              (name, size, cores, cores * (size // cores + 1)))
+
+
+def _warn_of_no_tpu(options):
+    for name, meaning in (("tpu_name", "it is not used"), ("master", "the model runs there, but not as on a TPU")):
+        if getattr(options, name):
+            tf.logging.warning("--%s=%s without --use_tpu: %s; add --use_tpu to run on a TPU", name, getattr(options, name),
+                               meaning)
 
 
 def check_flags(options):
@@ -96,6 +108,8 @@ def check_flags(options):
         tf.logging.warning("--learning_rate=0 changes no weight; the training leaves the model as it is")
     if options.use_tpu:
         check_tpu_flags(options)
+    elif options.tpu_name or options.master:
+        _warn_of_no_tpu(options)
     check_case(options.do_lower_case, options.init_checkpoint)
 
 
@@ -114,6 +128,7 @@ class Run(object):
             cloud_tpu.check(options.tpu_name, options.tpu_zone, options.gcp_project, options.master)
         self.dataset, self.options = dataset, options
         self._watch = watch or stopping.Watch()
+        self._fingerprints = {}  # by path
         self.config = bert_config.read(options.bert_config_file)
         self._check_length()
         self.cells = attention_mask.read_cells(options.mask_zone, options.mask_layer, self.config.num_hidden_layers)
@@ -125,8 +140,8 @@ class Run(object):
         both = options.do_predict and eval_file == options.predict_file
         self.eval_passages = (self.predict_passages if both and options.do_eval else
                               self._read(options.do_eval, eval_file, "evaluation file"))
-        if options.do_eval:
-            self.dataset.evaluate(self.eval_passages, {}, None, 0.0)  # says so where there is nothing to score against
+        if options.do_eval:  # says so where there is nothing to score against
+            self.dataset.evaluate(self.eval_passages, {}, None, 0.0, "the evaluation file " + eval_file)
         self.with_negatives = getattr(options, "version_2_with_negative", False)
         self.null_threshold = getattr(options, "null_score_diff_threshold", 0.0)
 
@@ -155,6 +170,8 @@ class Run(object):
         self.trained = trained = checkpoint.find_trained(options.output_dir, to_train=options.do_train)
         if trained:
             checkpoint.check(trained, self.config, needs_head=True, trained_here=True)
+        if trained and not options.do_train:
+            training.warn_of_unfinished(options.output_dir, trained)
         if trained and options.init_checkpoint and options.do_predict and not options.do_train:
             print("predicting with %s, which was trained in the output folder, not with --init_checkpoint" % trained)
         if options.init_checkpoint:
@@ -170,9 +187,17 @@ class Run(object):
             raise InputError("another run trained in %s while this one read its files; give the same command again" %
                              self.options.output_dir)
 
-    @staticmethod
-    def _read(wanted, path, what):
-        return squad_format.read(path, what) if wanted else None
+    def _fingerprint(self, path, what="file"):
+        """Returns the fingerprint of a file as it was when the run first asked."""
+        if path not in self._fingerprints:
+            self._fingerprints[path] = provenance.file_fingerprint(path, what)
+        return self._fingerprints[path]
+
+    def _read(self, wanted, path, what):
+        if not wanted:
+            return None
+        self._fingerprint(path, what)  # a file that is replaced later on does not pass for what was read
+        return squad_format.read(path, what)
 
     def _window_lengths(self):
         return self.options.max_seq_length, self.options.doc_stride, self.options.max_query_length
@@ -226,7 +251,7 @@ class Run(object):
         options, dataset = self.options, self.dataset
         steps = training.count_steps(windows, dataset, options.train_batch_size, options.num_train_epochs)
         done = training.steps_done(self.trained)
-        self._check_same_training(done)
+        self._check_same_training(done, steps)
         if done >= steps:
             print("the training in %s is finished already: %d steps" % (options.output_dir, done))
             return
@@ -255,16 +280,18 @@ class Run(object):
                         "is room and no limit on the size of files, then give the same command again" %
                         (done, steps, self.options.output_dir))
 
-    def _check_same_training(self, steps_done):
-        """Stops where the output folder holds the model of another training."""
+    def _check_same_training(self, steps_done, num_steps):
+        """Stops where the output folder holds the model of another training; notes down what this one is."""
         options = self.options
         path = os.path.join(options.output_dir, training.RECORD_FILE)
         made_from = self._made_from(options.init_checkpoint, "train_file", _TRAINING_FLAGS)
+        made_from["num_steps"] = num_steps
         if steps_done and tf.gfile.Exists(path):
             before = provenance.read_record(path)
             if before != made_from:
                 raise InputError("%s holds a model that was trained with another %s; give another --output_dir, or delete "
-                                 "checkpoint, training.json and model.ckpt-* there to train anew" % (options.output_dir, provenance.differences(made_from, before)))
+                                 "checkpoint, training.json and model.ckpt-* there to train anew" %
+                                 (options.output_dir, provenance.differences(made_from, before)))
         files.write_json(path, made_from)
 
     def _made_from(self, weights, data_flag, flag_names):
@@ -273,7 +300,7 @@ class Run(object):
         if weights:
             made_from["checkpoint"] = provenance.checkpoint_fingerprint(weights)
         for flag in ("bert_config_file", "vocab_file", data_flag):
-            made_from[flag] = provenance.file_fingerprint(getattr(self.options, flag))
+            made_from[flag] = self._fingerprint(getattr(self.options, flag))
         made_from.update((name, getattr(self.options, name)) for name in flag_names if hasattr(self.options, name))
         return made_from
 
@@ -337,7 +364,7 @@ class Run(object):
         names = collections.OrderedDict((cell, self._file_names(cell)) for cell in self.cells)
         record = provenance.CellRecord(self.options.output_dir)
         for cell in self.cells:
-            record.check_together(cell.name, names[cell].values())
+            record.check_together(cell.name, [name for what, name in names[cell].items() if what != "nbest"])
         return scoring.score(self.dataset, self.eval_passages, names, self.options.output_dir, self.null_threshold, run_name)
 
     def answer_files(self):
@@ -352,7 +379,7 @@ class Run(object):
                            ("train_file", options.do_train and options.train_file),
                            ("predict_file", options.do_predict and options.predict_file), ("eval_file", eval_file)):
             if path:
-                yield what, provenance.file_fingerprint(path)
+                yield what, self._fingerprint(path)
         for what, path in (("init_checkpoint", options.init_checkpoint), ("checkpoint", self.trained)):
             if path:
                 yield what, provenance.checkpoint_fingerprint(path)

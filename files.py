@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import resource
 import time
 import uuid
 import zipfile
@@ -18,8 +19,9 @@ import zipfile
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from errors import Fault, InputError
+from errors import Fault, InputError, first_line
 
+_OTHER_OPEN_FILES = 200
 SECONDS_AT_WORK = 24 * 60 * 60
 _ASIDE = re.compile(r"\.[0-9a-f]{8}\.tmp$")
 _BYTES_IN_BLOCK = 1 << 20
@@ -32,7 +34,7 @@ def exists(path):
         return tf.gfile.Exists(path)
     except tf.errors.OpError as error:
         raise InputError("%s cannot be looked at (%s); check the path, and that you may read it" %
-                         (path, error.message.split("\n")[0]))
+                         (path, first_line(error)))
 
 
 @contextlib.contextmanager
@@ -46,8 +48,8 @@ def _reading(path, what):
         with tf.gfile.GFile(path, "rb") as reader:
             yield reader
     except tf.errors.OpError as error:
-        raise InputError("the %s %s cannot be read (%s); check the path, and that you may read it" % (what, path,
-                                                                                                      error.message))
+        raise InputError("the %s %s cannot be read (%s); check the path, and that you may read it" %
+                         (what, path, first_line(error)))
 
 
 def read_bytes(path, what="file"):
@@ -134,7 +136,7 @@ def told(path):
         yield
     except tf.errors.OpError as error:
         raise Fault("%s cannot be written (%s); see that its folder is there, has room and may be written to, then give the "
-                    "same command again" % (path, error.message.split("\n")[0]))
+                    "same command again" % (path, first_line(error)))
 
 
 @contextlib.contextmanager
@@ -171,13 +173,22 @@ def write_json(path, value, **kwargs):
     write(path, json.dumps(value, indent=4, **kwargs) + "\n")
 
 
+def allow_open(number):
+    """Raises the number of files that this process may have open to `number` and some to spare, as far as it may."""
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = number + _OTHER_OPEN_FILES
+    if resource.RLIM_INFINITY != limit < wanted:
+        with contextlib.suppress(ValueError, OSError):  # some systems have a limit besides
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
+
+
 def make_folder(path):
     """Makes the folder `path` and those above it, where they do not exist."""
     try:
         tf.gfile.MakeDirs(path)
         is_folder = tf.gfile.IsDirectory(path)
     except tf.errors.OpError as error:
-        raise InputError("the folder %s cannot be made (%s); may you write there?" % (path, error.message))
+        raise InputError("the folder %s cannot be made (%s); may you write there?" % (path, first_line(error)))
     if not is_folder:
         raise InputError("%s is a file where a folder is needed; give another path" % path)
 

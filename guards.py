@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 
 import files
 import training
-from errors import Fault
+from errors import Fault, first_line
 
 _WRITING_OPS = ("SaveV2", "MergeV2Checkpoints", "ShardedFilename")
 # What a failing disk raises; an error whose operation TensorFlow cannot name may be of a device or another machine as well.
@@ -29,10 +29,6 @@ def _what_is_kept(folder):
 
 def _out_of_memory(error):
     return isinstance(error, tf.errors.ResourceExhaustedError) and re.search("OOM|memory", error.message) is not None
-
-
-def _first_line(error):
-    return error.message.split("\n")[0]
 
 
 def _check_folder(folder):
@@ -117,18 +113,18 @@ def telling(folder, records_path):
     except tf.errors.OpError as error:
         if _out_of_memory(error):
             raise Fault("there is not enough memory for a step of the training (%s); use a smaller --train_batch_size or "
-                        "--max_seq_length" % _first_line(error))
+                        "--max_seq_length" % first_line(error))
         _check_folder(folder)
         kind = error.op.type if error.op is not None else None
         if kind == "CheckNumerics" or "is NaN" in error.message:  # a TPU looks at its gradients itself
-            raise Fault("the training stopped at gradients that are no numbers (%s); " % _first_line(error) +
+            raise Fault("the training stopped at gradients that are no numbers (%s); " % first_line(error) +
                         _REMEDY % _what_is_kept(folder))
         if kind in _WRITING_OPS or (kind is None and isinstance(error, _OF_THE_DISK)):
             with files.told("a checkpoint in " + folder):
                 raise
         if kind != "RestoreV2" and isinstance(error, (tf.errors.DataLossError, tf.errors.NotFoundError)):
             raise Fault("the records %s were damaged or removed while the training read them (%s); delete them, and the "
-                        "same command makes them anew and goes on" % (records_path, _first_line(error)))
+                        "same command makes them anew and goes on" % (records_path, first_line(error)))
         raise
 
 
@@ -142,9 +138,9 @@ def in_a_sentence(verbose):
             raise
         if _out_of_memory(error):
             raise Fault("there is not enough memory (%s); use a smaller batch (--train_batch_size, --predict_batch_size) or "
-                        "fewer cells at a time" % _first_line(error))
+                        "fewer cells at a time" % first_line(error))
         raise Fault("%s: %s; mend what that names and give the same command again to go on, or add --verbose_logging to see "
-                    "where it failed" % (type(error).__name__, _first_line(error)))
+                    "where it failed" % (type(error).__name__, first_line(error)))
 
 
 class OwnErrorsOnce(logging.Filter):

@@ -164,7 +164,8 @@ class Trainer(object):
 
     def save(self, session, path):
         """Writes the encoder to the checkpoint `path`, without the head and what the optimizer keeps."""
-        tf.train.Saver(self._encoder).save(session, path, write_meta_graph=False, write_state=False)
+        with files.told(path):
+            tf.train.Saver(self._encoder).save(session, path, write_meta_graph=False, write_state=False)
 
 
 def make(language, output_dir, seed):

@@ -45,7 +45,7 @@ def gelu(x):
     return half + half * tf.tanh(x * (scale + (0.044715 * scale) * (x * x)))
 
 
-_ACTIVATIONS = {"gelu": gelu, "relu": tf.nn.relu, "tanh": tf.tanh, "linear": tf.identity}
+ACTIVATIONS = {"gelu": gelu, "relu": tf.nn.relu, "tanh": tf.tanh, "linear": tf.identity}
 
 
 def product(x, kernel):
@@ -334,7 +334,7 @@ class Bert(object):
         """Returns a layer's output [B, R, H] from its input and the context that its attention gathered."""
         attention = self._residual_norm(context, weights.attention_kernel, weights.attention_bias, hidden,
                                         weights.attention_beta, weights.attention_gamma)
-        wide = self._kernels.activation(_ACTIVATIONS[self.config.hidden_act],
+        wide = self._kernels.activation(ACTIVATIONS[self.config.hidden_act],
                                         product(attention, weights.intermediate_kernel), weights.intermediate_bias)
         return self._residual_norm(wide, weights.output_kernel, weights.output_bias, attention,
                                    weights.output_beta, weights.output_gamma)

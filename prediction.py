@@ -10,6 +10,7 @@ import tensorflow.compat.v1 as tf
 
 import answer_files
 import features
+import files
 import progress
 import provenance
 import records
@@ -110,6 +111,7 @@ def decode(windows, found, decoder, dataset, output_dir, file_names):
       file_names: for each cell, the names that `answer_files.file_names` gives.
     """
     rows_of = _rows_of_examples(windows)
+    files.allow_open(sum(map(len, file_names)))
     with contextlib.ExitStack() as stack:
         outputs = [stack.enter_context(answer_files.CellFiles(output_dir, names, dataset)) for names in file_names]
         bar = stack.enter_context(progress.bar(len(windows.examples), "answers", "question"))

@@ -4,9 +4,13 @@ from __future__ import absolute_import, division, print_function
 
 from absl import app, flags
 
-import datasets
-import experiment
-import run_flags
+import stopping
+
+stopping.end_at_once()  # a Ctrl-C while TensorFlow is imported
+
+import datasets  # noqa: E402
+import experiment  # noqa: E402
+import run_flags  # noqa: E402
 
 
 def main(_):
@@ -14,6 +18,6 @@ def main(_):
 
 
 if __name__ == "__main__":
-    run_flags.define(datasets.CMRC2018.do_lower_case, with_negatives=False)
+    run_flags.define(datasets.CMRC2018.do_lower_case, with_negatives=datasets.CMRC2018.may_have_no_answer)
     flags.adopt_module_key_flags(run_flags)  # so that --help lists them
     app.run(main, flags_parser=run_flags.parse)

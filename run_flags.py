@@ -137,5 +137,5 @@ def parse(argv):
         except flags.Error as error:
             raise InputError("%s; python %s --help lists the flags" % (_in_plain_words(str(error)), argv[0]))
         if len(rest) > 1:
-            raise InputError("\"%s\" is not a flag; every flag begins with --" % rest[1])
+            raise InputError("\"%s\" is not a flag, which begins with --; write a value as in --do_predict=True" % rest[1])
     return rest

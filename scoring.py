@@ -11,6 +11,7 @@ import predictions_file
 import results_table
 import squad_evaluate
 from attention_mask import BASELINE
+from errors import InputError
 
 SCORES_FILE = "scores.json"
 
@@ -24,13 +25,18 @@ def score(dataset, passages, file_names, output_dir, null_threshold, run_name):
     question_ids = [question.id for passage in passages for question in passage.questions]
     all_scores = collections.OrderedDict()
     for cell, names in file_names.items():
-        predictions = predictions_file.read(os.path.join(output_dir, names["predictions"]))
+        path = os.path.join(output_dir, names["predictions"])
+        if not files.exists(path):
+            raise InputError("there is no %s to score; decode its cell first, with --do_predict and the same --mask_zone "
+                             "and --mask_layer" % path)
+        predictions = predictions_file.read(path)
         predictions_file.report_gaps(question_ids, predictions)
-        odds = None
+        odds, threshold = None, 0.0
         if "null_odds" in names:
             odds = squad_evaluate.read_na_probs(os.path.join(output_dir, names["null_odds"]),
                                                 [question_id for question_id in question_ids if question_id in predictions])
-        all_scores[cell.name] = dataset.evaluate(passages, predictions, odds, null_threshold)
+            threshold = null_threshold
+        all_scores[cell.name] = dataset.evaluate(passages, predictions, odds, threshold)
         print("%s: %s" % (names["predictions"], json.dumps(all_scores[cell.name])))
     files.write_json(os.path.join(output_dir, SCORES_FILE), collections.OrderedDict(all_scores, run=run_name))
     if BASELINE in file_names and len(file_names) > 1:

@@ -56,8 +56,8 @@ set_up_environment() {
   local python requirements
   if ! _is_python37 "$VENV_PYTHON"; then
     python=$(find_python37) || return
-    if [ -e "$VENV" ] && [ ! -f "$VENV/pyvenv.cfg" ]; then
-      printf 'error: %s is no virtual environment; remove it, or name another with VENV=folder\n' "$VENV" >&2
+    if [ -e "$VENV" ] && ! compgen -G "$VENV/installed-*" >/dev/null; then
+      printf 'error: %s is no Python 3.7 environment of this project; remove it, or name another with VENV=folder\n' "$VENV" >&2
       return 2
     fi
     printf '+ %s -m venv %s\n' "$python" "$VENV" >&2

@@ -41,7 +41,6 @@ class Spool(object):
 
     def __init__(self, folder, seconds_in_part=SECONDS_IN_PART):
         self._folder, self._seconds = folder, seconds_in_part
-        tf.gfile.MakeDirs(folder)
         self._pending, self._since, self._size = [], time.time(), 0
         self._parts = [part for part in map(self._read_rows, sorted(tf.gfile.ListDirectory(folder))) if part]
         self._rows = set()

@@ -11,7 +11,13 @@ import threading
 from errors import Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_NOTICE = b"\nstopping: the step under way is finished first (once more, or Ctrl-\\, ends it at once)\n"
+_NOTICE = b"\nstopping: the step under way is finished first (Ctrl-\\ ends it at once)\n"
+
+
+def end_at_once():
+    """Has a Ctrl-C end the process without a word, where nothing has begun; a `Watch` takes it over."""
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # and not that of a shell's background work
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Watch(object):

@@ -8,6 +8,7 @@ import random
 import tensorflow.compat.v1 as tf
 
 import features
+import provenance
 import records
 from errors import InputError
 
@@ -40,6 +41,9 @@ def _model_inputs(dataset):
 def count_steps(windows, dataset, batch_size, epochs):
     """Returns the number of training steps: whole batches in so many times the examples (SQuAD) or windows (CMRC 2018)."""
     number = len(windows.examples) if dataset.steps_count == "examples" else len(windows)
+    if not len(windows):
+        raise InputError("all passages of the training questions are blank, so there is nothing to learn; give a file with "
+                         "text")
     steps = int(number / float(batch_size) * epochs)
     if steps < 1:
         raise InputError("%d %s and --num_train_epochs=%g make no step of --train_batch_size=%d; use a smaller batch or "
@@ -57,6 +61,16 @@ def make_input_fn(path, dataset, max_seq_length, seed, records_seen=0):
         hosts = (context.current_host, context.num_hosts) if context else (0, 1)
         return records.training_dataset(path, shapes, params["batch_size"], seed, records_seen, *hosts)
     return input_fn
+
+
+def warn_of_unfinished(output_dir, checkpoint):
+    """Warns where the training in `output_dir` that left `checkpoint` has steps to go."""
+    path = os.path.join(output_dir, RECORD_FILE)
+    record = provenance.read_record(path) if tf.gfile.Exists(path) else None
+    num_steps, done = record.get("num_steps", 0) if isinstance(record, dict) else 0, steps_done(checkpoint)
+    if done < num_steps:
+        tf.logging.warning("the training in %s ended at step %d of %d: these are the answers of a reader that is not "
+                           "trained to the end; give the training's command again to go on with it", output_dir, done, num_steps)
 
 
 def steps_done(checkpoint):

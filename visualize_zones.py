@@ -13,6 +13,7 @@ import argparse
 import io
 import math
 import os
+import re
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -27,6 +28,7 @@ PUBLISHED_RANGE = (-10.0, 2.0)
 FORMATS = {"png": "Description", "pdf": "Subject", "svg": "Description"}  # each with the place for what a picture shows
 _DOTS_PER_INCH = 160
 _MOST_INCHES = 2 ** 16 // _DOTS_PER_INCH - 1  # matplotlib draws fewer than 2^16 dots
+_LAYER = re.compile("[0-9]{1,9}$")
 METRIC_NAMES = {"em": "exact match", "f1": "F1"}
 
 
@@ -38,7 +40,7 @@ def differences(table):
 
 def _row_name(layer):
     """Layers count from 1 in the figure and from 0 in the flags."""
-    return "+".join(str(int(number) + 1) if number.isdigit() else number for number in layer.split("+"))
+    return "+".join(str(int(number) + 1) if _LAYER.match(number) else number for number in layer.split("+"))
 
 
 def _range_of(changes, wanted):

@@ -10,27 +10,15 @@ a question counting as one window. Each number is a process of its own.
 from __future__ import absolute_import, division, print_function
 
 import argparse
-import copy
 import json
 import os
 import subprocess
 import sys
 import tempfile
 
+from text_speed import repeated
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-
-
-def repeat(data, questions):
-    """Returns SQuAD-format data with so many questions or a few more: those of `data` again and again."""
-    articles, count = [], 0
-    while count < questions:
-        for article in copy.deepcopy(data["data"]):
-            for paragraph in article["paragraphs"]:
-                for question in paragraph["qas"]:
-                    question["id"] = "%s-%d" % (question["id"], count)
-                    count += 1
-            articles.append(article)
-    return {"version": data.get("version", ""), "data": articles}
 
 
 def peak_megabytes(flags):
@@ -55,7 +43,7 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "data.json")
             with open(path, "w", encoding="utf-8") as writer:
-                json.dump(repeat(data, number), writer)
+                json.dump(repeated(data, number), writer)
             peaks.append(peak_megabytes(flags + ["--mask_zone=all,q2,q2p,p2q,p2", "--mask_layer=each",
                                                  "--predict_file=" + path, "--output_dir=" + folder]))
         print("%d windows: %.0f MB, %.2f of the first" % (number, peaks[-1], peaks[-1] / peaks[0]), flush=True)

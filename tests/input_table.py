@@ -246,10 +246,15 @@ def data_rows():
                 words=["--do_train"], train_file=of_paths("squad2")),
         refused("training without answers, SQuAD 2.0", ["has no answer to learn from", "train on a file with answers"],
                 words=["--do_train", "--version_2_with_negative"], train_file=changed(QUESTION + ("answers",), [])),
+        refused("training on blank passages", "all passages of the training questions are blank",
+                words=["--do_train", "--version_2_with_negative"], train_file=as_json({"data": [{"paragraphs": [{
+                    "context": " ", "qas": [{"id": "one", "question": "What?", "answers": [], "is_impossible": True}]}]}]})),
         refused("two answers to train on", ["(one) has 2 answers", "exactly one"], words=["--do_train"],
                 train_file=asked(tiny.BRIDGE, ("one", "What?", [{"text": "stone", "answer_start": 2}] * 2))),
-        refused("scoring CMRC without answers", "has no answers for question TINY_0", CMRC, ["--do_eval"],
-                eval_file=changed(QUESTION + ("answers",), [], tiny.cmrc())),
+        refused("scoring SQuAD without answers", "the evaluation file PATH has no answers, so there is nothing to score against",
+                words=["--do_eval"], eval_file=asked(tiny.BRIDGE, ("one", "What?", []), ("two", "What?", []))),
+        refused("scoring CMRC without answers", "the evaluation file PATH has no answers for question TINY_0", CMRC,
+                ["--do_eval"], eval_file=changed(QUESTION + ("answers",), [], tiny.cmrc())),
         refused("a question as long as the window", ["--max_seq_length=10 leaves no room", "question colour"],
                 predict_file=of_paths("squad"), max_seq_length=10),
         usable("a byte order mark", [], predict_file=written(b"\xef\xbb\xbf" + json.dumps(tiny.squad()).encode("ascii"))),
@@ -428,7 +433,6 @@ def flag_rows():
     rows += [wrong(flag, value, "--%s=%s: %s is not an integer; " % (flag, value, value))
              for flag in WHOLE_FLAGS for value in ("1.5", "many")]
     rows += [wrong(flag, "many", "--%s=many: many is not a number; " % flag) for flag in FLOAT_FLAGS]
-    rows += [wrong("do_lower_case", "may", "--do_lower_case=may: may is neither true nor false; ")]
     rows += [wrong(flag, value) for flag in FLOAT_FLAGS for value in ("nan", "inf")]
     rows += [wrong(flag, -1.0) for flag in FLOAT_FLAGS[:3]]
     rows += [wrong(flag, value) for flag in BOUNDED_FLAGS for value in (HUGE, BEYOND)]
@@ -446,8 +450,8 @@ def flag_rows():
                 train_batch_size=9, **train),
         refused("an unknown flag", "there is no flag --no_such_flag; ", no_such_flag=1),
         refused("a flag misspelt", "there is no flag --predict_fil, but predict_file; ", predict_fil="data.json"),
-        refused("a word that is no flag", "\"train.json\" is not a flag; every flag begins with --", words=["train.json"]),
-        refused("neither true nor false", "--do_train=maybe", do_train="maybe"),
+        refused("a word that is no flag", "\"train.json\" is not a flag, which begins with --", words=["train.json"]),
+        refused("neither true nor false", "--do_train=maybe: maybe is neither true nor false; ", do_train="maybe"),
         refused("nothing to do", "nothing to do; give at least one of --do_train, --do_predict and --do_eval", words=[]),
         refused("no folder", "--output_dir is needed; see --help", output_dir=None),
         refused("a blank folder", "--output_dir is needed; see --help", output_dir=""),
@@ -458,7 +462,8 @@ def flag_rows():
         refused("training on nothing", "--do_train needs --train_file", words=["--do_train"]),
         refused("predicting nothing", "--do_predict needs --predict_file"),
         refused("scoring nothing", "--do_eval needs --eval_file or --predict_file to score against", words=["--do_eval"]),
-        refused("scoring without predictions", "predictions_layer_.json does not exist", words=["--do_eval"],
+        refused("scoring without predictions", "predictions_layer_.json to score; decode its cell first, with --do_predict",
+                words=["--do_eval"],
                 eval_file=of_paths("squad")),
         refused("a zone in training", "--mask_zone and --mask_layer act in prediction", mask_zone="q2", **train),
         refused("a layer in training", "--mask_zone and --mask_layer act in prediction", mask_layer="0", **train),
@@ -487,6 +492,12 @@ def flag_rows():
         refused("a TPU and an odd batch", "--predict_batch_size=12 is no multiple of the 8 TPU cores", words=on_tpu,
                 tpu_name="t",
                 output_dir="gs://b/o", init_checkpoint="gs://b/c", predict_batch_size=12, **predict),
+        refused("a TPU of several machines", "--num_tpu_cores=32: only a TPU of one machine can answer", words=on_tpu,
+                tpu_name="t", num_tpu_cores=32, predict_batch_size=32, **predict),
+        usable("a TPU that is not used", "--tpu_name=t without --use_tpu: it is not used; add --use_tpu", tpu_name="t",
+               **predict),
+        refused("a value after a space", "\"True\" is not a flag, which begins with --; write a value as in --do_predict=",
+                words=["--do_predict", "True"], **predict),
         refused("a TPU and batches of many lengths", "--trim_padding makes batches of many lengths",
                 words=on_tpu + ["--trim_padding"],
                 tpu_name="t", **predict),

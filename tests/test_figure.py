@@ -97,3 +97,8 @@ def test_command_line_says_what_is_wrong(tmp_path, words, sentence):
     write(tmp_path / "results.csv")
     code, _, stderr = tiny.run("visualize_zones.py", *[str(tmp_path / word) if "." in word else word for word in words])
     assert code == 2 and sentence in stderr and "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("label, name", [("0", "1"), ("8+9", "9+10"), ("all", "all"), ("\u00b2", "\u00b2"), ("9" * 5000, "9" * 5000)])
+def test_layers_count_from_1(label, name):
+    assert visualize_zones._row_name(label) == name

@@ -104,6 +104,15 @@ def test_the_session_reaches_that_machine(api, tmp_path):
     assert str(raised.value) == "the machine that --tpu_name or --master names has no TPU; check its address"
 
 
+def test_another_number_of_cores_is_told():
+    with pytest.raises(InputError) as raised, cloud_tpu.working():
+        raise ValueError("TPUConfig.num_shards is not set correctly. num_replicas should be (32), got (8).")
+    assert str(raised.value) == ("--num_tpu_cores is not what the TPU has (TPUConfig.num_shards is not set correctly. num_replicas "
+                                 "should be (32), got (8)); give that number")
+    with pytest.raises(ValueError, match="something else"), cloud_tpu.working():
+        raise ValueError("something else")
+
+
 def ends_in(wanted, **changes):
     with pytest.raises(InputError) as raised:
         check(**changes)

@@ -67,6 +67,21 @@ def test_a_large_file_is_never_in_memory_as_a_whole(monkeypatch, tmp_path):
     assert provenance.file_fingerprint(str(tmp_path / "file")) == hashlib.sha256(b"abcdefghij").hexdigest()
 
 
+def test_a_data_file_that_is_replaced_does_not_pass_for_what_was_read(paths, tmp_path, monkeypatch):
+    data, read = tmp_path / "data.json", experiment.squad_format.read
+    tiny.write_json(data, tiny.squad())
+    before = sha256(data)
+
+    def read_and_replace(path, what):
+        found = read(path, what)
+        data.write_text("{}")
+        return found
+    monkeypatch.setattr(experiment.squad_format, "read", read_and_replace)
+    runs = go(paths, tmp_path / "out", do_predict=True, predict_file=str(data))
+    assert runs[0]["inputs"]["predict_file"] == before
+    assert before in str(np.load(str(tmp_path / "out" / "eval.features.npz"))["made_from"])
+
+
 def test_without_git_the_code_still_has_a_fingerprint(monkeypatch):
     before = run_record._versions()["code"]
     monkeypatch.setenv("PATH", "")
@@ -99,7 +114,7 @@ def test_a_run_that_fails_says_how(paths, tmp_path, capsys):
     with pytest.raises(SystemExit):
         go(paths, tmp_path, do_eval=True)
     run = tiny.read_json(tmp_path, "run.json")["runs"][0]
-    assert "predictions_layer_.json does not exist" in run["outcome"] and run["end"]
+    assert "predictions_layer_.json to score; decode its cell first" in run["outcome"] and run["end"]
     assert run["outcome"] in capsys.readouterr().err
 
 

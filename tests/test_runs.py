@@ -260,3 +260,32 @@ def test_a_cell_is_not_scored_with_files_of_another(paths, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run_here(datasets.SQUAD, paths, tmp_path, do_eval=True, **options)
     assert "is not what was decoded with layer_; decode it again" in capsys.readouterr().err
+
+
+def test_a_cell_is_scored_though_another_has_its_n_best_file(paths, tmp_path):
+    for zone in ("q2", "p2"):
+        run_here(datasets.SQUAD, paths, tmp_path, do_predict=True, predict_file=paths["squad"], mask_zone=zone)
+    run_here(datasets.SQUAD, paths, tmp_path, do_eval=True, predict_file=paths["squad"], mask_zone="q2")
+    assert "layer_q2" in tiny.read_json(tmp_path, "scores.json")
+
+
+def test_the_threshold_of_no_answer_is_for_squad_2_only(paths, tmp_path):
+    right = {question["id"]: question["answers"][0]["text"] for article in tiny.squad()["data"]
+             for paragraph in article["paragraphs"] for question in paragraph["qas"]}
+    tiny.write_json(tmp_path / "predictions_layer_.json", right)
+    run_here(datasets.SQUAD, paths, tmp_path, do_eval=True, predict_file=paths["squad"], null_score_diff_threshold=-1.0)
+    assert tiny.read_json(tmp_path, "scores.json")["layer_"]["exact"] == 100.0
+
+
+def test_answers_of_a_reader_that_is_not_trained_to_the_end_are_told(paths, trained, tmp_path, monkeypatch):
+    folder, warnings = tmp_path / "out", []
+    monkeypatch.setattr(tf.logging, "warning", lambda text, *values: warnings.append(text % values))
+    shutil.copytree(str(trained[0]), str(folder))
+    options = dict(do_predict=True, predict_file=paths["squad"])
+    run_here(datasets.SQUAD, paths, folder, **options)
+    assert not any("trained to the end" in warning for warning in warnings)
+    record = tiny.read_json(folder, "training.json")
+    tiny.write_json(folder / "training.json", dict(record, num_steps=record["num_steps"] + 5))
+    run_here(datasets.SQUAD, paths, folder, **options)
+    told = "the training in %s ended at step %d of %d: " % (folder, record["num_steps"], record["num_steps"] + 5)
+    assert sum(warning.startswith(told) for warning in warnings) == 1

@@ -7,6 +7,8 @@ import errno
 import fcntl
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import tensorflow.compat.v1 as tf
@@ -36,13 +38,23 @@ def test_a_signal_ends_short_work_at_once():
     assert str(caught.value) == "stopped by SIGTERM; give the same command again to go on"
 
 
+def test_ctrl_c_before_anything_began_leaves_no_trace():
+    program = "import os, signal, stopping; %s; stopping.end_at_once(); os.kill(os.getpid(), signal.SIGINT); print('goes on')"
+    for before, wanted, output in (("pass", -signal.SIGINT, ""),
+                                   ("signal.signal(signal.SIGINT, signal.SIG_IGN)", 0, "goes on\n")):
+        process = subprocess.Popen([sys.executable, "-c", program % before], cwd=tiny.ROOT, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, universal_newlines=True)
+        stdout, stderr = process.communicate()
+        assert (process.returncode, stdout, stderr) == (wanted, output, "")
+
+
 def test_long_work_is_ended_at_once_by_the_third_signal_only(monkeypatch, capfd):
     before, kill, killed = signal.getsignal(signal.SIGINT), os.kill, []
     with stopping.Watch() as watch, watch.waiting():
         kill(os.getpid(), signal.SIGINT)
         assert watch.asked == signal.SIGINT and capfd.readouterr().err == ""
         kill(os.getpid(), signal.SIGINT)
-        assert "stopping: the step under way is finished first (once more, or Ctrl-\\, ends it" in capfd.readouterr().err
+        assert "stopping: the step under way is finished first (Ctrl-\\ ends it at once)" in capfd.readouterr().err
         monkeypatch.setattr(os, "kill", lambda *what: killed.append(what))
         signal.getsignal(signal.SIGINT)(signal.SIGINT, None)
         assert killed == [(os.getpid(), signal.SIGINT)] and signal.getsignal(signal.SIGINT) == signal.SIG_DFL

@@ -76,6 +76,7 @@ def test_an_interrupted_host_goes_on_behind_its_share_of_what_was_read(train_inp
 @pytest.mark.parametrize("batches_done", [0, 1])
 def test_a_tpu_answers_only_what_is_left(run, tmp_path, monkeypatch, batches_done):
     windows, given = run.prediction_windows(), []
+    (tmp_path / "found").mkdir()
     found = spool.Spool(str(tmp_path / "found"))
     batches = prediction.batches_to_do(windows, found, 8)
     assert len(batches) > 1
