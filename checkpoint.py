@@ -67,8 +67,9 @@ def _read_shapes(path):
     if part and _exists(part.group(1)):
         raise InputError("%s is a part of a checkpoint; leave out %s" % part.group(0, 2))
     if tf.gfile.IsDirectory(path):
-        raise InputError("the checkpoint %s is a folder; give the path up to and with .ckpt, as in %s" %
-                         (path, path.rstrip("/") + "/bert_model.ckpt"))
+        there = sorted(name[:-len(".index")] for name in tf.gfile.ListDirectory(path) if name.endswith(".index"))
+        raise InputError("the checkpoint %s is a folder; give the path of what lies in it, as in %s" %
+                         (path, os.path.join(path, (there or ["bert_model.ckpt"])[-1])))
     if not _exists(path):
         raise InputError("there is no checkpoint %s; give the path up to and with .ckpt, as in "
                          "uncased_L-12_H-768_A-12/bert_model.ckpt, or that of a training with its step, as in model.ckpt-1000" % path)

@@ -90,9 +90,9 @@ def _warn_of_no_tpu(options):
 
 def check_flags(options):
     """Checks what the flags say together, before any file is read."""
-    for name in ("bert_config_file", "vocab_file", "output_dir"):
-        if not getattr(options, name):
-            raise InputError("--%s is needed; see --help" % name)
+    missing = ["--" + name for name in ("bert_config_file", "vocab_file", "output_dir") if not getattr(options, name)]
+    if missing:
+        raise InputError("%s %s needed; see --help" % (", ".join(missing), "is" if len(missing) == 1 else "are"))
     if not (options.do_train or options.do_predict or options.do_eval):
         raise InputError("nothing to do; give at least one of --do_train, --do_predict and --do_eval")
     if options.do_train and not options.train_file:
@@ -170,8 +170,6 @@ class Run(object):
         self.trained = trained = checkpoint.find_trained(options.output_dir, to_train=options.do_train)
         if trained:
             checkpoint.check(trained, self.config, needs_head=True, trained_here=True)
-        if trained and not options.do_train:
-            training.warn_of_unfinished(options.output_dir, trained)
         if trained and options.init_checkpoint and options.do_predict and not options.do_train:
             print("predicting with %s, which was trained in the output folder, not with --init_checkpoint" % trained)
         if options.init_checkpoint:
@@ -179,6 +177,8 @@ class Run(object):
         elif options.do_predict and not options.do_train and not trained:
             raise InputError("there is no model to predict with: %s holds no trained checkpoint; give --init_checkpoint or "
                              "train first with --do_train" % options.output_dir)
+        if not options.do_train:
+            training.warn_of_unfinished(trained or options.init_checkpoint)
 
     def check_alone(self):
         """Stops where another run trained in the output folder since this one looked at its checkpoints."""
@@ -285,14 +285,13 @@ class Run(object):
         options = self.options
         path = os.path.join(options.output_dir, training.RECORD_FILE)
         made_from = self._made_from(options.init_checkpoint, "train_file", _TRAINING_FLAGS)
-        made_from["num_steps"] = num_steps
         if steps_done and tf.gfile.Exists(path):
-            before = provenance.read_record(path)
+            before = training.read_record(path)["made_from"]
             if before != made_from:
                 raise InputError("%s holds a model that was trained with another %s; give another --output_dir, or delete "
                                  "checkpoint, training.json and model.ckpt-* there to train anew" %
                                  (options.output_dir, provenance.differences(made_from, before)))
-        files.write_json(path, made_from)
+        files.write_json(path, collections.OrderedDict(made_from=made_from, num_steps=num_steps))
 
     def _made_from(self, weights, data_flag, flag_names):
         """Returns what results depend on: {what: value or fingerprint}."""

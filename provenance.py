@@ -73,13 +73,13 @@ class CellRecord(object):
         The reason is "" where the cell is simply not there.
         """
         entry = self._cells.get(name)
-        if entry is None or not set(file_names) <= set(entry["files"]):
+        if entry is None:
             return ""
         if entry["made_from"] != made_from:
             return "it was made with another " + differences(made_from, entry["made_from"])
         for file_name in file_names:
             path = os.path.join(self._folder, file_name)
-            if not tf.gfile.Exists(path):
+            if file_name not in entry["files"] or not tf.gfile.Exists(path):
                 return "%s is missing" % file_name
             if file_fingerprint(path) != entry["files"][file_name]:
                 return "%s was changed since" % file_name

@@ -19,7 +19,7 @@ _PLAIN_WORDS = ((r"invalid literal for int\(\) with base 10: '(.*)'", r"\1 is no
                 (r"could not convert string to float: '(.*)'", r"\1 is not a number"),
                 (r"\('Non-boolean argument to boolean flag', '(.*)'\)", r"\1 is neither true nor false"),
                 (r"Unknown command line flag '(.*?)'", r"there is no flag --\1"),
-                (r"\. Did you mean: (.*) \?", r", but \1"))
+                (r"\. Did you mean: (.*) \?", r" (did you mean --\1?)"))
 
 
 class _NumberParser(flags.FloatParser):
@@ -137,5 +137,5 @@ def parse(argv):
         except flags.Error as error:
             raise InputError("%s; python %s --help lists the flags" % (_in_plain_words(str(error)), argv[0]))
         if len(rest) > 1:
-            raise InputError("\"%s\" is not a flag, which begins with --; write a value as in --do_predict=True" % rest[1])
+            raise InputError("\"%s\" is not a flag, which begins with --; write --flag=value, and lists as in --mask_zone=q2,p2, without a space" % rest[1])
     return rest

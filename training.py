@@ -63,14 +63,23 @@ def make_input_fn(path, dataset, max_seq_length, seed, records_seen=0):
     return input_fn
 
 
-def warn_of_unfinished(output_dir, checkpoint):
-    """Warns where the training in `output_dir` that left `checkpoint` has steps to go."""
-    path = os.path.join(output_dir, RECORD_FILE)
+def read_record(path):
+    """Returns {"made_from": ..., "num_steps": ...} of the training whose record lies at `path`; None where it does not tell."""
     record = provenance.read_record(path) if tf.gfile.Exists(path) else None
-    num_steps, done = record.get("num_steps", 0) if isinstance(record, dict) else 0, steps_done(checkpoint)
+    record = record if isinstance(record, dict) else {}
+    steps = record.get("num_steps")
+    return {"made_from": record.get("made_from"), "num_steps": steps if isinstance(steps, int) else None}
+
+
+def warn_of_unfinished(checkpoint):
+    """Warns where the training that left `checkpoint` had steps to go."""
+    num_steps = read_record(os.path.join(os.path.dirname(checkpoint), RECORD_FILE))["num_steps"]
+    if num_steps is None or not tf.train.load_checkpoint(checkpoint).has_tensor("global_step"):
+        return
+    done = steps_done(checkpoint)
     if done < num_steps:
-        tf.logging.warning("the training in %s ended at step %d of %d: these are the answers of a reader that is not "
-                           "trained to the end; give the training's command again to go on with it", output_dir, done, num_steps)
+        tf.logging.warning("%s is of step %d of %d of its training: a reader that is not trained to the end answers; the "
+                           "training's command goes on with it", checkpoint, done, num_steps)
 
 
 def steps_done(checkpoint):

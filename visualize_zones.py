@@ -142,9 +142,9 @@ def _parse_arguments():
     parser = errors.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="+", help="results.csv of one or several grids")
     parser.add_argument("figure", help="the picture to make: .png, .pdf or .svg")
-    parser.add_argument("--metric", choices=sorted(METRIC_NAMES), default="em",
-                        help="em (default), or f1: then results_f1.csv beside each results.csv is read; a table of "
-                             "another name is taken to hold that metric")
+    parser.add_argument("--metric", choices=sorted(METRIC_NAMES),
+                        help="em or f1 (default: that of the tables' names, or em); with f1, results_f1.csv beside each "
+                             "results.csv is read; a table of another name is taken to hold that metric")
     parser.add_argument("--range", type=_parse_range, default=PUBLISHED_RANGE, metavar="LOW,HIGH|auto",
                         help="changes at the two ends of the colours (default: -10,2 as published); auto: as in the data")
     parser.add_argument("--titles", help="a title for each table, parted by commas (default: the folders' names)")
@@ -153,6 +153,15 @@ def _parse_arguments():
     if os.path.splitext(args.figure)[1][1:].lower() not in FORMATS:
         parser.error("the figure %s must end in .png, .pdf or .svg" % args.figure)
     return args
+
+
+def _metric(args):
+    """Returns the metric to draw: the one asked for, or that which the tables' names tell."""
+    of_f1 = [path for path in args.results if os.path.basename(path) == results_table.FILES["f1"]]
+    if of_f1 and (args.metric == "em" or args.metric is None and len(of_f1) < len(args.results)):
+        raise InputError("%s holds F1, which cannot be drawn as exact match; give --metric=f1, or the %s beside it" %
+                         (of_f1[0], results_table.FILES["em"]))
+    return "f1" if of_f1 else args.metric or "em"
 
 
 def _table_path(path, metric):
@@ -177,9 +186,10 @@ def main():
         import matplotlib  # noqa: F401
     except ImportError:
         raise InputError("drawing needs matplotlib: pip install -r requirements-figures.txt")
-    paths = [_table_path(path, args.metric) for path in args.results]
+    metric = _metric(args)
+    paths = [_table_path(path, metric) for path in args.results]
     tables = [results_table.read_table(path) for path in paths]
-    figure = draw(tables, _titles(args), METRIC_NAMES[args.metric], args.range, args.annotate)
+    figure = draw(tables, _titles(args), METRIC_NAMES[metric], args.range, args.annotate)
     _save(figure, args.figure, ", ".join(map(_origin, paths)))
 
 

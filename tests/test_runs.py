@@ -283,9 +283,11 @@ def test_answers_of_a_reader_that_is_not_trained_to_the_end_are_told(paths, trai
     shutil.copytree(str(trained[0]), str(folder))
     options = dict(do_predict=True, predict_file=paths["squad"])
     run_here(datasets.SQUAD, paths, folder, **options)
-    assert not any("trained to the end" in warning for warning in warnings)
+    assert not any("not trained to the end" in warning for warning in warnings)
     record = tiny.read_json(folder, "training.json")
     tiny.write_json(folder / "training.json", dict(record, num_steps=record["num_steps"] + 5))
     run_here(datasets.SQUAD, paths, folder, **options)
-    told = "the training in %s ended at step %d of %d: " % (folder, record["num_steps"], record["num_steps"] + 5)
-    assert sum(warning.startswith(told) for warning in warnings) == 1
+    model = str(folder / ("model.ckpt-%d" % record["num_steps"]))
+    run_here(datasets.SQUAD, paths, tmp_path / "elsewhere", **dict(options, init_checkpoint=model))
+    told = "%s is of step %d of %d of its training: " % (model, record["num_steps"], record["num_steps"] + 5)
+    assert sum(warning.startswith(told) for warning in warnings) == 2
