@@ -21,7 +21,17 @@ import span_model
 STEPS_BETWEEN_SUMMARIES = 100
 
 
-class TrainingProgress(tf.train.SessionRunHook):
+class LossHook(tf.train.SessionRunHook):
+    """Fetches the loss of each step of a training; `after_run` finds it in the results."""
+
+    def begin(self):
+        self._loss = tf.get_collection(tf.GraphKeys.LOSSES)[-1]
+
+    def before_run(self, run_context):
+        return tf.train.SessionRunArgs(self._loss)
+
+
+class TrainingProgress(LossHook):
     """Shows steps, loss, speed and time left of a training.
 
     Args:
@@ -31,9 +41,6 @@ class TrainingProgress(tf.train.SessionRunHook):
     def __init__(self, num_steps):
         self._num_steps = num_steps
 
-    def begin(self):
-        self._loss = tf.get_collection(tf.GraphKeys.LOSSES)[-1]
-
     def after_create_session(self, session, coord):
         del coord
         self._bar = progress.bar(self._num_steps, "training", "step", initial=self._step(session))
@@ -41,9 +48,6 @@ class TrainingProgress(tf.train.SessionRunHook):
     @staticmethod
     def _step(session):
         return int(session.run(tf.train.get_global_step()))
-
-    def before_run(self, run_context):
-        return tf.train.SessionRunArgs(self._loss)
 
     def after_run(self, run_context, run_values):
         self._bar.set_postfix(loss="%.4f" % run_values.results, refresh=False)

@@ -10,6 +10,7 @@ import re
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+import estimator
 import files
 import training
 from errors import Fault, first_line
@@ -55,7 +56,7 @@ class StopWhenAsked(tf.train.SessionRunHook):
             run_context.request_stop()
 
 
-class FiniteLoss(tf.train.SessionRunHook):
+class FiniteLoss(estimator.LossHook):
     """Stops the training at the first step whose loss is no number.
 
     Args:
@@ -64,12 +65,6 @@ class FiniteLoss(tf.train.SessionRunHook):
 
     def __init__(self, folder):
         self._folder = folder
-
-    def begin(self):
-        self._loss = tf.get_collection(tf.GraphKeys.LOSSES)[-1]
-
-    def before_run(self, run_context):
-        return tf.train.SessionRunArgs(self._loss)
 
     def after_run(self, run_context, run_values):
         if not np.isfinite(run_values.results):
