@@ -6,7 +6,6 @@ A TPU sums gradients over its cores with an op that no other device has; here th
 from __future__ import absolute_import, division, print_function
 
 import sys
-import tempfile
 import types
 
 import numpy as np
@@ -39,8 +38,8 @@ TPU_OPS = {"CrossReplicaSum", "TPUReplicateMetadata", "TPUReplicatedInput", "TPU
 def batches(paths, tmp_path_factory):
     """Gives a function that returns the first batches of a form's TPU input: arrays, after a check of their shapes."""
     def read(data, form):
-        run = make_run(paths, data)
         folder = str(tmp_path_factory.mktemp("records"))
+        run = make_run(paths, data, folder)
         if form == "training":
             path = training.write_records(run.training_windows(), run.dataset, folder, {})
             input_fn = training.make_input_fn(path, run.dataset, run.options.max_seq_length, seed=1)
@@ -54,8 +53,8 @@ def batches(paths, tmp_path_factory):
     return read
 
 
-def make_run(paths, data):
-    flags = tiny.model_flags(paths, output_dir=tempfile.mkdtemp(), do_train=True, do_predict=True,
+def make_run(paths, data, folder):
+    flags = tiny.model_flags(paths, output_dir=folder, do_train=True, do_predict=True,
                              train_file=paths[data], predict_file=paths[data])
     return experiment.Run(DATASETS[data], types.SimpleNamespace(**tiny.flag_values(**flags)))
 
