@@ -105,6 +105,9 @@ def telling(folder, records_path):
     """
     try:
         yield
+    except ValueError:  # a Saver's own, where its folder is gone
+        _check_folder(folder)
+        raise
     except tf.errors.OpError as error:
         if _out_of_memory(error):
             raise Fault("there is not enough memory for a step of the training (%s); use a smaller --train_batch_size or "

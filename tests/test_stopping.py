@@ -6,12 +6,14 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
 import tensorflow.compat.v1 as tf
+from tensorflow.python.training import checkpoint_management
 
 import datasets
 import errors
@@ -178,6 +180,20 @@ def test_a_folder_that_tensorflow_made_anew_is_told_as_removed(tmp_path):
     with pytest.raises(errors.Fault, match="the output folder .* was removed while the training was at work"):
         with guards.telling(str(tmp_path), "r"):
             raise tf.errors.NotFoundError(None, Op("IteratorGetNext"), "r; No such file or directory")
+
+
+def test_a_folder_that_goes_while_the_list_of_checkpoints_is_written_is_told(tmp_path, monkeypatch):
+    folder, write = str(tmp_path / "out"), checkpoint_management.update_checkpoint_state_internal
+
+    def write_too_late(*args, **kwargs):
+        shutil.rmtree(folder)
+        write(*args, **kwargs)
+    monkeypatch.setattr(checkpoint_management, "update_checkpoint_state_internal", write_too_late)
+    with tf.Graph().as_default(), tf.Session() as session:
+        session.run(tf.get_variable("a", [], initializer=tf.zeros_initializer()).initializer)
+        with pytest.raises(errors.Fault, match="the output folder .* was removed while the training was at work"):
+            with guards.telling(folder, "r"):
+                tf.train.Saver().save(session, os.path.join(folder, "model.ckpt"))
 
 
 @pytest.mark.parametrize("exception, code, text", [
