@@ -137,5 +137,6 @@ def parse(argv):
         except flags.Error as error:
             raise InputError("%s; python %s --help lists the flags" % (_in_plain_words(str(error)), argv[0]))
         if len(rest) > 1:
-            raise InputError("\"%s\" is not a flag, which begins with --; write --flag=value, and lists as in --mask_zone=q2,p2, without a space" % rest[1])
+            raise InputError("\"%s\" is not a flag, which begins with --; write --flag=value, and lists as in --mask_zone=q2,p2, "
+                             "without a space" % rest[1])
     return rest

@@ -29,6 +29,7 @@ FORMATS = {"png": "Description", "pdf": "Subject", "svg": "Description"}  # each
 _DOTS_PER_INCH = 160
 _MOST_INCHES = 2 ** 16 // _DOTS_PER_INCH - 1  # matplotlib draws fewer than 2^16 dots
 _LAYER = re.compile("[0-9]{1,9}$")
+_TICKS_IN_HALF = 5
 METRIC_NAMES = {"em": "exact match", "f1": "F1"}
 
 
@@ -50,6 +51,20 @@ def _range_of(changes, wanted):
     found = np.concatenate([change.ravel() for change in changes])
     found = found[~np.isnan(found)]
     return min(found.min(), -0.1), max(found.max(), 0.1)
+
+
+def _beyond(changes, low, high):
+    """Returns which ends of the colours some change lies beyond, as matplotlib names them."""
+    beyond = [any(np.nanmin(change) < low for change in changes), any(np.nanmax(change) > high for change in changes)]
+    return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[tuple(beyond)]
+
+
+def _ticks(low, high):
+    """Returns round numbers in both halves of the colours, which differ in scale."""
+    from matplotlib.ticker import MaxNLocator
+
+    halves = np.concatenate([MaxNLocator(_TICKS_IN_HALF).tick_values(*ends) for ends in ((low, 0.0), (0.0, high))])
+    return np.unique(halves[(low <= halves) & (halves <= high)])
 
 
 def _plain(text):
@@ -104,7 +119,8 @@ def draw(tables, titles, metric_name, value_range=PUBLISHED_RANGE, annotate=Fals
     for axes, table, change, title in zip(panels, tables, changes, titles):
         image = _draw_panel(axes, table, change, norm, title, annotate)
     panels[0].set_ylabel("masked layer (from 1)")
-    bar = figure.colorbar(image, ax=list(panels), fraction=0.05, pad=0.03)
+    bar = figure.colorbar(image, ax=list(panels), fraction=0.05, pad=0.03, extend=_beyond(changes, low, high),
+                          ticks=_ticks(low, high), format="%g")
     bar.set_label("change of %s" % metric_name)
     return figure
 

@@ -62,6 +62,20 @@ def test_what_is_no_table_is_said_so(tmp_path, text, sentence):
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize("value_range, beyond", [((-30, 1), "neither"), ((-29, 1), "min"), ((-30, 0.5), "max"),
+                                                 ((-10, 0.5), "both"), ("auto", "neither")])
+def test_colour_bar_points_where_changes_lie_beyond_it(value_range, beyond):
+    figure = visualize_zones.draw([results_table.make_table(SCORES)], ["title"], "exact match", value_range)
+    assert figure.axes[0].images[0].colorbar.extend == beyond
+
+
+def test_colour_bar_has_numbers_in_both_halves():
+    figure = visualize_zones.draw([results_table.make_table(SCORES)], ["title"], "exact match", (-30, 0.1))
+    figure.canvas.draw()
+    numbers = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert numbers == ["-30", "-24", "-18", "-12", "-6", "0", "0.02", "0.04", "0.06", "0.08", "0.1"]
+
+
 def test_figure_counts_layers_from_1_and_centres_its_colours_at_0():
     table = results_table.make_table(SCORES)
     figure = visualize_zones.draw([table, table], ["left", "right"], "exact match", annotate=True)
