@@ -13,6 +13,8 @@ import difflib
 import json
 import re
 
+import packages  # noqa: F401
+
 from nltk.tokenize.destructive import NLTKWordTokenizer
 
 import predictions_file

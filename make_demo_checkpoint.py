@@ -15,6 +15,8 @@ import collections
 import os
 import random
 
+import packages  # noqa: F401
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 

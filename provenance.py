@@ -38,12 +38,20 @@ def checkpoint_fingerprint(path):
     return file_fingerprint(path + ".index", "checkpoint index")
 
 
+def _difference(key, ours, theirs):
+    """Returns the name of a value that differs, with both values where they are short."""
+    if all(isinstance(value, (bool, int, float)) for value in (ours, theirs)):
+        return "%s (%s then, %s now)" % (key, theirs, ours)
+    return key
+
+
 def differences(ours, theirs):
-    """Returns a text that names what two dicts of provenance differ in."""
+    """Returns a text that names what two dicts of provenance differ in, the numbers of ours as what is now."""
     if not isinstance(theirs, dict):
         return "record, which is damaged"
     keys = list(ours) + [key for key in theirs if key not in ours]
-    return ", ".join(key for key in keys if ours.get(key) != theirs.get(key))
+    return ", ".join(_difference(key, ours.get(key), theirs.get(key))
+                     for key in keys if ours.get(key) != theirs.get(key))
 
 
 def read_record(path):

@@ -2,6 +2,8 @@
 """Trains, decodes under attention masks, and scores BERT on CMRC 2018. `python run_cmrc2018.py --help`."""
 from __future__ import absolute_import, division, print_function
 
+import packages  # noqa: F401
+
 from absl import app, flags
 
 import stopping

@@ -2,6 +2,8 @@
 """Trains, decodes under attention masks, and scores BERT on SQuAD 1.1 and 2.0. `python run_squad.py --help`."""
 from __future__ import absolute_import, division, print_function
 
+import packages  # noqa: F401
+
 from absl import app, flags
 
 import stopping

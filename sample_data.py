@@ -13,7 +13,7 @@ import collections
 import os
 import random
 
-
+import packages  # noqa: F401
 import datasets
 import errors
 import files

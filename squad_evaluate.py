@@ -19,7 +19,7 @@ import re
 import string
 import sys
 
-
+import packages  # noqa: F401
 import files
 import predictions_file
 import squad_format

@@ -9,6 +9,7 @@ from __future__ import absolute_import, division, print_function
 import argparse
 import collections
 
+import packages  # noqa: F401
 import errors
 from errors import InputError
 

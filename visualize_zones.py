@@ -15,6 +15,8 @@ import math
 import os
 import re
 
+import packages  # noqa: F401
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 

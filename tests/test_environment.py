@@ -7,6 +7,8 @@ import resource
 import subprocess
 import sys
 
+import pytest
+
 import files
 import tiny
 
@@ -20,6 +22,17 @@ def test_an_environment_of_somebody_else_is_left_alone(tmp_path):
                                stderr=subprocess.PIPE, universal_newlines=True)
     assert "%s is no Python 3.7 environment of this project; remove it, or name another" % folder in process.communicate()[1]
     assert process.returncode == 2 and os.listdir(str(folder)) == ["pyvenv.cfg"]
+
+
+@pytest.mark.parametrize("script", ["run_squad.py", "run_cmrc2018.py", "squad_evaluate.py", "cmrc2018_evaluate.py",
+                                    "visualize_zones.py", "sample_data.py", "make_demo_checkpoint.py", "tpu_estimate.py"])
+def test_a_python_without_the_packages_is_told(script):
+    process = subprocess.Popen([sys.executable, "-S", os.path.join(tiny.ROOT, script), "--help"],  # without site-packages
+                               env={}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    stdout, stderr = process.communicate()
+    assert (process.returncode, stdout) == (2, "")
+    assert stderr.startswith("error: Python 3.7 at %s has no tensorflow, numpy, absl, " % sys.executable)
+    assert "; run `. ./setup_environment.sh requirements.txt && . .venv/bin/activate`" in stderr and stderr.count("\n") == 1
 
 
 def test_files_of_a_large_grid_may_be_open_at_once():

@@ -126,8 +126,8 @@ def test_done_cells_are_left_alone_and_new_ones_added(paths, data, uninterrupted
     assert all(found[name] == uninterrupted[name] for name in found if name.startswith("predictions"))
 
 
-@pytest.mark.parametrize("change, what", [(dict(max_answer_length=3), "max_answer_length"),
-                                          (dict(n_best_size=4), "n_best_size")])
+@pytest.mark.parametrize("change, what", [(dict(max_answer_length=3), "max_answer_length (8 then, 3 now)"),
+                                          (dict(n_best_size=4), "n_best_size (20 then, 4 now)")])
 def test_cells_of_other_flags_are_decoded_again(paths, data, tmp_path, monkeypatch, change, what):
     warnings = []
     monkeypatch.setattr(tf.logging, "warning", lambda text, *values: warnings.append(text % values))

@@ -246,7 +246,7 @@ def test_a_model_of_another_training_is_not_gone_on_with(paths, tmp_path, capsys
     before = tensors(tmp_path)
     with pytest.raises(SystemExit) as end:
         run_here(datasets.SQUAD, paths, tmp_path, learning_rate=0.02, **options)
-    assert end.value.code == 2 and "was trained with another learning_rate" in capsys.readouterr().err
+    assert end.value.code == 2 and "was trained with another learning_rate (0.01 then, 0.02 now); " in capsys.readouterr().err
     run_here(datasets.SQUAD, paths, tmp_path, **options)
     assert "is finished already: 4 steps" in capsys.readouterr().out
     for name, array in tensors(tmp_path).items():
