@@ -39,8 +39,8 @@ def cut_blocks(example_of):
 class Spool(object):
     """The best positions of finished windows, in part files of `folder`."""
 
-    def __init__(self, folder, seconds_in_part=SECONDS_IN_PART):
-        self._folder, self._seconds = folder, seconds_in_part
+    def __init__(self, folder):
+        self._folder = folder
         self._pending, self._since, self._size = [], time.time(), 0
         self._parts = [part for part in map(self._read_rows, sorted(tf.gfile.ListDirectory(folder))) if part]
         self._rows = set()
@@ -80,7 +80,7 @@ class Spool(object):
         self._pending.append((np.asarray(rows), best))
         self._rows.update(self._pending[-1][0].tolist())
         self._size += sum(values.nbytes for values in best.values())
-        if time.time() - self._since > self._seconds or self._size > BYTES_IN_PART:
+        if time.time() - self._since > SECONDS_IN_PART or self._size > BYTES_IN_PART:
             self.flush()
 
     @contextlib.contextmanager
