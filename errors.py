@@ -8,6 +8,7 @@ import signal
 import sys
 
 import progress
+import streams
 
 EXIT_CODE = 2
 FAULT_EXIT_CODE = 1
@@ -71,12 +72,16 @@ def _leave(text, code):
 
 @contextlib.contextmanager
 def one_sentence():
-    """Turns an `InputError`, `Fault` or `Stopped` raised inside into its sentence on stderr and its exit code."""
-    try:
-        yield
-    except InputError as error:
-        _leave("error: %s" % error, EXIT_CODE)
-    except Fault as fault:
-        _leave("error: %s" % fault, FAULT_EXIT_CODE)
-    except Stopped as stopped:
-        _leave(str(stopped), _SIGNALLED + stopped.number)
+    """Turns an `InputError`, `Fault` or `Stopped` raised inside into its sentence on stderr and its exit code.
+
+    Inside, stdout and stderr may lose their readers without harm.
+    """
+    with streams.outlasting():
+        try:
+            yield
+        except InputError as error:
+            _leave("error: %s" % error, EXIT_CODE)
+        except Fault as fault:
+            _leave("error: %s" % fault, FAULT_EXIT_CODE)
+        except Stopped as stopped:
+            _leave(str(stopped), _SIGNALLED + stopped.number)

@@ -178,6 +178,7 @@ class Run(object):
             raise InputError("there is no model to predict with: %s holds no trained checkpoint; give --init_checkpoint or "
                              "train first with --do_train" % options.output_dir)
         if not options.do_train:
+            training.check_case(trained or options.init_checkpoint, options.do_lower_case)
             training.warn_of_unfinished(trained or options.init_checkpoint)
 
     def check_alone(self):
@@ -309,13 +310,16 @@ class Run(object):
 
     def _cells_to_do(self, record, made_from):
         """Returns the cells whose answers are not there yet; says why where others' are replaced."""
-        to_do = []
+        to_do, replaced = [], collections.OrderedDict()
         for cell in self.cells:
             reason = record.why_not_done(cell.name, self._file_names(cell).values(), made_from)
             if reason:
-                tf.logging.warning("%s is decoded again: %s", self._file_names(cell)["predictions"], reason)
+                replaced.setdefault(reason, []).append(self._file_names(cell)["predictions"])
             if reason is not None:
                 to_do.append(cell)
+        for reason, names in replaced.items():
+            tf.logging.warning("decoded again: %s%s (%s)", names[0], " and %d more" % (len(names) - 1) if names[1:] else "",
+                               reason)
         if len(to_do) < len(self.cells):
             print("%d of %d cells are in %s already and are not decoded again" %
                   (len(self.cells) - len(to_do), len(self.cells), self.options.output_dir))
@@ -331,6 +335,9 @@ class Run(object):
             return []
         with self._watch.waiting():
             found = spool.Spool(provenance.unfinished_folder(options.output_dir, made_from, cells))
+            if len(found):
+                print("the decoding in %s goes on: %d of %d windows are done already" %
+                      (options.output_dir, len(found), len(windows)), flush=True)
             self._forward(windows, cells, found)
         self._watch.check("%d of %d windows are done, and kept in %s" % (len(found), len(windows), options.output_dir))
         decoder = decoding.Decoder(windows, self.vocabulary, self.dataset, options.do_lower_case, options.n_best_size,
@@ -380,7 +387,7 @@ class Run(object):
             if path:
                 yield what, self._fingerprint(path)
         for what, path in (("init_checkpoint", options.init_checkpoint), ("checkpoint", self.trained)):
-            if path:
+            if path and (options.do_train or options.do_predict):
                 yield what, provenance.checkpoint_fingerprint(path)
 
 

@@ -94,7 +94,7 @@ def read_json(path, what="file"):
     try:
         return json.loads(text, parse_int=_whole_number)
     except json.JSONDecodeError as error:
-        raise InputError("the %s %s is not valid JSON: %s at line %d, column %d; write or download it again, whole" %
+        raise InputError("the %s %s is not valid JSON: %s at line %d, column %d; is it the right file, and whole?" %
                          (what, path, error.msg, error.lineno, error.colno))
     except RecursionError:
         raise InputError("the %s %s is not usable JSON: it is nested too deep; is it the right file?" % (what, path))

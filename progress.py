@@ -8,7 +8,7 @@ import weakref
 import tqdm
 
 PATIENCE = 5  # seconds that work may take before it is worth a word
-_SECONDS_BETWEEN_LINES = 20  # where nobody watches a terminal
+SECONDS_BETWEEN_LINES = 20  # where nobody watches a terminal
 _bars = weakref.WeakSet()
 
 
@@ -20,7 +20,7 @@ def bar(total, what, unit, initial=0, delay=0):
     """
     watched = sys.stderr.isatty()
     made = tqdm.tqdm(total=total, desc=what, unit=unit, initial=initial, dynamic_ncols=watched, delay=delay,
-                     mininterval=0.2 if watched else _SECONDS_BETWEEN_LINES)
+                     mininterval=0.2 if watched else SECONDS_BETWEEN_LINES)
     _bars.add(made)
     return made
 

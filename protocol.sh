@@ -51,6 +51,7 @@ run() {
 run_reader() {
   local script=$1 device
   shift
+  command -v "$PYTHON" >/dev/null || _stop "there is no Python \"$PYTHON\": set PYTHON to one with the requirements, or make .venv"
   check_paths "$BERT_DIR" "$DATA_DIR" "$MODEL_OUTPUT_DIR"
   mapfile -t device < <(device_flags)
   run "$PYTHON" "$script" \
@@ -65,6 +66,19 @@ run_reader() {
 decode_grid() {
   local script=$1
   shift
+  case "$MODEL_OUTPUT_DIR $*" in
+    gs://* | *\ --init_checkpoint*) ;;
+    *) if [ ! -e "$MODEL_OUTPUT_DIR/checkpoint" ]; then
+         _stop "there is no trained reader in $MODEL_OUTPUT_DIR: train it first, or give --init_checkpoint=your/model.ckpt"
+       fi ;;
+  esac
   run_reader "$script" --do_predict=True --do_eval=True --mask_zone="$ZONES" --mask_layer=each "$@"
+  case $MODEL_OUTPUT_DIR in
+    gs://*) ;;
+    *) if [ ! -e "$MODEL_OUTPUT_DIR/results.csv" ]; then
+         printf 'A single cell has no table, and no heat map.\n'
+         return
+       fi ;;
+  esac
   run "$PYTHON" visualize_zones.py "$MODEL_OUTPUT_DIR/results.csv" "$MODEL_OUTPUT_DIR/zones.png" --annotate
 }

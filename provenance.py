@@ -39,7 +39,7 @@ def checkpoint_fingerprint(path):
 
 
 def _difference(key, ours, theirs):
-    """Returns the name of a value that differs, with both values where they are short."""
+    """Returns the name of a value that differs, with both values where they are numbers or true and false."""
     if all(isinstance(value, (bool, int, float)) for value in (ours, theirs)):
         return "%s (%s then, %s now)" % (key, theirs, ours)
     return key
@@ -84,7 +84,7 @@ class CellRecord(object):
         if entry is None:
             return ""
         if entry["made_from"] != made_from:
-            return "it was made with another " + differences(made_from, entry["made_from"])
+            return "made with another " + differences(made_from, entry["made_from"])
         for file_name in file_names:
             path = os.path.join(self._folder, file_name)
             if file_name not in entry["files"] or not tf.gfile.Exists(path):

@@ -5,6 +5,8 @@
 #
 #     ./run_demo.sh [FOLDER]
 #
+# Given again, it goes on where it was stopped, and does nothing twice.
+#
 # Results go to FOLDER, else to $DEMO_OUTPUT, else to demo_output.
 set -euo pipefail
 from=$PWD
@@ -30,8 +32,6 @@ run() {
 experiment() {
   local model=demo/$1/bert_model.ckpt folder=$output/$1
   local data=$folder/data
-  # A training that finds its own checkpoints would go on from them; only what a demo made is removed.
-  if [ -f "$data/bert_config.json" ]; then rm -rf "$folder"; fi
   run sample_data.py --language="$1" --output_dir="$data"
   run "$2" --do_train --do_predict --do_eval --mask_zone=all,q2,q2p,p2q,p2 --mask_layer=each \
     --bert_config_file="$data/bert_config.json" --vocab_file="$data/vocab.txt" --init_checkpoint="$model" \

@@ -15,8 +15,8 @@ _MOST_WINDOWS = 2 ** 16  # in a batch
 _MOST_STEPS = 2 ** 31 - 1  # steps are counted in 32 bits on a TPU
 _MOST_EPOCHS = 10.0 ** 4
 
-_PLAIN_WORDS = ((r"invalid literal for int\(\) with base 10: '(.*)'", r"\1 is not an integer"),
-                (r"could not convert string to float: '(.*)'", r"\1 is not a number"),
+_PLAIN_WORDS = ((r"invalid literal for int\(\) with base 10: (['\"])(.*)\1", r"\2 is not an integer"),
+                (r"could not convert string to float: (['\"])(.*)\1", r"\2 is not a number"),
                 (r"\('Non-boolean argument to boolean flag', '(.*)'\)", r"\1 is neither true nor false"),
                 (r"Unknown command line flag '(.*?)'", r"there is no flag --\1"),
                 (r"\. Did you mean: (.*) \?", r" (did you mean --\1?)"))
@@ -42,7 +42,8 @@ def _define_files():
     flags.DEFINE_string("train_file", None, "Questions with answers to train on, in SQuAD format.")
     flags.DEFINE_string("predict_file", None, "Questions to answer, in SQuAD format.")
     flags.DEFINE_string("eval_file", None, "Answers to score against; --predict_file if not given.")
-    flags.DEFINE_string("init_checkpoint", None, "Checkpoint to start from: BERT, or a reader that was trained already.")
+    flags.DEFINE_string("init_checkpoint", None, "Checkpoint to start from: BERT, or a reader that was trained already. One that was trained in "
+                        "--output_dir goes before it.")
 
 
 def _define_text(do_lower_case):

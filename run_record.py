@@ -57,7 +57,11 @@ def _versions():
 
 
 def _is_entry(value):
-    return isinstance(value, dict) and "run" in value and isinstance(value.get("results", {}), dict)
+    if not isinstance(value, dict) or "run" not in value:
+        return False
+    scored = value.get("scored", {})
+    return isinstance(value.get("results", {}), dict) and isinstance(scored, dict) and all(
+        isinstance(answer, dict) and "sha256" in answer for answer in scored.values())
 
 
 def _read(path):
@@ -92,6 +96,23 @@ def find(path):
         tf.logging.warning("%s", error)
         return None
     return _maker(runs, name, provenance.file_fingerprint(path))
+
+
+def outdated_by(path):
+    """Returns the name of the last run that left the table at `path` behind; None where there is none.
+
+    Such a run scored without writing the table, or replaced answers that are in it. The run that `find` gives must be there.
+    """
+    folder, name = os.path.split(path)
+    runs, maker = _read(os.path.join(folder, RECORD_FILE)), find(path)
+    place = max(number for number, run in enumerate(runs) if run["run"] == maker)
+    answers = runs[place].get("scored", {})
+    for run in reversed(runs[place + 1:]):
+        results = run.get("results", {})
+        if run.get("scored") and name not in results or any(
+                results.get(file_name, answer["sha256"]) != answer["sha256"] for file_name, answer in answers.items()):
+            return run["run"]
+    return None
 
 
 class Record(object):

@@ -298,8 +298,8 @@ def read_na_probs(path, question_ids):
     na_probs = predictions_file.read_object(path, what)
     for question_id, value in na_probs.items():
         if not _is_finite_number(value):
-            raise InputError("the %s %s must give a finite number for each question, but for %s it has %s; decode again to "
-                             "have it written anew" %
+            raise InputError("the %s %s must give a finite number for each question, but for %s it has %s; is it the "
+                             "null_odds.json of these predictions?" %
                              (what, path, question_id, predictions_file.shown(value)))
     for question_id in question_ids:
         if question_id not in na_probs:

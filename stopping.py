@@ -55,7 +55,8 @@ class Watch(object):
             return
         self._impatience += 1  # `timeout` and the like pass a Ctrl-C on that came already, so that once is no impatience
         if self._impatience == 1:
-            os.write(sys.stderr.fileno(), _NOTICE)  # print may be at work at this very moment
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it
+                os.write(sys.stderr.fileno(), _NOTICE)  # print may be at work at this very moment
         else:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

@@ -11,7 +11,6 @@ from __future__ import absolute_import, division, print_function
 
 import argparse
 import io
-import math
 import os
 import re
 
@@ -32,6 +31,8 @@ _DOTS_PER_INCH = 160
 _MOST_INCHES = 2 ** 16 // _DOTS_PER_INCH - 1  # matplotlib draws fewer than 2^16 dots
 _LAYER = re.compile("[0-9]{1,9}$")
 _TICKS_IN_HALF = 5
+_NOTHING = 1e-9  # points that only the arithmetic of floats makes
+_SMALLEST_END, _LARGEST_END = 1e-6, 1e6  # of the colours, in points
 METRIC_NAMES = {"em": "exact match", "f1": "F1"}
 
 
@@ -57,7 +58,8 @@ def _range_of(changes, wanted):
 
 def _beyond(changes, low, high):
     """Returns which ends of the colours some change lies beyond, as matplotlib names them."""
-    beyond = [any(np.nanmin(change) < low for change in changes), any(np.nanmax(change) > high for change in changes)]
+    beyond = [any(np.nanmin(change) < low - _NOTHING for change in changes),
+              any(np.nanmax(change) > high + _NOTHING for change in changes)]
     return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[tuple(beyond)]
 
 
@@ -133,6 +135,10 @@ def _origin(path):
     if run == "":
         tf.logging.warning("%s is not as the run that %s names left it; score again with --do_eval to have that table back",
                            path, os.path.join(os.path.dirname(path), run_record.RECORD_FILE))
+    later = run and run_record.outdated_by(path)
+    if later:
+        tf.logging.warning("%s is not of the last answers in its folder, which are of run %s; give the grid's command again "
+                           "with --do_eval to have its table anew", path, later)
     return "%s of run %s" % (os.path.basename(path), run or "unknown")
 
 
@@ -151,8 +157,11 @@ def _parse_range(text):
         low, high = (float(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError("\"%s\" is neither \"auto\" nor two numbers as in --range=-10,2" % text)
-    if not -math.inf < low < 0 < high < math.inf:
+    if not low < 0 < high:
         raise argparse.ArgumentTypeError("\"%s\" must go from below 0 to above 0, as in --range=-10,2" % text)
+    if not all(_SMALLEST_END <= abs(end) <= _LARGEST_END for end in (low, high)):
+        raise argparse.ArgumentTypeError("\"%s\" has an end nearer to 0 than %g or beyond %g; percentage points go from -100 "
+                                         "to 100" % (text, _SMALLEST_END, _LARGEST_END))
     return low, high
 
 

@@ -547,7 +547,7 @@ PREDICTIONS = [
 
 ODDS = [
     ("a list", [], "PATH must be an object of question id to value, but it holds []"),
-    ("with a text", dict(ALL_OF_SQUAD), "PATH must give a finite number for each question, but for colour it has \"green\""),
+    ("with a text", dict(ALL_OF_SQUAD), "PATH must give a finite number for each question, but for colour it has \"green\"; is it the null_odds.json"),
     ("with NaN", dict.fromkeys(ALL_OF_SQUAD, float("nan")), "PATH must give a finite number"),
     ("without a question", {"colour": 0.5}, "PATH has no value for question where"),
 ]
@@ -609,7 +609,11 @@ def score_rows():
                FIGURE),
         scored("a range above 0", "\"1,2\" must go from below 0 to above 0", VISUALIZE, "--range=1,2", results(GOOD),
                FIGURE),
-        scored("a range without end", "\"-inf,2\" must go from below 0 to above 0", VISUALIZE, "--range=-inf,2",
+        scored("a range too wide", "\"-1e308,2\" has an end nearer to 0 than 1e-06 or beyond 1e+06; ", VISUALIZE,
+               "--range=-1e308,2", results(GOOD), FIGURE),
+        scored("a range too narrow", "\"-1e-310,2\" has an end nearer to 0 than 1e-06", VISUALIZE, "--range=-1e-310,2",
+               results(GOOD), FIGURE),
+        scored("a range without end", "\"-inf,2\" has an end nearer to 0", VISUALIZE, "--range=-inf,2",
                results(GOOD), FIGURE),
         scored_with_warning("a title that looks like a formula", [], VISUALIZE, "--titles=$\\no{such}$", results(GOOD),
                             FIGURE),

@@ -32,7 +32,45 @@ def test_a_python_without_the_packages_is_told(script):
     stdout, stderr = process.communicate()
     assert (process.returncode, stdout) == (2, "")
     assert stderr.startswith("error: Python 3.7 at %s has no tensorflow, numpy, absl, " % sys.executable)
-    assert "; run `. ./setup_environment.sh requirements.txt && . .venv/bin/activate`" in stderr and stderr.count("\n") == 1
+    assert "; run `. ./setup_environment.sh requirements.txt requirements-figures.txt && . .venv/bin" in stderr
+    assert stderr.count("\n") == 1
+
+
+def test_another_python_is_told():
+    program = "import sys; sys.version_info = (3, 11, 7); import packages"
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=tiny.ROOT, stderr=subprocess.PIPE, universal_newlines=True)
+    stderr = process.communicate()[1]
+    assert process.returncode == 2
+    assert stderr.startswith("error: Python 3.11 at %s is not the 3.7 that TensorFlow 1.15 needs; run `. ./" % sys.executable)
+
+
+def protocol(script, *words, **variables):
+    """Runs a protocol script in which a program that does nothing stands for Python."""
+    environment = dict(os.environ, **dict(dict(PYTHON="true", TPU_NAME=""), **variables))
+    process = subprocess.Popen(["bash", os.path.join(tiny.ROOT, script)] + list(words), env=environment,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    stdout, stderr = process.communicate()
+    return process.returncode, stdout, stderr
+
+
+def test_protocol_scripts_want_a_python():
+    code, _, stderr = protocol("train_squad.sh", PYTHON="python0")
+    assert (code, stderr) == (2, "error: there is no Python \"python0\": set PYTHON to one with the requirements, or make .venv\n")
+
+
+def test_decoding_scripts_want_a_trained_reader(tmp_path):
+    code, stdout, stderr = protocol("decode_squad.sh", MODEL_OUTPUT_DIR=str(tmp_path))
+    assert (code, stdout) == (2, "") and stderr.startswith("error: there is no trained reader in %s: train it " % tmp_path)
+    assert protocol("decode_squad.sh", "--init_checkpoint=mine.ckpt", MODEL_OUTPUT_DIR=str(tmp_path))[0] == 0
+    (tmp_path / "checkpoint").write_text("")
+    assert protocol("decode_cmrc2018.sh", MODEL_OUTPUT_DIR=str(tmp_path))[0] == 0
+
+
+def test_decoding_scripts_draw_the_table_that_is_there(tmp_path):
+    (tmp_path / "checkpoint").write_text("")
+    assert "A single cell has no table, and no heat map." in protocol("decode_squad.sh", MODEL_OUTPUT_DIR=str(tmp_path))[1]
+    (tmp_path / "results.csv").write_text("")
+    assert "+ true visualize_zones.py %s/results.csv" % tmp_path in protocol("decode_squad.sh", MODEL_OUTPUT_DIR=str(tmp_path))[1]
 
 
 def test_files_of_a_large_grid_may_be_open_at_once():

@@ -5,6 +5,7 @@ from __future__ import absolute_import, division, print_function
 import glob
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -31,14 +32,19 @@ def training_flags(paths, folder, **changes):
     return dict(tiny.model_flags(paths, output_dir=str(folder), train_file=paths["squad"], **TRAINING), **changes)
 
 
-def start(flags, prepare=lambda: None):
+# The run script, which tells the progress of each step.
+TALKATIVE = ["-c", "import runpy, progress; progress.SECONDS_BETWEEN_LINES = 0; "
+                   "runpy.run_path(\"run_squad.py\", run_name=\"__main__\")"]
+
+
+def start(flags, prepare=lambda: None, script=("run_squad.py",)):
     """Starts run_squad.py after `prepare()` in its process; its output is piped."""
     def before():
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in a terminal; what a shell starts in the background ignores it
         prepare()
-    command = [sys.executable, os.path.join(tiny.ROOT, "run_squad.py")] + ["--%s=%s" % flag for flag in flags.items()]
+    command = [sys.executable] + list(script) + ["--%s=%s" % flag for flag in flags.items()]
     environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", PYTHONIOENCODING="utf-8")
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=before)
+    return subprocess.Popen(command, cwd=tiny.ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=before)
 
 
 def end(process):
@@ -106,8 +112,9 @@ def prediction_flags(paths, data, folder, **changes):
                 **changes)
 
 
-def test_the_same_training_makes_the_same_bytes(paths, uninterrupted, tmp_path):
+def test_the_same_training_makes_the_same_bytes(paths, uninterrupted, tmp_path, capsys):
     go_on(training_flags(paths, tmp_path))
+    assert re.search(r"training: 100%.*, loss=\d+\.\d{4}\]", capsys.readouterr().err)
     assert weights(tmp_path) == weights(uninterrupted)
 
 
@@ -162,6 +169,26 @@ def test_a_signal_in_prediction_keeps_batches(paths, data, predicted, tmp_path, 
     assert 0 < done < of_all and sum(len(np.load(part)["rows"]) for part in parts) == done
     go_on(flags)
     assert tiny.read_json(tmp_path, "nbest_predictions.json") == predicted
+
+
+def test_ctrl_c_ends_the_reader_of_the_output_too(paths, tmp_path):
+    """As in run_squad.py ... 2>&1 | tee log."""
+    process = start(training_flags(paths, tmp_path), script=TALKATIVE)
+    wait_for(process, tmp_path / "model.ckpt-0.index")
+    process.stdout.close()
+    process.stderr.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 130
+    outcome = tiny.read_json(tmp_path, "run.json")["runs"][0]["outcome"]
+    step = int(re.match("stopped by SIGINT: the checkpoint of step ([0-9]+) of 100 is in ", outcome).group(1))
+    assert (tmp_path / ("model.ckpt-%d.index" % step)).exists()
+
+
+def test_scores_are_written_though_nobody_reads_the_output(paths, data, tmp_path):
+    process = start(prediction_flags(paths, data, tmp_path, do_eval=True, mask_zone="q2,p2"))
+    process.stdout.close()
+    assert process.wait(PATIENCE) == 0 and process.stderr.read().count(b"Traceback") == 0
+    assert {"scores.json", "results.csv", "results_f1.csv"} <= set(os.listdir(str(tmp_path)))
 
 
 def test_a_second_run_is_told_and_the_first_goes_on(paths, uninterrupted, tmp_path):

@@ -69,6 +69,13 @@ def test_colour_bar_points_where_changes_lie_beyond_it(value_range, beyond):
     assert figure.axes[0].images[0].colorbar.extend == beyond
 
 
+def test_colour_bar_does_not_point_at_what_floats_make():
+    table = results_table.Table(["q2"], ["0"], 16.1, {("0", "q2"): 6.1})
+    assert (visualize_zones.differences(table) < -10).all()
+    figure = visualize_zones.draw([table], ["title"], "exact match", (-10, 2))
+    assert figure.axes[0].images[0].colorbar.extend == "neither"
+
+
 def test_colour_bar_has_numbers_in_both_halves():
     figure = visualize_zones.draw([results_table.make_table(SCORES)], ["title"], "exact match", (-30, 0.1))
     figure.canvas.draw()

@@ -65,7 +65,8 @@ class Stopped(Exception):
 
 
 @pytest.mark.parametrize("batches", [1, 7])
-def test_what_was_found_before_a_stop_is_not_worked_out_again(paths, data, uninterrupted, tmp_path, monkeypatch, batches):
+def test_what_was_found_before_a_stop_is_not_worked_out_again(paths, data, uninterrupted, tmp_path, monkeypatch, batches,
+                                                                capsys):
     worked_out = []
     add = spool.Spool.add
 
@@ -87,6 +88,7 @@ def test_what_was_found_before_a_stop_is_not_worked_out_again(paths, data, unint
         add(self, rows, best)
     monkeypatch.setattr(spool.Spool, "add", counts)
     decode(paths, data, tmp_path)
+    assert "the decoding in %s goes on: %d of 140 windows are done" % (tmp_path, 2 * batches) in capsys.readouterr().out
     assert len(before) == 2 * batches and not before & set(again)
     assert answers(tmp_path) == uninterrupted
     assert not glob.glob(str(tmp_path / "unfinished*"))
@@ -141,7 +143,7 @@ def test_cells_of_other_flags_are_decoded_again(paths, data, tmp_path, monkeypat
     first = answers(tmp_path)
     decode(paths, data, tmp_path, mask_layer="0", **change)
     assert answers(tmp_path) != first
-    assert len(warnings) == 3 and all(warning.endswith("it was made with another " + what) for warning in warnings)
+    assert warnings == ["decoded again: predictions_layer_.json and 2 more (made with another %s)" % what]
 
 
 def test_a_file_changed_by_hand_is_decoded_again(paths, data, tmp_path):

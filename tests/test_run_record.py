@@ -118,7 +118,8 @@ def test_a_run_that_fails_says_how(paths, tmp_path, capsys):
     assert run["outcome"] in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["[]", "{", json.dumps({"runs": [1]})])
+@pytest.mark.parametrize("content", ["[]", "{", json.dumps({"runs": [1]}),
+                                     json.dumps({"runs": [{"run": "a", "scored": {"b": 1}}]})])
 def test_a_record_that_is_none_is_not_overwritten(paths, tmp_path, capsys, content):
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(SystemExit) as caught:
@@ -144,6 +145,20 @@ def test_a_table_edited_by_hand_is_told(paths, tmp_path):
     assert code == 0
     assert "%s is not as the run that %s names left it" % (table, tmp_path / "run.json") in stderr
     assert b"results.csv of run unknown" in (tmp_path / "zones.png").read_bytes()
+
+
+@pytest.mark.parametrize("later", [
+    dict(do_predict=True, do_eval=True, mask_zone="q2p", mask_layer="1"),  # one cell, which has no table
+    dict(do_predict=True, max_answer_length=1)])                           # the baseline anew, without its score
+def test_a_table_that_later_runs_left_behind_is_told(paths, tmp_path, later):
+    go(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
+    table = str(tmp_path / "results.csv")
+    assert run_record.outdated_by(table) is None
+    last = go(paths, tmp_path, **later)[-1]["run"]
+    code, _, stderr = tiny.run("visualize_zones.py", table, str(tmp_path / "zones.png"))
+    assert code == 0 and "%s is not of the last answers in its folder, which are of run %s; " % (table, last) in stderr
+    go(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
+    assert run_record.outdated_by(table) is None
 
 
 def test_a_record_is_there_while_a_run_is_at_work(paths, tmp_path):

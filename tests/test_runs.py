@@ -240,6 +240,15 @@ def test_training_goes_on_from_its_checkpoint(paths, trained, tmp_path):
     assert_same_tensors(tmp_path, trained[0])
 
 
+def test_a_reader_is_not_asked_in_another_case_than_it_was_trained_in(paths, trained, tmp_path, capsys):
+    checkpoint = tf.train.latest_checkpoint(str(trained[0]))
+    with pytest.raises(SystemExit) as end:
+        run_here(datasets.SQUAD, paths, tmp_path, do_predict=True, predict_file=paths["squad"], init_checkpoint=checkpoint,
+                 do_lower_case=False)
+    assert end.value.code == 2
+    assert "%s was trained with --do_lower_case=True and reads" % checkpoint in capsys.readouterr().err
+
+
 def test_a_model_of_another_training_is_not_gone_on_with(paths, tmp_path, capsys):
     options = dict(do_train=True, train_file=paths["squad"])
     run_here(datasets.SQUAD, paths, tmp_path, **options)

@@ -159,7 +159,7 @@ def test_what_fails_in_training_is_told(folder, error, wanted):
 @pytest.mark.parametrize("error", [tf.errors.UnavailableError(None, None, "the worker is gone"),
                                    tf.errors.InternalError(None, None, "GPU sync failed"),
                                    tf.errors.DataLossError(None, Op("RestoreV2"), "cut"),
-                                   tf.errors.InvalidArgumentError(None, Op("MatMul"), "shapes")])
+                                   tf.errors.InvalidArgumentError(None, Op("MatMul"), "shapes"), ValueError("a shape")])
 def test_what_is_no_fault_of_the_disk_goes_on(folder, error):
     with pytest.raises(type(error)):
         with guards.telling(folder, "r"):

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Standard output and standard error that outlast those who read them."""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import os
+import sys
+
+
+class Outlasting(object):
+    """A text stream that says into the void what nobody reads any more, where a plain one ends the work.
+
+    In `run_squad.py ... 2>&1 | tee log`, say, a Ctrl-C ends `tee` too, while the run has a checkpoint to write.
+
+    Args:
+      stream: of a file descriptor, as `sys.stderr` is.
+    """
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def _attempt(self, method, *args):
+        try:
+            method(*args)
+        except BrokenPipeError:
+            void = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(void, self._stream.fileno())
+            os.close(void)
+
+    def write(self, text):
+        self._attempt(self._stream.write, text)
+
+    def flush(self):
+        self._attempt(self._stream.flush)
+
+
+@contextlib.contextmanager
+def outlasting():
+    """Has `sys.stdout` and `sys.stderr` outlast their readers in the block."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(Outlasting, before)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
