@@ -12,7 +12,7 @@ def _what_is_wrong():
         return "is not the 3.7 that TensorFlow 1.15 needs"
     import importlib.util  # Python 2 has none
 
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in _NEEDED if name not in sys.modules and importlib.util.find_spec(name) is None]
     return "has no " + ", ".join(missing) if missing else None
 
 

@@ -44,6 +44,11 @@ def test_another_python_is_told():
     assert stderr.startswith("error: Python 3.11 at %s is not the 3.7 that TensorFlow 1.15 needs; run `. ./" % sys.executable)
 
 
+def test_packages_that_are_imported_already_are_there():
+    program = "import sys, types; sys.modules['tensorflow'] = types.ModuleType('tensorflow'); import packages"
+    assert subprocess.call([sys.executable, "-c", program], cwd=tiny.ROOT) == 0  # TensorFlow 1.14 has no __spec__ either
+
+
 def protocol(script, *words, **variables):
     """Runs a protocol script in which a program that does nothing stands for Python."""
     environment = dict(os.environ, **dict(dict(PYTHON="true", TPU_NAME=""), **variables))
