@@ -161,10 +161,15 @@ class Run(object):
                                              self.options.bert_config_file, self.config.vocab_size))
         return vocabulary
 
+    @property
+    def _has_model(self):
+        """Whether a model is at work; scoring alone has none."""
+        return self.options.do_train or self.options.do_predict
+
     def _check_checkpoints(self):
         options = self.options
         self._found, self.trained = [], None
-        if not (options.do_train or options.do_predict):
+        if not self._has_model:
             return
         self._found = checkpoint.listed(options.output_dir)
         self.trained = trained = checkpoint.find_trained(options.output_dir, to_train=options.do_train)
@@ -178,13 +183,11 @@ class Run(object):
             raise InputError("there is no model to predict with: %s holds no trained checkpoint; give --init_checkpoint or "
                              "train first with --do_train" % options.output_dir)
         if not options.do_train:
-            training.check_case(trained or options.init_checkpoint, options.do_lower_case)
-            training.warn_of_unfinished(trained or options.init_checkpoint)
+            training.check_reader(trained or options.init_checkpoint, options.do_lower_case)
 
     def check_alone(self):
         """Stops where another run trained in the output folder since this one looked at its checkpoints."""
-        works = self.options.do_train or self.options.do_predict
-        if works and checkpoint.listed(self.options.output_dir) != self._found:
+        if self._has_model and checkpoint.listed(self.options.output_dir) != self._found:
             raise InputError("another run trained in %s while this one read its files; give the same command again" %
                              self.options.output_dir)
 
@@ -387,7 +390,7 @@ class Run(object):
             if path:
                 yield what, self._fingerprint(path)
         for what, path in (("init_checkpoint", options.init_checkpoint), ("checkpoint", self.trained)):
-            if path and (options.do_train or options.do_predict):
+            if path and self._has_model:
                 yield what, provenance.checkpoint_fingerprint(path)
 
 

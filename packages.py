@@ -16,8 +16,9 @@ def _what_is_wrong():
     return "has no " + ", ".join(missing) if missing else None
 
 
-if _what_is_wrong():
+_wrong = _what_is_wrong()
+if _wrong:
     print("error: Python %d.%d at %s %s; run `. ./setup_environment.sh requirements.txt requirements-figures.txt && "
           ". .venv/bin/activate` in the folder of the project, then the same command again" %
-          (sys.version_info[0], sys.version_info[1], sys.executable, _what_is_wrong()), file=sys.stderr)
+          (sys.version_info[0], sys.version_info[1], sys.executable, _wrong), file=sys.stderr)
     sys.exit(2)

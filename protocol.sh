@@ -33,6 +33,12 @@ check_paths() {
   done
 }
 
+# Whether a local file is not there; what a bucket holds only Python can tell.
+is_missing() {
+  case $1 in gs://*) return 1 ;; esac
+  [ ! -e "$1" ]
+}
+
 # Prints the flags that name the device.
 device_flags() {
   if [ -n "$TPU_NAME" ]; then
@@ -66,19 +72,13 @@ run_reader() {
 decode_grid() {
   local script=$1
   shift
-  case "$MODEL_OUTPUT_DIR $*" in
-    gs://* | *\ --init_checkpoint*) ;;
-    *) if [ ! -e "$MODEL_OUTPUT_DIR/checkpoint" ]; then
-         _stop "there is no trained reader in $MODEL_OUTPUT_DIR: train it first, or give --init_checkpoint=your/model.ckpt"
-       fi ;;
-  esac
+  if is_missing "$MODEL_OUTPUT_DIR/checkpoint" && [[ " $*" != *" --init_checkpoint"* ]]; then
+    _stop "there is no trained reader in $MODEL_OUTPUT_DIR: train it first, or give --init_checkpoint=your/model.ckpt"
+  fi
   run_reader "$script" --do_predict=True --do_eval=True --mask_zone="$ZONES" --mask_layer=each "$@"
-  case $MODEL_OUTPUT_DIR in
-    gs://*) ;;
-    *) if [ ! -e "$MODEL_OUTPUT_DIR/results.csv" ]; then
-         printf 'A single cell has no table, and no heat map.\n'
-         return
-       fi ;;
-  esac
+  if is_missing "$MODEL_OUTPUT_DIR/results.csv"; then
+    printf 'A single cell has no table, and no heat map.\n'
+    return
+  fi
   run "$PYTHON" visualize_zones.py "$MODEL_OUTPUT_DIR/results.csv" "$MODEL_OUTPUT_DIR/zones.png" --annotate
 }

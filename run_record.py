@@ -98,13 +98,13 @@ def find(path):
     return _maker(runs, name, provenance.file_fingerprint(path))
 
 
-def outdated_by(path):
-    """Returns the name of the last run that left the table at `path` behind; None where there is none.
+def outdated_by(path, maker):
+    """Returns the name of the last run that left the table at `path`, by the run `maker`, behind; None where there is none.
 
-    Such a run scored without writing the table, or replaced answers that are in it. The run that `find` gives must be there.
+    Such a run scored without writing the table, or replaced answers that are in it.
     """
     folder, name = os.path.split(path)
-    runs, maker = _read(os.path.join(folder, RECORD_FILE)), find(path)
+    runs = _read(os.path.join(folder, RECORD_FILE))
     place = max(number for number, run in enumerate(runs) if run["run"] == maker)
     answers = runs[place].get("scored", {})
     for run in reversed(runs[place + 1:]):

@@ -71,18 +71,17 @@ def read_record(path):
     return {"made_from": record.get("made_from"), "num_steps": steps if isinstance(steps, int) else None}
 
 
-def check_case(checkpoint, do_lower_case):
-    """Raises an `InputError` where the training that left `checkpoint` took letters in another case than `do_lower_case`."""
-    made_from = read_record(os.path.join(os.path.dirname(checkpoint), RECORD_FILE))["made_from"]
+def check_reader(checkpoint, do_lower_case):
+    """Holds a reader that is to answer against the training that left it, where that lies beside.
+
+    An `InputError` where it took letters in another case than `do_lower_case`; a warning where it had steps to go.
+    """
+    record = read_record(os.path.join(os.path.dirname(checkpoint), RECORD_FILE))
+    made_from, num_steps = record["made_from"], record["num_steps"]
     trained_with = made_from.get("do_lower_case") if isinstance(made_from, dict) else None
     if isinstance(trained_with, bool) and trained_with != do_lower_case:
         raise InputError("%s was trained with --do_lower_case=%s and reads other word pieces badly; give that flag here, too" %
                          (checkpoint, trained_with))
-
-
-def warn_of_unfinished(checkpoint):
-    """Warns where the training that left `checkpoint` had steps to go."""
-    num_steps = read_record(os.path.join(os.path.dirname(checkpoint), RECORD_FILE))["num_steps"]
     if num_steps is None or not tf.train.load_checkpoint(checkpoint).has_tensor("global_step"):
         return
     done = steps_done(checkpoint)

@@ -135,7 +135,7 @@ def _origin(path):
     if run == "":
         tf.logging.warning("%s is not as the run that %s names left it; score again with --do_eval to have that table back",
                            path, os.path.join(os.path.dirname(path), run_record.RECORD_FILE))
-    later = run and run_record.outdated_by(path)
+    later = run and run_record.outdated_by(path, run)
     if later:
         tf.logging.warning("%s is not of the last answers in its folder, which are of run %s; give the grid's command again "
                            "with --do_eval to have its table anew", path, later)

@@ -10,7 +10,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -30,21 +29,6 @@ PATIENCE = 300  # seconds until a test gives up
 
 def training_flags(paths, folder, **changes):
     return dict(tiny.model_flags(paths, output_dir=str(folder), train_file=paths["squad"], **TRAINING), **changes)
-
-
-# The run script, which tells the progress of each step.
-TALKATIVE = ["-c", "import runpy, progress; progress.SECONDS_BETWEEN_LINES = 0; "
-                   "runpy.run_path(\"run_squad.py\", run_name=\"__main__\")"]
-
-
-def start(flags, prepare=lambda: None, script=("run_squad.py",)):
-    """Starts run_squad.py after `prepare()` in its process; its output is piped."""
-    def before():
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in a terminal; what a shell starts in the background ignores it
-        prepare()
-    command = [sys.executable] + list(script) + ["--%s=%s" % flag for flag in flags.items()]
-    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", PYTHONIOENCODING="utf-8")
-    return subprocess.Popen(command, cwd=tiny.ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=before)
 
 
 def end(process):
@@ -89,7 +73,7 @@ def assert_one_sentence(lines, wanted, beginning="error: "):
 def uninterrupted(paths, tmp_path_factory):
     """Folder of a training that nothing came upon."""
     folder = tmp_path_factory.mktemp("training")
-    code, _, lines = end(start(training_flags(paths, folder)))
+    code, _, lines = end(tiny.start(training_flags(paths, folder)))
     assert (code, lines) == (0, [])
     return folder
 
@@ -122,7 +106,7 @@ def test_the_same_training_makes_the_same_bytes(paths, uninterrupted, tmp_path, 
 def test_kill_9_in_training(paths, uninterrupted, tmp_path, number, capsys):
     """KILLS=30 in the environment kills 30 times, at moments of their own."""
     flags, generator = training_flags(paths, tmp_path), random.Random(number)
-    process = start(flags)
+    process = tiny.start(flags)
     wait_for(process, tmp_path / ("model.ckpt-%d.index" % generator.choice(range(0, STEPS, 20))))
     time.sleep(generator.uniform(0, SECONDS_BETWEEN_CHECKPOINTS))
     assert process.poll() is None
@@ -141,7 +125,7 @@ def test_kill_9_in_training(paths, uninterrupted, tmp_path, number, capsys):
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_in_training_keeps_the_step(paths, uninterrupted, tmp_path, number, code):
     flags = training_flags(paths, tmp_path, save_checkpoints_steps=1000)
-    process = start(flags)
+    process = tiny.start(flags)
     wait_for(process, tmp_path / "model.ckpt-0.index")
     process.send_signal(number)
     found, _, lines = end(process)
@@ -157,7 +141,7 @@ def test_a_signal_in_training_keeps_the_step(paths, uninterrupted, tmp_path, num
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_in_prediction_keeps_batches(paths, data, predicted, tmp_path, number, code):
     flags = prediction_flags(paths, data, tmp_path)
-    process = start(flags)
+    process = tiny.start(flags)
     wait_for(process, tmp_path / "unfinished*" / "made_from.json")
     process.send_signal(number)
     found, _, lines = end(process)
@@ -173,7 +157,7 @@ def test_a_signal_in_prediction_keeps_batches(paths, data, predicted, tmp_path, 
 
 def test_ctrl_c_ends_the_reader_of_the_output_too(paths, tmp_path):
     """As in run_squad.py ... 2>&1 | tee log."""
-    process = start(training_flags(paths, tmp_path), script=TALKATIVE)
+    process = tiny.start(training_flags(paths, tmp_path), first="import progress; progress.SECONDS_BETWEEN_LINES = 0")
     wait_for(process, tmp_path / "model.ckpt-0.index")
     process.stdout.close()
     process.stderr.close()
@@ -185,7 +169,7 @@ def test_ctrl_c_ends_the_reader_of_the_output_too(paths, tmp_path):
 
 
 def test_scores_are_written_though_nobody_reads_the_output(paths, data, tmp_path):
-    process = start(prediction_flags(paths, data, tmp_path, do_eval=True, mask_zone="q2,p2"))
+    process = tiny.start(prediction_flags(paths, data, tmp_path, do_eval=True, mask_zone="q2,p2"))
     process.stdout.close()
     assert process.wait(PATIENCE) == 0 and process.stderr.read().count(b"Traceback") == 0
     assert {"scores.json", "results.csv", "results_f1.csv"} <= set(os.listdir(str(tmp_path)))
@@ -193,9 +177,9 @@ def test_scores_are_written_though_nobody_reads_the_output(paths, data, tmp_path
 
 def test_a_second_run_is_told_and_the_first_goes_on(paths, uninterrupted, tmp_path):
     flags = training_flags(paths, tmp_path)
-    process = start(flags)
+    process = tiny.start(flags)
     wait_for(process, tmp_path / "model.ckpt-0.index")
-    code, _, lines = end(start(flags))
+    code, _, lines = end(tiny.start(flags))
     assert code == 2
     assert_one_sentence(lines, "another run is at work in %s (process %d on " % (tmp_path, process.pid))
     assert end(process)[0] == 0
@@ -205,7 +189,7 @@ def test_a_second_run_is_told_and_the_first_goes_on(paths, uninterrupted, tmp_pa
 
 def test_the_folder_of_a_training_is_removed(paths, tmp_path):
     folder = tmp_path / "out"
-    process = start(training_flags(paths, folder))
+    process = tiny.start(training_flags(paths, folder))
     wait_for(process, folder / "model.ckpt-0.index")
     os.rename(str(folder), str(tmp_path / "elsewhere"))
     code, _, lines = end(process)
@@ -215,7 +199,7 @@ def test_the_folder_of_a_training_is_removed(paths, tmp_path):
 
 def test_the_folder_of_a_prediction_is_removed(paths, data, tmp_path):
     folder = tmp_path / "out"
-    process = start(prediction_flags(paths, data, folder))
+    process = tiny.start(prediction_flags(paths, data, folder))
     wait_for(process, folder / "unfinished*" / "made_from.json")
     os.rename(str(folder), str(tmp_path / "elsewhere"))
     code, _, lines = end(process)
@@ -268,7 +252,7 @@ def test_a_disk_is_full_in_training(paths, uninterrupted, tmp_path, mount):
     folder = tmp_path / "disk"
     mount(folder, "size=64m")
     flags = training_flags(paths, folder)
-    process = start(flags)
+    process = tiny.start(flags)
     wait_for(process, folder / "model.ckpt-0.index")
     fill(folder)
     code, _, lines = end(process)
@@ -282,7 +266,7 @@ def test_a_disk_is_full_in_training(paths, uninterrupted, tmp_path, mount):
 def test_a_disk_becomes_read_only_in_training(paths, uninterrupted, tmp_path, mount):
     folder = tmp_path / "out"
     flags = training_flags(paths, folder)
-    process = start(flags)
+    process = tiny.start(flags)
     wait_for(process, folder / "model.ckpt-20.index")
     mount.protect(folder)
     code, _, lines = end(process)
@@ -296,7 +280,7 @@ def test_a_disk_becomes_read_only_in_training(paths, uninterrupted, tmp_path, mo
 def test_the_output_folder_is_read_only_from_the_start(paths, tmp_path, mount):
     folder = tmp_path / "out"
     mount(folder, "ro")
-    code, _, lines = end(start(training_flags(paths, folder)))
+    code, _, lines = end(tiny.start(training_flags(paths, folder)))
     assert code == 2
     assert_one_sentence(lines, "the output folder %s cannot be written to (Read-only file system)" % folder)
 
@@ -305,7 +289,7 @@ def test_a_disk_is_full_in_prediction(paths, data, predicted, tmp_path, mount):
     folder = tmp_path / "disk"
     mount(folder, "size=64m")
     flags = prediction_flags(paths, data, folder)
-    process = start(flags)
+    process = tiny.start(flags)
     wait_for(process, folder / "unfinished*" / "made_from.json")
     fill(folder)
     code, _, lines = end(process)
@@ -325,7 +309,7 @@ def limit_files(size):
 def test_files_may_not_grow_in_training(paths, uninterrupted, tmp_path, size, what):
     """As on a disk that is full, where nobody may mount one."""
     flags = training_flags(paths, tmp_path)
-    code, _, lines = end(start(flags, prepare=limit_files(size)))
+    code, _, lines = end(tiny.start(flags, prepare=limit_files(size)))
     assert code == 1
     assert_one_sentence(lines, what)
     go_on(flags)
@@ -334,7 +318,7 @@ def test_files_may_not_grow_in_training(paths, uninterrupted, tmp_path, size, wh
 
 def test_files_may_not_grow_in_prediction(paths, data, predicted, tmp_path):
     flags = prediction_flags(paths, data, tmp_path)
-    code, _, lines = end(start(flags, prepare=limit_files(16000)))
+    code, _, lines = end(tiny.start(flags, prepare=limit_files(16000)))
     assert code == 1
     assert_one_sentence(lines, "cannot be written (")
     go_on(flags)
@@ -366,11 +350,11 @@ def test_a_checkpoint_cut_short(paths, uninterrupted, tmp_path, suffix, damage):
     folder = tmp_path / "out"
     last, before = stopped_copy(uninterrupted, folder)
     damage(str(folder / (last + suffix)))
-    code, _, lines = end(start(prediction_flags(paths, paths["squad"], folder)))
+    code, _, lines = end(tiny.start(prediction_flags(paths, paths["squad"], folder)))
     assert code == 2
     assert_one_sentence(lines, "error: the checkpoint %s is not whole; train again with the same --output_dir, which goes "
                         "on from %s" % (folder / last, folder / before))
-    code, stdout, lines = end(start(training_flags(paths, folder)))
+    code, stdout, lines = end(tiny.start(training_flags(paths, folder)))
     assert code == 0 and "the training in %s goes on after step %s of %d" % (folder, before.split("-")[-1], STEPS) in stdout
     assert_one_sentence(lines, "the checkpoint %s is not whole; the training goes on from %s" %
                         (folder / last, folder / before), "WARNING:")
@@ -382,7 +366,7 @@ def test_no_checkpoint_is_whole(paths, uninterrupted, tmp_path):
     stopped_copy(uninterrupted, folder)
     for path in glob.glob(str(folder / "*.index")):
         cut(path)
-    code, _, lines = end(start(training_flags(paths, folder)))
+    code, _, lines = end(tiny.start(training_flags(paths, folder)))
     assert code == 2
     assert_one_sentence(lines, "none of the checkpoints in %s is whole" % folder)
 
@@ -408,7 +392,7 @@ def save_with_huge_gradients(path):
                                                    (20, "step 2, whose loss is nan")])
 def test_what_is_no_number_stops_the_training(paths, tmp_path, steps_between, wanted):
     huge = save_with_huge_gradients(tmp_path / "huge.ckpt")
-    code, _, lines = end(start(training_flags(paths, tmp_path, init_checkpoint=huge, save_checkpoints_steps=steps_between)))
+    code, _, lines = end(tiny.start(training_flags(paths, tmp_path, init_checkpoint=huge, save_checkpoints_steps=steps_between)))
     assert code == 1
     if tf.__version__.startswith("1.13."):  # which looks at the norm of the gradients itself
         wanted = "gradients that are no numbers ("
@@ -424,7 +408,7 @@ def test_what_is_no_number_stops_the_training(paths, tmp_path, steps_between, wa
 
 def test_records_are_damaged_in_training(paths, tmp_path):
     flags = training_flags(paths, tmp_path)
-    process = start(flags)
+    process = tiny.start(flags)
     wait_for(process, tmp_path / "model.ckpt-0.index")
     (tmp_path / "train.tf_record").write_bytes(b"x" * 3000)
     code, _, lines = end(process)

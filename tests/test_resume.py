@@ -6,8 +6,6 @@ import glob
 import json
 import os
 import random
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -94,20 +92,13 @@ def test_what_was_found_before_a_stop_is_not_worked_out_again(paths, data, unint
     assert not glob.glob(str(tmp_path / "unfinished*"))
 
 
-# The run script, but what a batch finds is kept at once, where a real run may lose a minute.
-RUN_SQUAD = "import runpy, spool; spool.SECONDS_IN_PART = 0; runpy.run_path(\"run_squad.py\", run_name=\"__main__\")"
-
-
-def start(flags):
-    return subprocess.Popen([sys.executable, "-c", RUN_SQUAD] + ["--%s=%s" % flag for flag in flags.items()], cwd=tiny.ROOT,
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
 @pytest.mark.parametrize("number", range(int(os.environ.get("KILLS", 2))))
 def test_kill_9(paths, data, uninterrupted, tmp_path, number):
     """KILLS=30 in the environment kills 30 times: after some of the batches, and every third time at any moment."""
     flags, generator = dict(tiny.model_flags(paths, output_dir=str(tmp_path), predict_file=data), **GRID), random.Random(number)
-    process, parts = start(flags), str(tmp_path / "unfinished*" / "*.npz")
+    # What a batch finds is kept at once, where a real run may lose a minute.
+    process = tiny.start(flags, first="import spool; spool.SECONDS_IN_PART = 0")
+    parts = str(tmp_path / "unfinished*" / "*.npz")
     if number % 3 == 2:
         time.sleep(generator.uniform(0, 10))
     else:
@@ -116,7 +107,7 @@ def test_kill_9(paths, data, uninterrupted, tmp_path, number):
             assert process.poll() is None
             time.sleep(0.001)
     process.kill()
-    process.wait()
+    process.communicate()
     assert number % 3 == 2 or glob.glob(parts) and answers(tmp_path) == {}
     decode(paths, data, tmp_path)
     assert answers(tmp_path) == uninterrupted

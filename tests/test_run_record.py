@@ -153,12 +153,12 @@ def test_a_table_edited_by_hand_is_told(paths, tmp_path):
 def test_a_table_that_later_runs_left_behind_is_told(paths, tmp_path, later):
     go(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
     table = str(tmp_path / "results.csv")
-    assert run_record.outdated_by(table) is None
+    assert run_record.outdated_by(table, run_record.find(table)) is None
     last = go(paths, tmp_path, **later)[-1]["run"]
     code, _, stderr = tiny.run("visualize_zones.py", table, str(tmp_path / "zones.png"))
     assert code == 0 and "%s is not of the last answers in its folder, which are of run %s; " % (table, last) in stderr
     go(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
-    assert run_record.outdated_by(table) is None
+    assert run_record.outdated_by(table, run_record.find(table)) is None
 
 
 def test_a_record_is_there_while_a_run_is_at_work(paths, tmp_path):

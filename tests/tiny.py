@@ -6,6 +6,7 @@ import contextlib
 import copy
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -179,10 +180,34 @@ def model_flags(paths, **changes):
 def run(script, *words, **flag_values):
     """Runs a script of the project as its own process; returns (exit code, stdout, stderr)."""
     command = [sys.executable, os.path.join(ROOT, script)] + list(words)
-    command += ["--%s=%s" % item for item in sorted(flag_values.items())]
-    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", PYTHONIOENCODING="utf-8")
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    command += _words(flag_values)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment())
     return done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8")
+
+
+def _words(flag_values):
+    return ["--%s=%s" % item for item in sorted(flag_values.items())]
+
+
+def _environment():
+    return dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", PYTHONIOENCODING="utf-8")
+
+
+def start(flag_values, prepare=lambda: None, first=None):
+    """Starts run_squad.py as its own process and returns that; its output is piped.
+
+    Args:
+      prepare: called in the process before its program begins.
+      first: statement of Python that goes before the script, such as one that changes a constant.
+    """
+    def before():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in a terminal; what a shell starts in the background ignores it
+        prepare()
+    program = ["run_squad.py"]
+    if first:
+        program = ["-c", "import runpy; %s; runpy.run_path(\"run_squad.py\", run_name=\"__main__\")" % first]
+    return subprocess.Popen([sys.executable] + program + _words(flag_values), cwd=ROOT, env=_environment(),
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=before)
 
 
 def flag_values(**changes):
