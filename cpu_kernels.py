@@ -8,20 +8,12 @@ from __future__ import absolute_import, division, print_function
 
 import ctypes
 import functools
-import os
 
 import tensorflow.compat.v1 as tf
-from tensorflow.python.eager import function as graph_functions
-from tensorflow.python.framework import function as compiled_functions
 
 import modeling
+import tensorflow_versions
 
-# Compiled at once: else the first call of a shape is not, and the last bits depend on which window comes first.
-# TensorFlow reads this when the process makes its first session.
-os.environ["TF_XLA_FLAGS"] = " ".join([os.environ.get("TF_XLA_FLAGS", ""), "--tf_xla_enable_lazy_compilation=false"])
-
-# A function is called, not copied to where it is called from; TensorFlow 1.13 has no attribute for that.
-_NOT_COPIED = {} if tf.__version__.startswith("1.13.") else {"_noinline": True}
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 
@@ -44,9 +36,7 @@ class ReusedFunctions(object):
         tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
         signature = (form,) + tuple((tensor.dtype, tuple(tensor.shape.as_list())) for tensor in tensors)
         if signature not in self._made:
-            self._made[signature] = graph_functions.defun_with_attributes(
-                body, [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors],
-                attributes=_NOT_COPIED, autograph=False)
+            self._made[signature] = tensorflow_versions.graph_function(body, tensors)
         return self._made[signature](*tensors)
 
 
@@ -55,12 +45,7 @@ def compiled(body, *tensors):
 
     Within a function of the graph it is compiled once for each shape, elsewhere once for each call.
     """
-    def with_shapes(*inside):
-        for argument, tensor in zip(inside, tensors):
-            argument.set_shape(tensor.shape)
-        return body(*inside)
-    made = compiled_functions.Defun(*[tensor.dtype for tensor in tensors], noinline=True, compiled=True)(with_shapes)
-    return made(*tensors)
+    return tensorflow_versions.xla_function(body, tensors)(*tensors)
 
 
 def _head_by_head(tensors, numbers, heads):
@@ -92,7 +77,7 @@ def attention_by_head(functions, asks, heads):
     """
     tensors, numbers = modeling.distinct([tensor for ask in asks for tensor in ask])
     numbers = tuple(tuple(numbers[first:first + 4]) for first in range(0, len(numbers), 4))
-    windows = asks[0].query.shape[0].value
+    windows = asks[0].query.shape.as_list()[0]
 
     def one_window(*inside):
         return _head_by_head(inside, numbers, heads)
@@ -101,7 +86,7 @@ def attention_by_head(functions, asks, heads):
         found = []
         for window in range(windows):
             # A bias may be the same for all windows, and is for all heads.
-            mine = [tensor[min(window, tensor.shape[0].value - 1)] for tensor in inside]
+            mine = [tensor[min(window, tensor.shape.as_list()[0] - 1)] for tensor in inside]
             found.append(functions(("window", heads, numbers), one_window,
                                    *[tensor if tensor.shape.ndims == 2 else tensor[0] for tensor in mine]))
         return [tf.stack(contexts) for contexts in zip(*found)]

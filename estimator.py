@@ -7,16 +7,13 @@ import collections
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from tensorflow.contrib import summary as tf_summary
-from tensorflow.contrib import tpu
-from tensorflow.contrib.cluster_resolver import TPUClusterResolver
-from tensorflow.core.protobuf import rewriter_config_pb2
-
 import cpu_kernels
 import modeling
 import optimization
 import progress
 import span_model
+import tensorflow_versions
+from tensorflow_versions import TPUClusterResolver, tpu
 
 STEPS_BETWEEN_SUMMARIES = 100
 
@@ -62,10 +59,8 @@ def _tpu_summaries(output_dir, **scalars):
     names = sorted(scalars)
 
     def write(step, *values):
-        with tf_summary.create_file_writer(output_dir).as_default(), tf_summary.always_record_summaries():
-            for name, value in zip(names, values):
-                tf_summary.scalar(name, tf.reduce_mean(value), step=step[0])
-            return tf_summary.all_summary_ops()
+        means = {name: tf.reduce_mean(value) for name, value in zip(names, values)}
+        return tensorflow_versions.write_scalars(output_dir, step[0], means)
     step = tf.reshape(tf.train.get_global_step(), [1])
     return write, [step] + [tf.reshape(scalars[name], [1]) for name in names]
 
@@ -158,16 +153,6 @@ class Device(collections.namedtuple("Device", ["use_tpu", "tpu_name", "tpu_zone"
         return None
 
 
-def session_config(use_tpu=False):
-    """Returns the configuration of a session that runs `cpu_kernels.ReusedFunctions`."""
-    config = tf.ConfigProto(allow_soft_placement=True, isolate_session_state=use_tpu)
-    if use_tpu:
-        return config
-    # Functions are called hundreds of times; specialised for each call, they would be compiled as often.
-    config.graph_options.rewrite_options.function_optimization = rewriter_config_pb2.RewriterConfig.OFF
-    return config
-
-
 def make_estimator(model_fn, device, output_dir, train_batch_size, predict_batch_size, save_checkpoints_steps, seed):
     """Returns the TPUEstimator of the reader.
 
@@ -183,7 +168,7 @@ def make_estimator(model_fn, device, output_dir, train_batch_size, predict_batch
     run_config = tpu.RunConfig(
         cluster=device.resolver(), master=device.master, model_dir=output_dir, tf_random_seed=seed,
         save_checkpoints_steps=save_checkpoints_steps, save_summary_steps=STEPS_BETWEEN_SUMMARIES,
-        log_step_count_steps=None, session_config=session_config(device.use_tpu),
+        log_step_count_steps=None, session_config=tensorflow_versions.session_config(device.use_tpu),
         tpu_config=tpu.TPUConfig(iterations_per_loop=device.iterations_per_loop, num_shards=device.num_tpu_cores,
                                  per_host_input_for_training=per_host))
     return tpu.TPUEstimator(model_fn, use_tpu=device.use_tpu, config=run_config, params={"output_dir": output_dir},

@@ -10,7 +10,6 @@ import re
 import types
 
 import tensorflow.compat.v1 as tf
-from tensorflow.python.util import deprecation
 
 import answer_files
 import attention_mask
@@ -33,6 +32,7 @@ import scoring
 import spool
 import squad_format
 import stopping
+import tensorflow_versions
 import tokenization
 import training
 from errors import Fault, InputError
@@ -403,7 +403,7 @@ def _set_up_logging(verbose):
         tf.logging.set_verbosity(tf.logging.INFO)
         return
     tf.logging.set_verbosity(tf.logging.WARN)
-    deprecation._PRINT_DEPRECATION_WARNINGS = False  # they speak of TensorFlow's own code
+    tensorflow_versions.silence_deprecation_warnings()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 

@@ -13,6 +13,8 @@ import math
 
 import tensorflow.compat.v1 as tf
 
+import tensorflow_versions  # noqa: F401
+
 LAYER_NORM_EPSILON = 1e-12
 MASKED = -10000.0  # what is added to the score of a key that is not to be attended to
 
@@ -51,7 +53,7 @@ ACTIVATIONS = {"gelu": gelu, "relu": tf.nn.relu, "tanh": tf.tanh, "linear": tf.i
 def product(x, kernel):
     """Returns `x @ kernel` for `x` [..., K], `kernel` [K, M]; a two-dimensional product is the fastest."""
     sizes = dimensions(x)
-    return tf.reshape(tf.matmul(tf.reshape(x, [-1, sizes[-1]]), kernel), sizes[:-1] + [kernel.shape[-1].value])
+    return tf.reshape(tf.matmul(tf.reshape(x, [-1, sizes[-1]]), kernel), sizes[:-1] + kernel.shape.as_list()[-1:])
 
 
 def dense(x, kernel, bias):

@@ -9,7 +9,7 @@ import re
 
 import tensorflow.compat.v1 as tf
 
-from tensorflow.contrib import tpu
+from tensorflow_versions import CrossShardOptimizer
 
 WEIGHT_DECAY = 0.01
 NOT_DECAYED = ("LayerNorm", "layer_norm", "bias")
@@ -84,7 +84,7 @@ def training_op(loss, peak_rate, num_steps, num_warmup_steps, use_tpu=False):
     rate = learning_rate(peak_rate, step, num_steps, num_warmup_steps)
     optimizer = AdamWeightDecay(rate)
     if use_tpu:
-        optimizer = tpu.CrossShardOptimizer(optimizer)
+        optimizer = CrossShardOptimizer(optimizer)
     variables = tf.trainable_variables()
     gradients, _ = tf.clip_by_global_norm(tf.gradients(loss, variables), clip_norm=LARGEST_NORM)
     moved = optimizer.apply_gradients(zip(gradients, variables))

@@ -60,7 +60,7 @@ class Form(object):
             inputs = {name: tf.placeholder(tf.int32, array.shape) for name, array in features.items()}
             self._fetches = model.best_positions(inputs, cells, 20, trim_padding)
             self._feed = {inputs[name]: array for name, array in features.items()}
-            self._session = tf.Session(config=estimator.session_config())
+            self._session = tf.Session(config=tensorflow_versions.session_config())
             random = np.random.RandomState(1)
             for variable in tf.global_variables():
                 value = random.normal(0, 0.05, variable.shape.as_list()) + variable.op.name.endswith("gamma")

@@ -61,7 +61,7 @@ def main():
     model = span_model.SpanModel(modeling.Bert(config, **cpu_kernels.make_forms()), dataset.masks_span)
     best = model.best_positions(dict(inputs, unique_ids=tf.constant(0)), cells, args.max_seq_length)
     logits = {"start": [], "end": []}
-    with tf.Session(config=estimator.session_config()) as session:
+    with tf.Session(config=tensorflow_versions.session_config()) as session:
         tf.train.Saver().restore(session, args.init_checkpoint)
         for start in range(0, len(found), args.batch_size):
             rows = list(range(start, min(start + args.batch_size, len(found))))

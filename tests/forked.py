@@ -21,8 +21,7 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SECONDS = 180  # after which a command counts as hanging
-_IMPORTED_BEFORE = ("tensorflow.compat.v1", "tensorflow.contrib.tpu", "tensorflow.contrib.cluster_resolver",
-                    "tensorflow.contrib.summary.summary", "nltk.tokenize.destructive", "googleapiclient.discovery",
+_IMPORTED_BEFORE = ("tensorflow.compat.v1", "tensorflow_versions", "nltk.tokenize.destructive", "googleapiclient.discovery",
                     "oauth2client.client", "matplotlib.figure", "matplotlib.backends.backend_agg", "tqdm", "absl.app")
 
 Done = collections.namedtuple("Done", ["code", "stdout", "stderr", "mebibytes"])

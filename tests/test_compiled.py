@@ -11,8 +11,6 @@ import types
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from tensorflow.contrib import tpu
-from tensorflow.contrib.compiler import xla
 from tensorflow.python.framework import kernels
 
 import attention_mask
@@ -21,8 +19,10 @@ import estimator
 import experiment
 import modeling
 import prediction
+import tensorflow_versions
 import tiny
 import training
+from tensorflow_internals import tpu, xla
 
 BATCH, STEPS, CORES = 2, 3, 2
 SCHEDULE = dict(peak_rate=0.01, num_steps=4, num_warmup_steps=2)
@@ -109,7 +109,7 @@ def sum_over_one_core(monkeypatch):
     def keep(tensor, *_):
         summed.append(tensor)
         return tensor
-    monkeypatch.setattr(sys.modules[tpu.CrossShardOptimizer.__module__].tpu_ops, "cross_replica_sum", keep)
+    monkeypatch.setattr(sys.modules[tensorflow_versions.CrossShardOptimizer.__module__].tpu_ops, "cross_replica_sum", keep)
     return summed
 
 
