@@ -17,6 +17,8 @@ _FOREIGN = (("electra/", "an ELECTRA checkpoint"), ("bert/encoder/transformer/",
             ("_CHECKPOINTABLE_OBJECT_GRAPH", "a TensorFlow 2 checkpoint"))
 _OBJECT_ENDING = ".ATTRIBUTES/VARIABLE_VALUE"
 _PART = re.compile(r"(.*)(\.index|\.meta|\.data-[0-9]{5}-of-[0-9]{5})$", re.DOTALL)
+# TensorFlow 2 raises an IndexError for a file that is cut short.
+_READING_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
 _STATE_FILE = "checkpoint"  # in which TensorFlow lists the checkpoints of a folder
 _UNFINISHED = re.compile(r"model\.ckpt-[0-9]+_temp_[0-9a-f]{32}/?$")  # a folder
 _INDEX = re.compile(r"(model\.ckpt-([0-9]+))\.index$")
@@ -81,7 +83,7 @@ def _read_shapes(path):
 def _reading(path):
     try:
         yield
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except _READING_ERRORS as error:
         raise InputError("the checkpoint %s cannot be read (%s); it is damaged or not whole, so copy or download it again" %
                          (path, first_line(error)))
 
@@ -171,7 +173,7 @@ def _is_whole(path):
         reader = tf.train.load_checkpoint(path)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
-    except (tf.errors.OpError, ValueError, RuntimeError):
+    except _READING_ERRORS:
         return False
     return True
 

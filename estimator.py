@@ -13,7 +13,8 @@ import optimization
 import progress
 import span_model
 import tensorflow_versions
-from tensorflow_versions import TPUClusterResolver, tpu
+from tensorflow_versions import (InputPipelineConfig, RunConfig, TPUClusterResolver, TPUConfig, TPUEstimator,
+                                 TPUEstimatorSpec)
 
 STEPS_BETWEEN_SUMMARIES = 100
 
@@ -129,14 +130,14 @@ def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tp
         model = span_model.SpanModel(bert, dataset.masks_span)
         scaffold_fn = _restore_from(init_checkpoint, use_tpu) if init_checkpoint else None
         if not is_training:
-            return tpu.TPUEstimatorSpec(mode, predictions=model.best_positions(features, **prediction),
+            return TPUEstimatorSpec(mode, predictions=model.best_positions(features, **prediction),
                                         scaffold_fn=scaffold_fn)
         loss = model.training_loss(features)
         train_op, rate = optimization.training_op(loss, use_tpu=use_tpu, **training)
         host_call = _tpu_summaries(params["output_dir"], learning_rate=rate) if use_tpu else None
         if not use_tpu:
             tf.summary.scalar("learning_rate", rate)
-        return tpu.TPUEstimatorSpec(mode, loss=loss, train_op=train_op, scaffold_fn=scaffold_fn, host_call=host_call,
+        return TPUEstimatorSpec(mode, loss=loss, train_op=train_op, scaffold_fn=scaffold_fn, host_call=host_call,
                                     training_hooks=[TrainingProgress(training["num_steps"])] + list(training_hooks))
     return model_fn
 
@@ -164,12 +165,12 @@ def make_estimator(model_fn, device, output_dir, train_batch_size, predict_batch
       save_checkpoints_steps: steps between checkpoints.
       seed: of the weights that no checkpoint gives.
     """
-    per_host = tpu.InputPipelineConfig.PER_HOST_V2
-    run_config = tpu.RunConfig(
+    per_host = InputPipelineConfig.PER_HOST_V2
+    run_config = RunConfig(
         cluster=device.resolver(), master=device.master, model_dir=output_dir, tf_random_seed=seed,
         save_checkpoints_steps=save_checkpoints_steps, save_summary_steps=STEPS_BETWEEN_SUMMARIES,
         log_step_count_steps=None, session_config=tensorflow_versions.session_config(device.use_tpu),
-        tpu_config=tpu.TPUConfig(iterations_per_loop=device.iterations_per_loop, num_shards=device.num_tpu_cores,
+        tpu_config=TPUConfig(iterations_per_loop=device.iterations_per_loop, num_shards=device.num_tpu_cores,
                                  per_host_input_for_training=per_host))
-    return tpu.TPUEstimator(model_fn, use_tpu=device.use_tpu, config=run_config, params={"output_dir": output_dir},
+    return TPUEstimator(model_fn, use_tpu=device.use_tpu, config=run_config, params={"output_dir": output_dir},
                             train_batch_size=train_batch_size, predict_batch_size=predict_batch_size, eval_on_tpu=False)

@@ -188,6 +188,8 @@ def make_folder(path):
         tf.gfile.MakeDirs(path)
         is_folder = tf.gfile.IsDirectory(path)
     except tf.errors.OpError as error:
+        if tf.gfile.Exists(path) and not tf.gfile.IsDirectory(path):
+            raise InputError("%s is a file where a folder is needed; give another path" % path)
         raise InputError("the folder %s cannot be made (%s); may you write there?" % (path, first_line(error)))
     if not is_folder:
         raise InputError("%s is a file where a folder is needed; give another path" % path)

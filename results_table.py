@@ -65,8 +65,11 @@ def _number(text, path, line):
 
 def _read_rows(path):
     """Returns the lines of a CSV file, each a list of texts, blank lines left out; none where the file is no CSV."""
+    text = files.read_text(path, "results file")
+    if "\0" in text:  # which the csv module of Python 3.11 takes
+        return []
     try:
-        return [row for row in csv.reader(io.StringIO(files.read_text(path, "results file"))) if row]
+        return [row for row in csv.reader(io.StringIO(text)) if row]
     except csv.Error:
         return []
 

@@ -5,6 +5,7 @@ Import this module before building a graph: under TensorFlow 2 it turns the beha
 """
 from __future__ import absolute_import, division, print_function
 
+import contextlib
 import os
 
 import tensorflow.compat.v1 as tf
@@ -18,21 +19,37 @@ IS_TF2 = VERSION >= (2, 0)
 # keeps the last bits of a result independent of which window comes first. Read when the process opens its first session.
 os.environ["TF_XLA_FLAGS"] = " ".join([os.environ.get("TF_XLA_FLAGS", ""), "--tf_xla_enable_lazy_compilation=false"])
 
+
+
+@contextlib.contextmanager
+def _without_warnings():
+    """Hides TensorFlow's warnings in the block, such as those of the names that it deprecates but has no others for."""
+    verbosity = tf.logging.get_verbosity()
+    tf.logging.set_verbosity(tf.logging.ERROR)
+    try:
+        yield
+    finally:
+        tf.logging.set_verbosity(verbosity)
+
+
 if IS_TF2:
     import tensorflow.compat.v2 as tf2
 
-    tf.disable_v2_behavior()
-    tpu = tf.estimator.tpu
-    CrossShardOptimizer = tf.tpu.CrossShardOptimizer
-    TPUClusterResolver = tf.distribute.cluster_resolver.TPUClusterResolver
+    with _without_warnings():
+        tf.disable_v2_behavior()
+        tpu, CrossShardOptimizer = tf.estimator.tpu, tf.tpu.CrossShardOptimizer
+        TPUClusterResolver = tf2.distribute.cluster_resolver.TPUClusterResolver
 else:
     from tensorflow.contrib import summary as tf_summary
     from tensorflow.contrib import tpu
     from tensorflow.contrib.cluster_resolver import TPUClusterResolver
+    from tensorflow.contrib.tpu import CrossShardOptimizer
     from tensorflow.python.eager import function as eager_function
     from tensorflow.python.framework import function as framework_function
 
-    CrossShardOptimizer = tpu.CrossShardOptimizer
+with _without_warnings():
+    InputPipelineConfig, RunConfig, TPUConfig = tpu.InputPipelineConfig, tpu.RunConfig, tpu.TPUConfig
+    TPUEstimator, TPUEstimatorSpec = tpu.TPUEstimator, tpu.TPUEstimatorSpec
 
 # The attribute that keeps a function from being inlined where it is called; TensorFlow 1.13 has none.
 _NOT_INLINED = {} if VERSION < (1, 14) else {"_noinline": True}

@@ -31,11 +31,15 @@ def training_flags(paths, folder, **changes):
     return dict(tiny.model_flags(paths, output_dir=str(folder), train_file=paths["squad"], **TRAINING), **changes)
 
 
+# TensorFlow 2.15 logs the first compilation, past TF_CPP_MIN_LOG_LEVEL.
+XLA_LOG = re.compile("WARNING: All log messages before absl::InitializeLog|I0000 .* Compiled cluster using XLA!")
+
+
 def end(process):
-    """Waits for the end; returns (exit code, stdout, stderr without the progress)."""
+    """Waits for the end; returns (exit code, stdout, stderr without the progress and XLA's own log line)."""
     stdout, stderr = process.communicate(timeout=PATIENCE)
     lines = [line.split("\r")[-1] for line in stderr.decode("utf-8").splitlines()]
-    return process.returncode, stdout.decode("utf-8"), [line for line in lines if line and "%|" not in line]
+    return process.returncode, stdout.decode("utf-8"), [line for line in lines if line and "%|" not in line and not XLA_LOG.match(line)]
 
 
 def wait_for(process, pattern):

@@ -13,7 +13,6 @@ import sys
 
 import pytest
 import tensorflow.compat.v1 as tf
-from tensorflow.python.training import checkpoint_management
 
 import datasets
 import errors
@@ -183,7 +182,9 @@ def test_a_folder_that_tensorflow_made_anew_is_told_as_removed(tmp_path):
 
 
 def test_a_folder_that_goes_while_the_list_of_checkpoints_is_written_is_told(tmp_path, monkeypatch):
-    folder, write = str(tmp_path / "out"), checkpoint_management.update_checkpoint_state_internal
+    folder = str(tmp_path / "out")
+    checkpoint_management = sys.modules[tf.train.Saver.__module__].checkpoint_management
+    write = checkpoint_management.update_checkpoint_state_internal
 
     def write_too_late(*args, **kwargs):
         shutil.rmtree(folder)
