@@ -8,7 +8,7 @@ _NEEDED = ("tensorflow", "numpy", "absl", "tqdm", "nltk", "googleapiclient", "oa
 
 
 def _what_is_wrong():
-    if sys.version_info[:2] < (3, 7):
+    if sys.version_info[:2] != (3, 7):
         return "is not the 3.7 that TensorFlow 1.15 needs"
     import importlib.util  # Python 2 has none
 
