@@ -3,8 +3,10 @@
 GS_BUCKET=${GS_BUCKET:-gs://your-bucket}   # needed on a TPU: data, checkpoints and results lie there
 TPU_NAME=${TPU_NAME:-}                     # empty: run on this machine's GPU or CPU
 TPU_ZONE=${TPU_ZONE:-}
-if [ -z "${PYTHON:-}" ]; then                 # the environment that setup_environment.sh makes, if it is there
-  if [ -x .venv/bin/python ]; then PYTHON=.venv/bin/python; else PYTHON=python; fi
+if [ -z "${PYTHON:-}" ]; then              # the environment that setup_environment.sh creates, if it exists
+  PYTHON=.venv${TF_VERSION:+-$TF_VERSION}/bin/python
+  if [ -n "${SYSTEM_TENSORFLOW:-}" ]; then PYTHON=.venv-system/bin/python; fi
+  if [ ! -x "$PYTHON" ]; then PYTHON=python; fi
 fi
 
 ZONES=all,q2,q2p,p2q,p2
@@ -55,11 +57,11 @@ run() {
 
 # Runs a run script on the model in BERT_DIR with the lengths of the study: run_reader SCRIPT FLAG...
 run_reader() {
-  local script=$1 device
+  local script=$1 flag device=()
   shift
   command -v "$PYTHON" >/dev/null || _stop "there is no Python \"$PYTHON\": set PYTHON to one with the requirements, or make .venv"
   check_paths "$BERT_DIR" "$DATA_DIR" "$MODEL_OUTPUT_DIR"
-  mapfile -t device < <(device_flags)
+  while read -r flag; do device+=("$flag"); done < <(device_flags)  # macOS's bash 3.2 has no mapfile
   run "$PYTHON" "$script" \
     --vocab_file="$BERT_DIR/vocab.txt" \
     --bert_config_file="$BERT_DIR/bert_config.json" \

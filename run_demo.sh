@@ -18,7 +18,7 @@ case $output in
   *) output=$from/$output ;;
 esac
 
-. ./setup_environment.sh requirements.txt requirements-figures.txt
+. ./setup_environment.sh requirements.txt requirements/figures.txt
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}
 begun=$SECONDS
 

@@ -208,7 +208,7 @@ def _pyplot():
         import matplotlib  # only here: nobody else needs it
     except ImportError:
         raise InputError("-p draws with matplotlib, which is not installed; "
-                         "run: pip install -r requirements-figures.txt")
+                         "run: pip install -r requirements/figures.txt")
     matplotlib.use("Agg")
     from matplotlib import pyplot
     return pyplot

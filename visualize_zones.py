@@ -212,7 +212,7 @@ def main():
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise InputError("drawing needs matplotlib: pip install -r requirements-figures.txt")
+        raise InputError("drawing needs matplotlib: pip install -r requirements/figures.txt")
     metric = _metric(args)
     paths = [_table_path(path, metric) for path in args.results]
     tables = [results_table.read_table(path) for path in paths]

@@ -269,7 +269,7 @@ def test_without_matplotlib_the_remedy_is_told(folder):
     folder.write("matplotlib.py", "raise ImportError('not here')")
     sentence = folder.refusal("data.json", "pred.json", "-n", "na.json", "-p", "figures",
                               PYTHONPATH=str(folder.path))
-    assert "matplotlib" in sentence and "requirements-figures.txt" in sentence
+    assert "matplotlib" in sentence and "requirements/figures.txt" in sentence
 
 
 def test_missing_and_surplus_predictions_are_counted_on_stderr(folder):
