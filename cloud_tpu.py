@@ -19,8 +19,10 @@ import tensorflow.compat.v1 as tf
 from googleapiclient import discovery
 
 from errors import InputError, first_line
+from tensorflow_versions import IS_TF2
 
 ADDRESS = "grpc://"
+LOCAL = "local"  # --tpu_name of the TPU that a TPU VM is attached to
 DISCOVERY_VARIABLE = "TPU_API_DISCOVERY_URL"  # TensorFlow's resolver reads it too
 _METADATA = "http://%s/computeMetadata/v1/"
 _METADATA_VARIABLE, _METADATA_SERVER = "GCE_METADATA_ROOT", "metadata.google.internal"  # oauth2client reads it too
@@ -124,7 +126,7 @@ def check(tpu_name, tpu_zone, gcp_project, master):
     """Checks that the TPU of these flags is there, is ready, runs the TensorFlow at hand and answers.
 
     Args:
-      tpu_name: name of a Cloud TPU, or its address, grpc://host:port; None with `master`.
+      tpu_name: name of a Cloud TPU, its address (grpc://host:port), or `LOCAL`; None with `master`.
       tpu_zone, gcp_project: where a named one is; those of this machine if None.
       master: TensorFlow master, where no name is given.
 
@@ -132,6 +134,11 @@ def check(tpu_name, tpu_zone, gcp_project, master):
       InputError: what is wrong and what to do.
     """
     given = tpu_name or master
+    if tpu_name == LOCAL:
+        if not IS_TF2:
+            raise InputError("--tpu_name=local is the TPU of a TPU VM, which needs TensorFlow 2 and this is %s; install 2.15.1, "
+                             "as `TF_VERSION=2.15.1 . ./setup_environment.sh requirements.txt` does" % tf.__version__)
+        return
     if given.startswith(ADDRESS):
         addresses = given[len(ADDRESS):].split(",")
     elif tpu_name:

@@ -71,9 +71,9 @@ def check_tpu_flags(options):
                          "decode on a v2-8 or v3-8" % (options.num_tpu_cores, _CORES_OF_A_HOST))
     for name in ("output_dir", "init_checkpoint"):
         path = getattr(options, name)
-        if path and not path.startswith("gs://"):
-            raise InputError("a TPU reads and writes gs:// paths only, and --%s=%s is local; put it into a bucket" %
-                             (name, path))
+        if path and not path.startswith("gs://") and options.tpu_name != cloud_tpu.LOCAL:
+            raise InputError("a remote TPU reads and writes gs:// paths only, and --%s=%s is local; copy it to a bucket, or run on "
+                             "a TPU VM with --tpu_name=local" % (name, path))
     for wanted, name in ((options.do_train, "train_batch_size"), (options.do_predict, "predict_batch_size")):
         if wanted and getattr(options, name) % options.num_tpu_cores:
             size, cores = getattr(options, name), options.num_tpu_cores

@@ -16,9 +16,14 @@ _stop() {
   exit 2
 }
 
+# Whether a TPU is to be reached over the network; a TPU VM has its own (TPU_NAME=local) and reads local paths.
+is_remote_tpu() {
+  [ -n "$TPU_NAME" ] && [ "$TPU_NAME" != local ]
+}
+
 # Prints the root that the defaults of BERT_DIR, DATA_DIR and MODEL_OUTPUT_DIR lie in.
 root() {
-  if [ -n "$TPU_NAME" ]; then printf '%s' "$GS_BUCKET"; else printf '.'; fi
+  if is_remote_tpu; then printf '%s' "$GS_BUCKET"; else printf '.'; fi
 }
 
 # Stops where a path still is the placeholder, or where a TPU would have to read a local path.
@@ -28,8 +33,8 @@ check_paths() {
     case $path in
       gs://your-bucket*) _stop "\"$path\" is a placeholder: set GS_BUCKET=gs://the-name-of-your-bucket" ;;
       gs://*) ;;
-      *) if [ -n "$TPU_NAME" ]; then
-           _stop "a TPU reads and writes gs:// paths only, and \"$path\" is local: set GS_BUCKET, BERT_DIR, DATA_DIR and MODEL_OUTPUT_DIR"
+      *) if is_remote_tpu; then
+           _stop "a remote TPU reads and writes gs:// paths only, and \"$path\" is local: set GS_BUCKET, BERT_DIR, DATA_DIR and MODEL_OUTPUT_DIR"
          fi ;;
     esac
   done

@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as tf
 
 import files
 from errors import InputError
+from tensorflow_versions import IS_TF2
 
 RECORD_FILE = "cells.json"
 _UNFINISHED = "unfinished-"
@@ -114,6 +115,8 @@ class CellRecord(object):
 def unfinished_folder(output_dir, made_from, cells):
     """Returns the folder in which the unfinished work of `cells` from `made_from` lies; warns of others' that lie beside it."""
     whole = collections.OrderedDict(made_from, cells=[cell.name for cell in cells])
+    if IS_TF2:  # its last bits differ from those of TensorFlow 1.15
+        whole["tensorflow"] = tf.__version__
     mine = _UNFINISHED + fingerprint(json.dumps(whole, sort_keys=True).encode("utf-8"))[:12]
     for name in tf.gfile.ListDirectory(output_dir):
         name = name.rstrip("/")

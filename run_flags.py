@@ -87,7 +87,7 @@ def _define_prediction():
 
 def _define_devices():
     flags.DEFINE_bool("use_tpu", False, "Run on a TPU.")
-    flags.DEFINE_string("tpu_name", None, "Name or grpc:// address of the Cloud TPU.")
+    flags.DEFINE_string("tpu_name", None, "Name or grpc:// address of the Cloud TPU, or \"local\" on a TPU VM.")
     flags.DEFINE_string("tpu_zone", None, "Zone of the Cloud TPU; found out if not given.")
     flags.DEFINE_string("gcp_project", None, "Project of the Cloud TPU; found out if not given.")
     flags.DEFINE_string("master", None, "TensorFlow master address.")

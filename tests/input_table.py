@@ -486,7 +486,7 @@ def flag_rows():
         refused("a TPU with two addresses", "--tpu_name=t and --master=grpc://10.0.0.1:8470 both say where the TPU is",
                 words=on_tpu,
                 tpu_name="t", master="grpc://10.0.0.1:8470", **predict),
-        refused("a TPU and a local folder", "a TPU reads and writes gs:// paths only, and --output_dir=here is local",
+        refused("a TPU and a local folder", "a remote TPU reads and writes gs:// paths only, and --output_dir=here is local",
                 words=on_tpu,
                 tpu_name="t", output_dir="here", **predict),
         refused("a TPU and a local checkpoint", "gs:// paths only, and --init_checkpoint=", words=on_tpu, tpu_name="t",

@@ -5,6 +5,7 @@ from __future__ import absolute_import, division, print_function
 import os
 import subprocess
 import sys
+import types
 import urllib.request
 
 import googleapiclient.errors
@@ -19,6 +20,7 @@ import estimator
 import experiment
 import tiny
 from errors import InputError
+from tensorflow_versions import IS_TF2
 
 NODE = "projects/my-project/locations/my-zone/nodes/my-tpu"
 FLAGS = dict(tpu_name="my-tpu", tpu_zone="my-zone", gcp_project="my-project")
@@ -82,6 +84,16 @@ def test_the_estimator_connects_to_the_master_that_the_api_names(api, port, tmp_
     assert config.session_config.cluster_def.job[0].tasks[0] == "127.0.0.1:%d" % port
     with pytest.raises((ValueError, TypeError, googleapiclient.errors.HttpError)):  # each TensorFlow has its own
         device(**dict(FLAGS, **other)).resolver().master()
+
+
+def test_the_tpu_of_a_tpu_vm(api):
+    if IS_TF2:
+        check(tpu_name="local")
+        experiment.check_tpu_flags(types.SimpleNamespace(**tiny.flag_values(
+            use_tpu=True, tpu_name="local", output_dir="here", init_checkpoint="there.ckpt")))
+    else:
+        ends_in("--tpu_name=local is the TPU of a TPU VM, which needs TensorFlow 2 and this is %s" % VERSION, tpu_name="local")
+    assert api.asked == []
 
 
 @pytest.mark.parametrize("flag", ["tpu_name", "master"])

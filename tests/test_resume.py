@@ -155,3 +155,12 @@ def test_what_waits_to_be_kept_is_bounded(tmp_path, monkeypatch):
     found.add([2], {"values": np.ones([1, 10])})
     assert len(os.listdir(str(tmp_path))) == 1
     assert spool.Spool(str(tmp_path)).read(0, 2)["values"].tolist() == [[0.0] * 10, [1.0] * 10]
+
+
+def test_partial_results_of_another_tensorflow_2_are_not_used(tmp_path, monkeypatch):
+    folders = set()
+    for is_tf2, version in ((False, "1.15.3"), (True, "2.12.1"), (True, "2.15.1")):
+        monkeypatch.setattr(provenance, "IS_TF2", is_tf2)
+        monkeypatch.setattr(provenance.tf, "__version__", version)
+        folders.add(provenance.unfinished_folder(str(tmp_path), {"a": 1}, [attention_mask.BASELINE]))
+    assert len(folders) == 3
