@@ -18,7 +18,7 @@ import re
 
 import tensorflow.compat.v1 as tf
 
-from errors import InputError
+from mrc.util.errors import InputError
 from modeling import MASKED
 
 ZONES = ("all", "q2", "q2p", "p2q", "p2")  # in the order of the published table

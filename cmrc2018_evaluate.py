@@ -13,13 +13,13 @@ import difflib
 import json
 import re
 
-import packages  # noqa: F401
+from mrc.util import check_environment  # noqa: F401
 
 from nltk.tokenize.destructive import NLTKWordTokenizer
 
-import predictions_file
-import squad_format
-from errors import ArgumentParser, InputError, one_sentence
+from mrc.answers import predictions_file
+from mrc.data import squad_format
+from mrc.util.errors import ArgumentParser, InputError, one_sentence
 
 # The official list has the ellipsis as one entry of two characters, which no single character equals:
 # an ellipsis therefore stays in the text, and must stay here for the same scores.

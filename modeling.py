@@ -13,7 +13,7 @@ import math
 
 import tensorflow.compat.v1 as tf
 
-import tensorflow_versions  # noqa: F401
+from mrc.util import tensorflow_versions  # noqa: F401
 
 LAYER_NORM_EPSILON = 1e-12
 MASKED = -10000.0  # what is added to the score of a key that is not to be attended to

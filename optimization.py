@@ -9,7 +9,7 @@ import re
 
 import tensorflow.compat.v1 as tf
 
-from tensorflow_versions import CrossShardOptimizer
+from mrc.util.tensorflow_versions import CrossShardOptimizer
 
 WEIGHT_DECAY = 0.01
 NOT_DECAYED = ("LayerNorm", "layer_norm", "bias")

@@ -2,17 +2,17 @@
 """Trains, decodes under attention masks, and scores BERT on CMRC 2018. `python run_cmrc2018.py --help`."""
 from __future__ import absolute_import, division, print_function
 
-import packages  # noqa: F401
+from mrc.util import check_environment  # noqa: F401
 
 from absl import app, flags
 
-import stopping
+from mrc.util import signals
 
-stopping.end_at_once()  # a Ctrl-C while TensorFlow is imported
+signals.end_at_once()  # a Ctrl-C while TensorFlow is imported
 
-import datasets  # noqa: E402
-import experiment  # noqa: E402
-import run_flags  # noqa: E402
+from mrc import datasets  # noqa: E402
+from mrc.experiment import run as experiment  # noqa: E402
+from mrc.experiment import run_flags  # noqa: E402
 
 
 def main(_):

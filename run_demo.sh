@@ -18,7 +18,7 @@ case $output in
   *) output=$from/$output ;;
 esac
 
-. ./setup_environment.sh requirements.txt requirements/figures.txt
+. scripts/setup_environment.sh requirements.txt requirements/figures.txt
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}
 begun=$SECONDS
 
@@ -32,7 +32,7 @@ run() {
 experiment() {
   local model=demo/$1/bert_model.ckpt folder=$output/$1
   local data=$folder/data
-  run sample_data.py --language="$1" --output_dir="$data"
+  run demo/sample_data.py --language="$1" --output_dir="$data"
   run "$2" --do_train --do_predict --do_eval --mask_zone=all,q2,q2p,p2q,p2 --mask_layer=each \
     --bert_config_file="$data/bert_config.json" --vocab_file="$data/vocab.txt" --init_checkpoint="$model" \
     --train_file="$data/train.json" --predict_file="$data/dev.json" --output_dir="$folder" \

@@ -19,11 +19,11 @@ import re
 import string
 import sys
 
-import packages  # noqa: F401
-import files
-import predictions_file
-import squad_format
-from errors import ArgumentParser, InputError, one_sentence
+from mrc.util import check_environment  # noqa: F401
+from mrc.util import files
+from mrc.answers import predictions_file
+from mrc.data import squad_format
+from mrc.util.errors import ArgumentParser, InputError, one_sentence
 
 METRICS = ("exact", "f1")
 

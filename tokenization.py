@@ -12,8 +12,8 @@ import unicodedata
 
 import tensorflow.compat.v1 as tf
 
-from errors import InputError
-from files import read_text
+from mrc.util.errors import InputError
+from mrc.util.files import read_text
 
 UNKNOWN = "[UNK]"
 LONGEST_WORD = 200  # characters; a longer word is unknown

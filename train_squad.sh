@@ -3,10 +3,10 @@
 #
 #     TPU_NAME=my-tpu TPU_ZONE=us-central1-b GS_BUCKET=gs://my-bucket ./train_squad.sh
 #
-# Further flags are passed on to the run script. More variables are at the top of protocol.sh.
+# Further flags are passed on to the run script. More variables are at the top of scripts/protocol.sh.
 set -euo pipefail
 cd "$(dirname "$0")"
-. ./protocol.sh
+. scripts/protocol.sh
 
 BERT_DIR=${BERT_DIR:-$(root)/cased_L-12_H-768_A-12}
 DATA_DIR=${DATA_DIR:-$(root)/squad}

@@ -14,16 +14,16 @@ import io
 import os
 import re
 
-import packages  # noqa: F401
+from mrc.util import check_environment  # noqa: F401
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-import errors
-import files
-import results_table
-import run_record
-from errors import InputError, one_sentence
+from mrc.util import errors
+from mrc.util import files
+from mrc.answers import results_table
+from mrc.experiment import run_record
+from mrc.util.errors import InputError, one_sentence
 
 PUBLISHED_RANGE = (-10.0, 2.0)
 FORMATS = {"png": "Description", "pdf": "Subject", "svg": "Description"}  # each with the place for what a picture shows

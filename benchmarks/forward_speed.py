@@ -22,11 +22,11 @@ import tensorflow.compat.v1 as tf
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import attention_mask  # noqa: E402
-import bert_config  # noqa: E402
-import cpu_kernels  # noqa: E402
-import estimator  # noqa: E402
+from mrc.model import bert_config  # noqa: E402
+from mrc.model import cpu_ops  # noqa: E402
+from mrc.util import tensorflow_versions  # noqa: E402
 import modeling  # noqa: E402
-import span_model  # noqa: E402
+from mrc.model import span_model  # noqa: E402
 
 VOCABULARY = 1000
 QUESTION = 14
@@ -55,7 +55,7 @@ class Form(object):
         self._graph, self._fast = tf.Graph(), fast
         with self._graph.as_default():
             tf.set_random_seed(1)
-            forms = cpu_kernels.make_forms() if fast else {}
+            forms = cpu_ops.make_forms() if fast else {}
             model = span_model.SpanModel(modeling.Bert(config, **forms), masks_span=False)
             inputs = {name: tf.placeholder(tf.int32, array.shape) for name, array in features.items()}
             self._fetches = model.best_positions(inputs, cells, 20, trim_padding)
@@ -72,14 +72,14 @@ class Form(object):
         return self._session.run(self._fetches, self._feed)
 
     def time(self):
-        (cpu_kernels.keep_freed_memory if self._fast else give_memory_back)()
+        (cpu_ops.keep_freed_memory if self._fast else give_memory_back)()
         begun = time.time()
         self.run()
         self.times.append(time.time() - begun)
 
     def share_of_products(self):
         """Returns the share of a pass in which a matrix product is at work on one core at least."""
-        (cpu_kernels.keep_freed_memory if self._fast else give_memory_back)()
+        (cpu_ops.keep_freed_memory if self._fast else give_memory_back)()
         metadata = tf.RunMetadata()
         self._session.run(self._fetches, self._feed, tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), metadata)
         spans = [(node.all_start_micros + node.op_start_rel_micros, node.all_start_micros + node.op_end_rel_micros,

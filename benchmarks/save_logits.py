@@ -18,16 +18,16 @@ import tensorflow.compat.v1 as tf
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import attention_mask  # noqa: E402
-import bert_config  # noqa: E402
-import cpu_kernels  # noqa: E402
-import datasets  # noqa: E402
-import estimator  # noqa: E402
-import examples  # noqa: E402
+from mrc.model import bert_config  # noqa: E402
+from mrc.model import cpu_ops  # noqa: E402
+from mrc import datasets  # noqa: E402
+from mrc.util import tensorflow_versions  # noqa: E402
+from mrc.data import examples  # noqa: E402
 import modeling  # noqa: E402
-import span_model  # noqa: E402
-import squad_format  # noqa: E402
+from mrc.model import span_model  # noqa: E402
+from mrc.data import squad_format  # noqa: E402
 import tokenization  # noqa: E402
-import windows  # noqa: E402
+from mrc.data import windows  # noqa: E402
 
 ZONES = "all,q2,q2p,p2q,p2"
 INPUTS = ("input_ids", "input_mask", "segment_ids", "input_span_mask")
@@ -58,7 +58,7 @@ def main():
     config, found = bert_config.read(args.bert_config_file), make_windows(args, dataset)
     cells = attention_mask.read_cells(ZONES, "each", config.num_hidden_layers)
     inputs = {name: tf.placeholder(tf.int32, [args.batch_size, args.max_seq_length]) for name in INPUTS}
-    model = span_model.SpanModel(modeling.Bert(config, **cpu_kernels.make_forms()), dataset.masks_span)
+    model = span_model.SpanModel(modeling.Bert(config, **cpu_ops.make_forms()), dataset.masks_span)
     best = model.best_positions(dict(inputs, unique_ids=tf.constant(0)), cells, args.max_seq_length)
     logits = {"start": [], "end": []}
     with tf.Session(config=tensorflow_versions.session_config()) as session:

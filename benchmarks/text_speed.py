@@ -26,16 +26,16 @@ import tensorflow.compat.v1 as tf
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
 
-import datasets  # noqa: E402
-import decoding  # noqa: E402
-import examples  # noqa: E402
-import prediction  # noqa: E402
-import records  # noqa: E402
+from mrc import datasets  # noqa: E402
+from mrc.answers import decoding  # noqa: E402
+from mrc.data import examples  # noqa: E402
+from mrc.experiment import prediction  # noqa: E402
+from mrc.data import tfrecords  # noqa: E402
 import reference  # noqa: E402
-import squad_format  # noqa: E402
+from mrc.data import squad_format  # noqa: E402
 import tokenization  # noqa: E402
-import training  # noqa: E402
-import windows  # noqa: E402
+from mrc.experiment import training  # noqa: E402
+from mrc.data import windows  # noqa: E402
 
 DATASETS = {"squad": datasets.SQUAD, "cmrc": datasets.CMRC2018}
 PREDICTION_FIELDS = ["unique_ids", "input_ids", "input_mask", "segment_ids", "input_span_mask"]
@@ -111,10 +111,10 @@ def fast_windows(task, path, records_path):
     if task.training:
         learned = examples.make_training_examples(task.dataset, passages, path)
         found = windows.Windows(training.shuffle(learned, seed=12345), tokenizer, *task.sizes)
-        records.write(records_path, found, task.fields[:-2], found.answer_positions(task.dataset.refines_answers))
+        tfrecords.write(records_path, found, task.fields[:-2], found.answer_positions(task.dataset.refines_answers))
         return found
     found = windows.Windows(examples.make_prediction_examples(task.dataset, passages, path), tokenizer, *task.sizes)
-    records.write(records_path, found, task.fields)
+    tfrecords.write(records_path, found, task.fields)
     return found
 
 

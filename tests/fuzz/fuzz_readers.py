@@ -22,12 +22,12 @@ import tensorflow.compat.v1 as tf  # noqa: E402, before the others, so that it i
 _MODULES = ("attention_mask", "datasets", "errors", "examples", "files", "squad_format", "tokenization", "windows")
 with atheris.instrument_imports(include=_MODULES):
     import attention_mask
-    import datasets
-    import examples
-    import squad_format
+    from mrc import datasets
+    from mrc.data import examples
+    from mrc.data import squad_format
     import tokenization
-    from errors import InputError
-    from windows import Windows
+    from mrc.util.errors import InputError
+    from mrc.data.windows import Windows
 
 _PIECES = "[PAD] [UNK] [CLS] [SEP] a ##a b ##b the 1 ##1 灯 塔 。 , . ?".split()
 _SIZES = (24, 7, 9)

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the tiny BERT that the demo starts from.
+
+    python demo/make_checkpoint.py --language=en --output_dir=demo/en
+
+BERT's own training takes days; a demo cannot wait for it. This one takes some minutes. Its text is from
+`sample_data`, but tells other facts, in other words, than the demo's data does. The model learns to find what a
+question asks for, at first only the name in it, and, beside that, to know at each word of a passage whose sentence
+it stands in: answers alone did not teach it that in 1800 steps. The span head is left behind, as in Google's
+checkpoints: the demo trains a new one.
+"""
+from __future__ import absolute_import, division, print_function
+
+import collections
+import os
+import random
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from mrc.util import check_environment  # noqa: E402,F401
+
+import numpy as np  # noqa: E402
+import tensorflow.compat.v1 as tf  # noqa: E402
+
+from mrc.model import bert_config  # noqa: E402
+from mrc.util import errors  # noqa: E402
+from mrc.data import examples  # noqa: E402
+from mrc.util import files  # noqa: E402
+import modeling  # noqa: E402
+from mrc.util import progress  # noqa: E402
+from demo import sample_data  # noqa: E402
+from mrc.model import span_model  # noqa: E402
+import tokenization  # noqa: E402
+from mrc.data.windows import Windows  # noqa: E402
+
+MAX_SEQ_LENGTH = sample_data.MODEL["max_position_embeddings"]
+BATCH_SIZE = 32
+PEAK_RATE, WARM_UP = 1e-3, 200
+LARGEST_NORM = 1.0
+PASSAGES = 8000  # in a stage
+
+Stage = collections.namedtuple("Stage", ["people", "names_alone", "steps"])
+Stage.__doc__ = """So many steps of training on passages that tell of so many people. Where `names_alone`, the only
+thing asked for is where a name stands."""
+STAGES = (Stage(2, True, 300), Stage(2, False, 700), Stage(3, False, 1000))
+
+
+def make_tokenizer(language):
+    """Returns the tokenizer of the vocabulary that the demo's data comes with."""
+    vocabulary = tokenization.Vocabulary(sample_data.make_vocabulary(language))
+    return tokenization.WordPieceTokenizer(vocabulary, language.dataset.do_lower_case)
+
+
+def make_windows(language, stage, tokenizer, generator):
+    """Returns the `Windows` of a `Stage`, whose text tells a language's earlier facts."""
+    facts = language.earlier_facts
+    asked = (language.naming,) if stage.names_alone else facts + (language.naming,)
+    pairs = [(name, fact) for name in language.names for fact in asked]
+    passages = sample_data.make_passages(language, facts, pairs, PASSAGES, generator, stage.people)
+    found = examples.make_training_examples(language.dataset, passages, "the sample text")
+    return Windows(found, tokenizer, MAX_SEQ_LENGTH, MAX_SEQ_LENGTH, MAX_SEQ_LENGTH)
+
+
+def find_owners(batch, names):
+    """Returns the id of the name last read at each passage token of a batch, 0 elsewhere, [B, T]."""
+    ids, inside = batch["input_ids"], batch["segment_ids"]
+    places = np.where(np.isin(ids, names) & (inside == 1), np.arange(ids.shape[1]), 0)
+    last = np.maximum.accumulate(places, axis=1)
+    return np.where((last > 0) & (inside == 1), np.take_along_axis(ids, last, axis=1), 0).astype(np.int32)
+
+
+def batches(language, seed):
+    """Yields the batches of all stages, as dicts of arrays."""
+    generator = random.Random(seed)
+    tokenizer = make_tokenizer(language)
+    names = sorted({piece for name in language.names for piece in tokenizer.word_ids(name)})
+    for stage in STAGES:
+        windows = make_windows(language, stage, tokenizer, generator)
+        longest = windows.lengths().max()
+        starts, ends = windows.answer_positions(language.dataset.refines_answers)
+        for _ in range(stage.steps):
+            rows = generator.sample(range(len(windows)), BATCH_SIZE)
+            batch = windows.batch(rows, longest)
+            yield dict(batch, start_positions=starts[rows], end_positions=ends[rows],
+                       owners=find_owners(batch, names))
+
+
+def learning_rate(step, num_steps):
+    """Returns the rate of the step after `step` ones: it rises over the warm-up and then falls to 0."""
+    return PEAK_RATE * min((step + 1) / float(WARM_UP), (num_steps - step) / float(num_steps - WARM_UP))
+
+
+def _placeholders(batch):
+    return {name: tf.placeholder(tf.int32, [None] * array.ndim) for name, array in batch.items()}
+
+
+def _waves(rows, columns, size):
+    """Returns the sines and cosines [rows, columns] of Vaswani et al., 2017, section 3.5, `size` high."""
+    angles = np.arange(rows)[:, np.newaxis] / 10000.0 ** (np.arange(0, columns, 2) / float(columns))
+    return size * np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+
+
+def start_by_likeness(session, size):
+    """Has every token attend at first to tokens like it and near it (Trockman & Kolter, 2023, arXiv 2305.09828).
+
+    Equal kernels of query and key make a score of the likeness of two tokens.
+    """
+    by_name = {variable.op.name: variable for variable in tf.trainable_variables()}
+    for name, variable in by_name.items():
+        if name.endswith("/self/query/kernel"):
+            by_name[name.replace("/query/", "/key/")].load(session.run(variable), session)
+    positions = by_name["bert/embeddings/position_embeddings"]
+    positions.load(_waves(*positions.shape.as_list(), size=size), session)
+
+
+class WatchedBert(modeling.Bert):
+    """A BERT that keeps what each of its layers put out, in `outputs`."""
+
+    def __init__(self, config):
+        super(WatchedBert, self).__init__(config)
+        self.outputs = {}
+
+    def layer(self, index, *args, **kwargs):
+        self.outputs[index] = super(WatchedBert, self).layer(index, *args, **kwargs)
+        return self.outputs[index]
+
+
+def owner_loss(hidden, owners, config):
+    """Returns how badly `hidden` [B, T, H] tells whose sentence each passage token stands in."""
+    told = tf.layers.dense(hidden, config.vocab_size, name="owner")
+    known = tf.cast(owners > 0, tf.float32)
+    return tf.losses.sparse_softmax_cross_entropy(owners, told, known)
+
+
+class Trainer(object):
+    """The model and its training in the current graph.
+
+    Args:
+      language: `sample_data.Language`.
+      inputs: dict of placeholders for the arrays of a batch.
+    """
+
+    def __init__(self, language, inputs):
+        config = bert_config.make(sample_data.make_config(language))
+        bert = WatchedBert(config)
+        self._inputs = inputs
+        self._rate = tf.placeholder(tf.float32, [])
+        self._encoder = tf.trainable_variables()
+        self._loss = span_model.SpanModel(bert, language.dataset.masks_span).training_loss(inputs)
+        self._owner_loss = owner_loss(bert.outputs[config.num_hidden_layers - 2], inputs["owners"], config)
+        self._step = self._training_op()
+
+    def _training_op(self):
+        variables = tf.trainable_variables()
+        gradients, _ = tf.clip_by_global_norm(tf.gradients(self._loss + self._owner_loss, variables), LARGEST_NORM)
+        return tf.train.AdamOptimizer(self._rate).apply_gradients(zip(gradients, variables))
+
+    def train(self, session, all_batches, num_steps):
+        """Trains on `all_batches`, which are `num_steps`."""
+        losses = collections.deque(maxlen=100)
+        with progress.bar(num_steps, "training", "step") as bar:
+            for step, batch in enumerate(all_batches):
+                feed = {self._inputs[name]: array for name, array in batch.items()}
+                feed[self._rate] = learning_rate(step, num_steps)
+                losses.append(session.run([self._loss, self._owner_loss, self._step], feed)[:2])
+                bar.set_postfix(loss="%.4f, owner %.4f" % tuple(np.mean(losses, axis=0)), refresh=False)
+                bar.update(1)
+
+    def save(self, session, path):
+        """Writes the encoder to the checkpoint `path`, without the head and what the optimizer keeps."""
+        with files.told(path):
+            tf.train.Saver(self._encoder).save(session, path, write_meta_graph=False, write_state=False)
+
+
+def make(language, output_dir, seed):
+    """Trains a model for a `sample_data.Language` and writes bert_model.ckpt to the folder `output_dir`."""
+    files.make_folder(output_dir)
+    num_steps = sum(stage.steps for stage in STAGES)
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.set_random_seed(seed)
+        trainer = Trainer(language, _placeholders(next(batches(language, seed))))
+        session.run(tf.global_variables_initializer())
+        start_by_likeness(session, sample_data.MODEL["initializer_range"])
+        trainer.train(session, batches(language, seed), num_steps)
+        trainer.save(session, os.path.join(output_dir, "bert_model.ckpt"))
+
+
+def main():
+    args = sample_data.parse_arguments(__doc__, "the checkpoint", seed=2)
+    tf.logging.set_verbosity(tf.logging.ERROR)
+    make(sample_data.LANGUAGES[args.language], args.output_dir, args.seed)
+
+
+if __name__ == "__main__":
+    with errors.one_sentence():
+        main()

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files that a cell's answers end up in, written question by question so that none is held in memory."""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import json
+import os
+import re
+
+from mrc.util import files
+
+_ENTRY = """        {
+            "text": %s,
+            "probability": %r,
+            "start_logit": %r,
+            "end_logit": %r%s
+        }"""
+_BUFFER = 1 << 16  # characters that wait to be written together
+_to_json = json.JSONEncoder().encode  # json.dumps looks at its arguments anew each time
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_PLACES = """,
+            "start_index": %d,
+            "end_index": %d"""
+
+
+def file_names(cell, alone, with_negatives):
+    """Returns {"predictions": name, "nbest": name, "null_odds": name} of a cell's files; the last with SQuAD 2.0 only.
+
+    A cell decoded alone has the names that the released code gives; in a grid every file is named for its cell.
+    """
+    suffix = "" if alone else "_" + cell.name
+    names = {"predictions": "predictions_%s.json" % cell.name, "nbest": "nbest_predictions%s.json" % suffix}
+    if with_negatives:
+        names["null_odds"] = "null_odds%s.json" % suffix
+    return names
+
+
+class _ObjectWriter(object):
+    """Writes a JSON object indented by 4, some members at a time."""
+
+    def __init__(self, writer):
+        self._writer, self._separator = writer, "{\n"
+        self._waiting, self._size = [], 0
+
+    def add(self, key, value):
+        """Takes a member; both are JSON already."""
+        self._write("%s    %s: %s" % (self._separator, key, value))
+        self._separator = ",\n"
+
+    def close(self):
+        self._write("{}\n" if self._separator == "{\n" else "\n}\n")
+        self._flush()
+
+    def _write(self, text):
+        self._waiting.append(text)
+        self._size += len(text)
+        if self._size > _BUFFER:
+            self._flush()
+
+    def _flush(self):
+        self._writer.write("".join(self._waiting))
+        self._waiting, self._size = [], 0
+
+
+def _unescaped_json(text):
+    """Returns `text` as JSON with all its characters, but for halves of one, which UTF-8 cannot write."""
+    return _SURROGATE.sub(lambda half: "\\u%04x" % ord(half.group()), json.dumps(text, ensure_ascii=False))
+
+
+def _nbest_json(answer, with_places):
+    entries = []
+    for entry, probability in zip(answer.entries, answer.probabilities):
+        places = _PLACES % (entry.start_index, entry.end_index) if with_places else ""
+        entries.append(_ENTRY % (_to_json(entry.text), probability, entry.start_logit, entry.end_logit, places))
+    return "[\n%s\n    ]" % ",\n".join(entries)
+
+
+class CellFiles(object):
+    """The open files of one cell; they appear when the context ends without an exception."""
+
+    def __init__(self, folder, names, dataset):
+        self._folder, self._names, self._dataset = folder, names, dataset
+        self._open = contextlib.ExitStack()
+        self._writers = {}
+
+    def __enter__(self):
+        for what, name in sorted(self._names.items()):
+            writer = self._open.enter_context(files.writing(os.path.join(self._folder, name)))
+            self._writers[what] = _ObjectWriter(writer)
+        return self
+
+    def __exit__(self, *exception):
+        if exception[0] is None:
+            for writer in self._writers.values():
+                writer.close()
+        return self._open.__exit__(*exception)
+
+    def add(self, question_id, answer):
+        """Writes a question's `decoding.Answer`."""
+        encode = _to_json if self._dataset.escapes_json else _unescaped_json
+        self._writers["predictions"].add(encode(question_id), encode(answer.text))
+        self._writers["nbest"].add(json.dumps(question_id), _nbest_json(answer, with_places=self._dataset.masks_span))
+        if "null_odds" in self._writers:
+            self._writers["null_odds"].add(json.dumps(question_id), repr(answer.null_odds))

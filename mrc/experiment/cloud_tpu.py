@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the TPU that the flags name is there and ready, found out before any other work: waiting for it costs money.
+
+TensorFlow's own resolver then asks the Cloud TPU API the same again; on its own it ends every failure in a traceback,
+and tries for an hour to reach a worker that is not there.
+"""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import json
+import os
+import socket
+import urllib.request
+
+import googleapiclient.errors
+import httplib2
+import oauth2client.client
+import tensorflow.compat.v1 as tf
+from googleapiclient import discovery
+
+from mrc.util.errors import InputError, first_line
+from mrc.util.tensorflow_versions import IS_TF2
+
+ADDRESS = "grpc://"
+LOCAL = "local"  # --tpu_name of the TPU that a TPU VM is attached to
+DISCOVERY_VARIABLE = "TPU_API_DISCOVERY_URL"  # TensorFlow's resolver reads it too
+_METADATA = "http://%s/computeMetadata/v1/"
+_METADATA_VARIABLE, _METADATA_SERVER = "GCE_METADATA_ROOT", "metadata.google.internal"  # oauth2client reads it too
+_SECONDS = 10  # that a server may take to answer
+
+
+def _metadata(path, flag):
+    """Returns what Google Cloud tells its own machines at `path`: the default of `flag`."""
+    url = _METADATA % os.environ.get(_METADATA_VARIABLE, _METADATA_SERVER) + path
+    request = urllib.request.Request(url, headers={"Metadata-Flavor": "Google"})
+    try:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
+            return answer.read().decode("utf-8").split("/")[-1]
+    except OSError:
+        raise InputError("--%s is needed to find the TPU: only on a machine in Google Cloud it can be found out" % flag)
+
+
+def _credentials():
+    try:
+        return oauth2client.client.GoogleCredentials.get_application_default()
+    except (oauth2client.client.Error, OSError, httplib2.HttpLib2Error) as error:
+        raise InputError("there are no Google Cloud credentials to find the TPU with (%s); run `gcloud auth application-default "
+                         "login`, or give the TPU's address: --tpu_name=grpc://address:8470" % first_line(error).split(".")[0])
+
+
+def _reason(error):
+    """Returns the text that came with a `googleapiclient.errors.HttpError`."""
+    try:
+        return json.loads(error.content.decode("utf-8"))["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        return error.resp.reason
+
+
+@contextlib.contextmanager
+def _asking(name, zone, project):
+    """Has what the Cloud TPU API refuses end in a sentence."""
+    try:
+        yield
+    except googleapiclient.errors.HttpError as error:
+        if error.resp.status == 404:
+            raise _no_such_tpu(name, zone, project)
+        if error.resp.status in (401, 403):
+            raise InputError("the Google Cloud credentials at hand may not see the TPU \"%s\" in project %s (%d: %s); log in with an "
+                             "account that may, or check --gcp_project" % (name, project, error.resp.status, _reason(error)))
+        raise InputError("the Cloud TPU API fails (%d: %s); try again later, or give the TPU's address: "
+                         "--tpu_name=grpc://address:8470" % (error.resp.status, _reason(error)))
+    except TypeError:  # the client does not even ask for such a name
+        raise _no_such_tpu(name, zone, project)
+    except oauth2client.client.Error as error:
+        raise InputError("the Google Cloud credentials at hand are refused (%s); run `gcloud auth application-default login`" %
+                         first_line(error))
+    except (OSError, httplib2.HttpLib2Error, googleapiclient.errors.Error) as error:
+        raise InputError("the Cloud TPU API cannot be reached (%s); check this machine's network, or give the TPU's address: "
+                         "--tpu_name=grpc://address:8470" % first_line(error))
+
+
+def _no_such_tpu(name, zone, project):
+    return InputError("there is no TPU \"%s\" in zone %s of project %s; check --tpu_name, --tpu_zone and --gcp_project against "
+                      "`gcloud compute tpus list --zone=%s`" % (name, zone, project, zone))
+
+
+def _node(name, zone, project):
+    """Returns the dict in which the Cloud TPU API describes a TPU."""
+    credentials = _credentials()
+    url = os.environ.get(DISCOVERY_VARIABLE)
+    chosen = {"discoveryServiceUrl": url} if url else {}
+    with _asking(name, zone, project):
+        service = discovery.build("tpu", "v1", credentials=credentials, cache_discovery=False, **chosen)
+        path = "projects/%s/locations/%s/nodes/%s" % (project, zone, name)
+        return service.projects().locations().nodes().get(name=path).execute()
+
+
+def _minor(version):
+    """"1.15.3" -> "1.15": what two sides of a connection must share."""
+    return ".".join(version.split(".")[:2])
+
+
+def _check_node(node, name, zone):
+    state, version = node.get("state", "READY"), node.get("tensorflowVersion", tf.__version__)
+    if state != "READY":
+        raise InputError("the TPU \"%s\" is not ready but %s; wait until `gcloud compute tpus list --zone=%s` shows it READY, or "
+                         "start or make it anew" % (name, state, zone))
+    if _minor(version) != _minor(tf.__version__):
+        raise InputError("the TPU \"%s\" runs TensorFlow %s and this machine %s; make a TPU with --version=%s" %
+                         (name, version, tf.__version__, _minor(tf.__version__)))
+
+
+def _check_answers(address):
+    """Checks that something listens at "host:port"."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise InputError("\"%s\" is no address of a TPU; give host and port, as in grpc://10.240.1.2:8470" % address)
+    try:
+        socket.create_connection((host, int(port)), _SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise InputError("the TPU worker at %s does not answer (%s); is the TPU running, and in a network that this machine reaches?" %
+                         (address, first_line(error)))
+
+
+def check(tpu_name, tpu_zone, gcp_project, master):
+    """Checks that the TPU of these flags is there, is ready, runs the TensorFlow at hand and answers.
+
+    Args:
+      tpu_name: name of a Cloud TPU, its address (grpc://host:port), or `LOCAL`; None with `master`.
+      tpu_zone, gcp_project: where a named one is; those of this machine if None.
+      master: TensorFlow master, where no name is given.
+
+    Raises:
+      InputError: what is wrong and what to do.
+    """
+    given = tpu_name or master
+    if tpu_name == LOCAL:
+        if not IS_TF2:
+            raise InputError("--tpu_name=local is the TPU of a TPU VM, which needs TensorFlow 2 and this is %s; install 2.15.1, "
+                             "as `TF_VERSION=2.15.1 . scripts/setup_environment.sh requirements.txt` does" % tf.__version__)
+        return
+    if given.startswith(ADDRESS):
+        addresses = given[len(ADDRESS):].split(",")
+    elif tpu_name:
+        project = gcp_project or _metadata("project/project-id", "gcp_project")
+        zone = tpu_zone or _metadata("instance/zone", "tpu_zone")
+        node = _node(tpu_name, zone, project)
+        _check_node(node, tpu_name, zone)
+        addresses = ["%(ipAddress)s:%(port)s" % endpoint for endpoint in node.get("networkEndpoints") or [node]]
+    else:
+        addresses = []  # a master that only TensorFlow can read
+    for address in addresses:
+        _check_answers(address)
+
+
+@contextlib.contextmanager
+def working():
+    """Has work on a machine that has no TPU, or is lost, end in a sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "Cannot find any TPU cores" not in str(error):
+            raise
+        raise InputError("the machine that --tpu_name or --master names has no TPU; check its address")
+    except ValueError as error:  # of TPUEstimator, which looks at the TPU when it is connected
+        if "num_shards is not set correctly" not in str(error):
+            raise
+        raise InputError("--num_tpu_cores is not what the TPU has (%s); give that number" % first_line(error))
+    except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError) as error:
+        raise InputError("the TPU worker does not answer any more (%s); give the same command again to go on" %
+                         first_line(error))

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a forward pass has found so far, kept on disk: memory does not grow with the data, and a killed run goes on.
+
+Windows are handled in blocks that end where a question ends; a part file holds those that a stretch of time finished.
+"""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import io
+import os
+import time
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from mrc.util import files
+from mrc.util.errors import InputError
+
+WINDOWS_IN_BLOCK = 1024
+SECONDS_IN_PART = 60  # the most that a killed run loses
+BYTES_IN_PART = 8 << 20
+
+
+def cut_blocks(example_of):
+    """Returns [(first, stop)] of windows that are held in memory together, never parting the windows of one example.
+
+    Args:
+      example_of: for each window, the number of its example.
+    """
+    blocks, first = [], 0
+    for row in range(1, len(example_of) + 1):
+        at_end = row == len(example_of)
+        if at_end or (row - first >= WINDOWS_IN_BLOCK and example_of[row] != example_of[row - 1]):
+            blocks.append((first, row))
+            first = row
+    return blocks
+
+
+class Spool(object):
+    """The best positions of finished windows, in part files of `folder`."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._pending, self._since, self._size = [], time.time(), 0
+        self._parts = [part for part in map(self._read_rows, sorted(tf.gfile.ListDirectory(folder))) if part]
+        self._rows = set()
+        for _, rows in self._parts:
+            self._rows.update(rows.tolist())
+
+    def _path(self, name):
+        return os.path.join(self._folder, name)
+
+    def _load(self, name):
+        return files.read_arrays(self._path(name), "unfinished work")
+
+    def _read_rows(self, name):
+        """Returns (name, rows) of a part, or None for another file or a damaged part, whose windows are then done again."""
+        if not name.endswith(".npz"):
+            return None
+        try:
+            part = self._load(name)
+            for key in part.files:
+                part[key]  # what is damaged is found now, and not in the midst of decoding
+            return name, part["rows"]
+        except InputError:
+            raise
+        except Exception:  # there are many ways to be damaged
+            tf.logging.warning("%s is damaged; its windows are worked out again", self._path(name))
+            tf.gfile.Remove(self._path(name))
+            return None
+
+    def __contains__(self, row):
+        return row in self._rows
+
+    def __len__(self):
+        return len(self._rows)
+
+    def add(self, rows, best):
+        """Takes the best positions of the windows `rows` (dict of [windows, ...] arrays); writes a part when it is time."""
+        self._pending.append((np.asarray(rows), best))
+        self._rows.update(self._pending[-1][0].tolist())
+        self._size += sum(values.nbytes for values in best.values())
+        if time.time() - self._since > SECONDS_IN_PART or self._size > BYTES_IN_PART:
+            self.flush()
+
+    @contextlib.contextmanager
+    def kept(self):
+        """Writes what the block adds, also where it breaks off."""
+        try:
+            yield
+        finally:
+            self.flush()
+
+    def flush(self):
+        """Writes what was added since the last part."""
+        if self._pending:
+            rows = np.concatenate([added for added, _ in self._pending])
+            arrays = {name: np.concatenate([best[name] for _, best in self._pending])
+                      for name in self._pending[0][1]}
+            name, buffer = "part-%06d.npz" % self._next_number(), io.BytesIO()
+            np.savez(buffer, rows=rows, **arrays)
+            files.write(self._path(name), buffer.getvalue(), binary=True)
+            self._parts.append((name, rows))
+        self._pending, self._since, self._size = [], time.time(), 0
+
+    def _next_number(self):
+        return 1 + max([int(name[len("part-"):-len(".npz")]) for name, _ in self._parts] or [-1])
+
+    def read(self, first, stop):
+        """Returns the arrays of the windows `first` to `stop - 1`, in order: dict of [windows, ...]."""
+        found = {}
+        for name, rows in self._parts:
+            inside = (rows >= first) & (rows < stop)
+            if inside.any():
+                part = self._load(name)
+                for key in part.files:
+                    if key != "rows":
+                        values = part[key]
+                        array = found.setdefault(key, np.zeros((stop - first,) + values.shape[1:], values.dtype))
+                        array[rows[inside] - first] = values[inside]
+        return found
+
+    def remove(self):
+        """Removes all parts: the work is finished."""
+        with contextlib.suppress(tf.errors.OpError):  # the answers are whole without that
+            tf.gfile.DeleteRecursively(self._folder)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What results were made from, so that a run takes up its own work again and never another's.
+
+`cells.json` in the output folder holds for each cell what it was made from and the fingerprints of its files.
+"""
+from __future__ import absolute_import, division, print_function
+
+import collections
+import hashlib
+import json
+import os
+
+import tensorflow.compat.v1 as tf
+
+from mrc.util import files
+from mrc.util.errors import InputError
+from mrc.util.tensorflow_versions import IS_TF2
+
+RECORD_FILE = "cells.json"
+_UNFINISHED = "unfinished-"
+_MADE_FROM_FILE = "made_from.json"
+
+
+def fingerprint(data):
+    """Returns the SHA-256 of bytes, in hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_fingerprint(path, what="file"):
+    """Returns the fingerprint of a file's bytes."""
+    found = hashlib.sha256()
+    for block in files.read_blocks(path, what):
+        found.update(block)
+    return found.hexdigest()
+
+
+def checkpoint_fingerprint(path):
+    """Returns the fingerprint of a checkpoint's index, which holds the checksums of all its tensors."""
+    return file_fingerprint(path + ".index", "checkpoint index")
+
+
+def _difference(key, ours, theirs):
+    """Returns the name of a value that differs, with both values where they are numbers or true and false."""
+    if all(isinstance(value, (bool, int, float)) for value in (ours, theirs)):
+        return "%s (%s then, %s now)" % (key, theirs, ours)
+    return key
+
+
+def differences(ours, theirs):
+    """Returns a text that names what two dicts of provenance differ in, the numbers of ours as what is now."""
+    if not isinstance(theirs, dict):
+        return "record, which is damaged"
+    keys = list(ours) + [key for key in theirs if key not in ours]
+    return ", ".join(_difference(key, ours.get(key), theirs.get(key))
+                     for key in keys if ours.get(key) != theirs.get(key))
+
+
+def read_record(path):
+    """Returns the JSON of a record, None where it is damaged."""
+    try:
+        return files.read_json(path)
+    except InputError:
+        return None
+
+
+class CellRecord(object):
+    """The finished cells of an output folder."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._path = os.path.join(folder, RECORD_FILE)
+        self._cells = read_record(self._path) if tf.gfile.Exists(self._path) else {}
+        if not isinstance(self._cells, dict) or not all(
+                isinstance(entry, dict) and set(entry) == {"made_from", "files"} and
+                all(isinstance(part, dict) for part in entry.values()) for entry in self._cells.values()):
+            raise InputError("%s is not the record that this project keeps; delete it to decode all cells again" %
+                             self._path)
+
+    def why_not_done(self, name, file_names, made_from):
+        """Returns None where the cell `name` was made from `made_from` and its files are whole, and else why it does not count.
+
+        The reason is "" where the cell is simply not there.
+        """
+        entry = self._cells.get(name)
+        if entry is None:
+            return ""
+        if entry["made_from"] != made_from:
+            return "made with another " + differences(made_from, entry["made_from"])
+        for file_name in file_names:
+            path = os.path.join(self._folder, file_name)
+            if file_name not in entry["files"] or not tf.gfile.Exists(path):
+                return "%s is missing" % file_name
+            if file_fingerprint(path) != entry["files"][file_name]:
+                return "%s was changed since" % file_name
+        return None
+
+    def check_together(self, name, file_names):
+        """Raises an `InputError` where one of a recorded cell's files, which lie under common names, has become another cell's."""
+        recorded = self._cells.get(name, {"files": {}})["files"]
+        for file_name in file_names:
+            path = os.path.join(self._folder, file_name)
+            if recorded.get(file_name, "") and tf.gfile.Exists(path) and file_fingerprint(path) != recorded[file_name]:
+                raise InputError("%s is not what was decoded with %s; decode it again with --do_predict before it is "
+                                 "scored" %
+                                 (path, name))
+
+    def add(self, names, made_from):
+        """Takes the cells of {name: file names} as finished."""
+        for name, file_names in names.items():
+            self._cells[name] = collections.OrderedDict(made_from=made_from, files={
+                file_name: file_fingerprint(os.path.join(self._folder, file_name)) for file_name in file_names})
+        files.write_json(self._path, self._cells)
+
+
+def unfinished_folder(output_dir, made_from, cells):
+    """Returns the folder in which the unfinished work of `cells` from `made_from` lies; warns of others' that lie beside it."""
+    whole = collections.OrderedDict(made_from, cells=[cell.name for cell in cells])
+    if IS_TF2:  # its last bits differ from those of TensorFlow 1.15
+        whole["tensorflow"] = tf.__version__
+    mine = _UNFINISHED + fingerprint(json.dumps(whole, sort_keys=True).encode("utf-8"))[:12]
+    for name in tf.gfile.ListDirectory(output_dir):
+        name = name.rstrip("/")
+        path = os.path.join(output_dir, name, _MADE_FROM_FILE)
+        if name.startswith(_UNFINISHED) and name != mine and tf.gfile.Exists(path):
+            tf.logging.warning("%s holds unfinished work with another %s; it is not used (the same flags as then go on with "
+                               "it; delete the folder to be rid of it)", os.path.join(output_dir, name),
+                               differences(whole, read_record(path)))
+    folder = os.path.join(output_dir, mine)
+    tf.gfile.MakeDirs(folder)
+    files.write_json(os.path.join(folder, _MADE_FROM_FILE), whole)
+    return folder

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Forms of a layer's parts that are fast on a CPU, where the plain graph waits for memory more than it multiplies.
+
+Attention goes head by head, so that one head's scores stay in the processor's cache from product to product; the
+activation and the layer norms are compiled by XLA, each into one pass over its input.
+"""
+from __future__ import absolute_import, division, print_function
+
+import ctypes
+import functools
+
+import tensorflow.compat.v1 as tf
+
+import modeling
+from mrc.util import tensorflow_versions
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
+
+
+class ReusedFunctions(object):
+    """Python functions made into functions of the graph once for each signature, however often they are called.
+
+    A grid calls the same parts hundreds of times; this keeps the graph small.
+    """
+
+    def __init__(self):
+        self._made = {}
+
+    def __call__(self, form, body, *tensors):
+        """Returns the list of tensors that `body(*tensors)` returns; bodies of one form and signature are taken for one.
+
+        Args:
+          form: hashable value that tells bodies apart.
+          body: function of any number of tensors that returns a list of tensors.
+        """
+        tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
+        signature = (form,) + tuple((tensor.dtype, tuple(tensor.shape.as_list())) for tensor in tensors)
+        if signature not in self._made:
+            self._made[signature] = tensorflow_versions.graph_function(body, tensors)
+        return self._made[signature](*tensors)
+
+
+def compiled(body, *tensors):
+    """Returns the tensor that `body(*tensors)` returns, compiled by XLA.
+
+    Within a function of the graph it is compiled once for each shape, elsewhere once for each call.
+    """
+    return tensorflow_versions.xla_function(body, tensors)(*tensors)
+
+
+def _head_by_head(tensors, numbers, heads):
+    """Returns the contexts [R, H] of one window.
+
+    Args:
+      tensors: distinct queries [R, H], keys and values [K, H], and biases [R or 1, K or 1].
+      numbers: list of (query, key, values, bias), which point into `tensors`.
+      heads: N.
+    """
+    biases = {bias for _, _, _, bias in numbers}
+    parts = [tensor if number in biases else tf.split(tensor, heads, axis=1) for number, tensor in enumerate(tensors)]
+    contexts = [[] for _ in numbers]
+    for head in range(heads):
+        scores = {}
+        for context, (query, key, values, bias) in zip(contexts, numbers):
+            if (query, key) not in scores:
+                scores[query, key] = tf.matmul(parts[query][head], parts[key][head], transpose_b=True)
+            context.append(tf.matmul(tf.nn.softmax(scores[query, key] + parts[bias]), parts[values][head]))
+    return [tf.concat(context, axis=1) for context in contexts]
+
+
+def attention_by_head(functions, asks, heads):
+    """`modeling.batched_attention` window by window and head by head; B must be static.
+
+    Args:
+      functions: `ReusedFunctions`.
+      asks, heads: as there.
+    """
+    tensors, numbers = modeling.distinct([tensor for ask in asks for tensor in ask])
+    numbers = tuple(tuple(numbers[first:first + 4]) for first in range(0, len(numbers), 4))
+    windows = asks[0].query.shape.as_list()[0]
+
+    def one_window(*inside):
+        return _head_by_head(inside, numbers, heads)
+
+    def all_windows(*inside):
+        found = []
+        for window in range(windows):
+            # A bias may be the same for all windows, and is for all heads.
+            mine = [tensor[min(window, tensor.shape.as_list()[0] - 1)] for tensor in inside]
+            found.append(functions(("window", heads, numbers), one_window,
+                                   *[tensor if tensor.shape.ndims == 2 else tensor[0] for tensor in mine]))
+        return [tf.stack(contexts) for contexts in zip(*found)]
+    return functions(("windows", heads, numbers), all_windows, *tensors)
+
+
+def keep_freed_memory():
+    """Has the C library keep the memory of freed tensors, where it can (glibc); else every large tensor is mapped anew.
+
+    A third of a forward pass goes by in the kernel otherwise, which fills each new page with zeros.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        if not mallopt(_M_MMAP_THRESHOLD, 1 << 30):
+            mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that older versions take
+        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def make_forms():
+    """Returns the arguments of `modeling.Bert`, by name, that make it fast on a CPU, for the current graph."""
+    functions = ReusedFunctions()
+
+    def compiled_part(form, body, *tensors):
+        def part(*inside):
+            result = compiled(body, *inside)
+            result.set_shape(tensors[0].shape)
+            return [result]
+        return functions(form, part, *tensors)[0]
+
+    def activation(function, x, bias):
+        return compiled_part(function.__name__, functools.partial(modeling.biased_activation, function), x, bias)
+
+    def residual_norm(*tensors):
+        return compiled_part("norm", modeling.biased_residual_norm, *tensors)
+    return {"kernels": modeling.Kernels(functools.partial(attention_by_head, functions), activation, residual_norm),
+            "run": functions}

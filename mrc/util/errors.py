@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a run ends before its work is done: each way has its exit code, and one sentence for the user."""
+from __future__ import absolute_import, division, print_function
+
+import argparse
+import contextlib
+import signal
+import sys
+
+from mrc.util import progress
+from mrc.util import streams
+
+EXIT_CODE = 2
+FAULT_EXIT_CODE = 1
+_SIGNALLED = 128  # what shells add the number of a signal to
+
+
+class InputError(Exception):
+    """A wrong flag, file or model: its text is one sentence for the user, with the value and the remedy."""
+
+
+def first_line(error):
+    """Returns the first line of what an exception says, without its full stop."""
+    return (str(getattr(error, "message", error)).strip() or type(error).__name__).split("\n")[0].rstrip(".")
+
+
+def check_words(words):
+    """Raises an `InputError` where a word of the command line is not UTF-8, as all paths and flags must be."""
+    for word in words:
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError:
+            raise InputError("%s is not UTF-8 text; rename the file, or write the word in UTF-8" %
+                             word.encode("utf-8", "backslashreplace").decode("ascii", "replace"))
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """A parser that speaks of a wrong argument as the rest of the project does of any mistake."""
+
+    def parse_args(self, args=None, namespace=None):
+        check_words(sys.argv if args is None else args)
+        return super(ArgumentParser, self).parse_args(args, namespace)
+
+    def error(self, message):
+        raise InputError("%s; python %s --help lists the arguments" % (message, self.prog))
+
+
+class Fault(Exception):
+    """A failure in the midst of the work, as of the disk: its text is one sentence with what happened and what to do."""
+
+
+class Stopped(BaseException):
+    """A signal asked the run to stop; nothing that catches every `Exception` may hold it up.
+
+    Args:
+      number: of the signal.
+      state: what is left for the same command to go on from, part of a sentence.
+    """
+
+    def __init__(self, number, state=""):
+        super(Stopped, self).__init__("stopped by %s%s; give the same command again to go on" %
+                                      (signal.Signals(number).name, state and ": " + state))
+        self.number = number
+
+
+def _leave(text, code):
+    progress.close_bars()
+    sys.stdout.flush()
+    print(text, file=sys.stderr)
+    sys.exit(code)
+
+
+@contextlib.contextmanager
+def one_sentence():
+    """Turns an `InputError`, `Fault` or `Stopped` raised inside into its sentence on stderr and its exit code.
+
+    Inside, stdout and stderr may lose their readers without harm.
+    """
+    with streams.outlasting():
+        try:
+            yield
+        except InputError as error:
+            _leave("error: %s" % error, EXIT_CODE)
+        except Fault as fault:
+            _leave("error: %s" % fault, FAULT_EXIT_CODE)
+        except Stopped as stopped:
+            _leave(str(stopped), _SIGNALLED + stopped.number)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run at a time in an output folder: a lock of the file system, which goes with the process that holds it."""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import socket
+import time
+
+import tensorflow.compat.v1 as tf
+
+from mrc.util.errors import InputError
+
+LOCK_FILE = "run.lock"
+_SCHEME = re.compile(r"([a-z0-9]+)://")
+
+
+def local_path(path):
+    """Returns `path` as the system knows it, None where it lies in an object store."""
+    scheme = _SCHEME.match(path)
+    if scheme is None:
+        return path
+    return path[scheme.end():] if scheme.group(1) == "file" else None
+
+
+def _open(folder, path):
+    lock = os.path.join(path, LOCK_FILE)
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)  # tf.gfile knows no locks
+    except OSError as error:
+        if tf.gfile.Exists(lock):  # another user's, say
+            raise InputError("%s cannot be written to (%s); have it deleted, or give another --output_dir" %
+                             (lock, error.strerror))
+        raise InputError("the output folder %s cannot be written to (%s); mend that or give another --output_dir" %
+                         (folder, error.strerror))
+
+
+def _lock(descriptor, folder):
+    """Locks the open file, or says who holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            tf.logging.warning("the file system of %s has no locks (%s); see that no second run works there", folder,
+                               error.strerror)
+            return
+        owner = os.read(descriptor, 1000).decode("utf-8", "replace").strip()
+        raise InputError("another run is at work in %s (%s); wait until it has ended, or give another --output_dir" %
+                         (folder, owner or "it has just begun"))
+    text = "process %d on %s, since %s\n" % (os.getpid(), socket.gethostname(), time.strftime("%Y-%m-%d %H:%M:%S"))
+    with contextlib.suppress(OSError):  # on a full disk nobody is told who is at work
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, text.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def held(folder):
+    """Keeps other runs out of the output folder while the block runs; there is no lock in an object store.
+
+    The file stays; a lock does not outlive its process, however that ends.
+    """
+    path = local_path(folder)
+    if path is None:
+        yield
+        return
+    descriptor = _open(folder, path)
+    try:
+        _lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that differs between TensorFlow 1.13 to 1.15 and 2.x up to 2.15, with the two ways side by side.
+
+Import this module before building a graph: under TensorFlow 2 it turns the behaviour of version 1 back on.
+"""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import os
+
+import tensorflow.compat.v1 as tf
+from tensorflow.core.protobuf import rewriter_config_pb2
+from tensorflow.python.util import deprecation
+
+VERSION = tuple(int(part) for part in tf.__version__.split(".")[:2])
+IS_TF2 = VERSION >= (2, 0)
+
+# An estimator traces each function once and XLA compiles it for each shape. Compiling at the first call rather than the second
+# keeps the last bits of a result independent of which window comes first. Read when the process opens its first session.
+os.environ["TF_XLA_FLAGS"] = " ".join([os.environ.get("TF_XLA_FLAGS", ""), "--tf_xla_enable_lazy_compilation=false"])
+
+
+
+@contextlib.contextmanager
+def _without_warnings():
+    """Hides TensorFlow's warnings in the block, such as those of the names that it deprecates but has no others for."""
+    verbosity = tf.logging.get_verbosity()
+    tf.logging.set_verbosity(tf.logging.ERROR)
+    try:
+        yield
+    finally:
+        tf.logging.set_verbosity(verbosity)
+
+
+if IS_TF2:
+    import tensorflow.compat.v2 as tf2
+
+    with _without_warnings():
+        tf.disable_v2_behavior()
+        tpu, CrossShardOptimizer = tf.estimator.tpu, tf.tpu.CrossShardOptimizer
+        TPUClusterResolver = tf2.distribute.cluster_resolver.TPUClusterResolver
+else:
+    from tensorflow.contrib import summary as tf_summary
+    from tensorflow.contrib import tpu
+    from tensorflow.contrib.cluster_resolver import TPUClusterResolver  # noqa: F401
+    from tensorflow.contrib.tpu import CrossShardOptimizer  # noqa: F401
+    from tensorflow.python.eager import function as eager_function
+    from tensorflow.python.framework import function as framework_function
+
+with _without_warnings():
+    InputPipelineConfig, RunConfig, TPUConfig = tpu.InputPipelineConfig, tpu.RunConfig, tpu.TPUConfig
+    TPUEstimator, TPUEstimatorSpec = tpu.TPUEstimator, tpu.TPUEstimatorSpec
+
+# The attribute that keeps a function from being inlined where it is called; TensorFlow 1.13 has none.
+_NOT_INLINED = {} if VERSION < (1, 14) else {"_noinline": True}
+
+
+def write_scalars(folder, step, scalars):
+    """Returns the ops that write {name: scalar tensor} to TensorBoard's files in `folder`, from within a host call."""
+    if IS_TF2:
+        with tf2.summary.create_file_writer(folder).as_default(), tf2.summary.record_if(True):
+            for name, value in scalars.items():
+                tf2.summary.scalar(name, value, step=step)
+            return tf.summary.all_v2_summary_ops()
+    with tf_summary.create_file_writer(folder).as_default(), tf_summary.always_record_summaries():
+        for name, value in scalars.items():
+            tf_summary.scalar(name, value, step=step)
+        return tf_summary.all_summary_ops()
+
+
+def graph_function(body, tensors):
+    """Returns `body`, a function from tensors to a list of tensors, as a function of the graph for arguments like `tensors`."""
+    signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
+    if IS_TF2:
+        return tf2.function(body, input_signature=signature, autograph=False, experimental_attributes=_NOT_INLINED)
+    return eager_function.defun_with_attributes(body, signature, attributes=_NOT_INLINED, autograph=False)
+
+
+def xla_function(body, tensors):
+    """Returns `body`, a function from tensors to a tensor, compiled by XLA for arguments like `tensors`."""
+    def with_shapes(*arguments):
+        for argument, tensor in zip(arguments, tensors):
+            argument.set_shape(tensor.shape)
+        return body(*arguments)
+    if IS_TF2:
+        return tf2.function(with_shapes, autograph=False, jit_compile=True)
+    return framework_function.Defun(*[tensor.dtype for tensor in tensors], noinline=True, compiled=True)(with_shapes)
+
+
+def session_config(use_tpu=False):
+    """Returns the configuration of a session that calls functions of `graph_function`."""
+    config = tf.ConfigProto(allow_soft_placement=True, isolate_session_state=use_tpu)
+    if not use_tpu:
+        # Functions are called hundreds of times; specialised for each call, they would be compiled as often.
+        config.graph_options.rewrite_options.function_optimization = rewriter_config_pb2.RewriterConfig.OFF
+    return config
+
+
+def silence_deprecation_warnings():
+    """Turns off warnings of deprecated symbols, most of which concern TensorFlow's own code."""
+    deprecation._PRINT_DEPRECATION_WARNINGS = False

@@ -1,0 +1,420 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults of machine and user in the midst of a run: each ends in one sentence, and the same command goes on after it."""
+from __future__ import absolute_import, division, print_function
+
+import glob
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from mrc import datasets
+from mrc.experiment import run as experiment
+import tiny
+from test_resume import many_questions
+
+STEPS = 100
+TRAINING = dict(do_train=True, num_train_epochs=STEPS / 2.0, save_checkpoints_steps=20, learning_rate=0.001)
+SECONDS_BETWEEN_CHECKPOINTS = 0.2  # about; kills come within them
+PATIENCE = 300  # seconds until a test gives up
+
+
+def training_flags(paths, folder, **changes):
+    return dict(tiny.model_flags(paths, output_dir=str(folder), train_file=paths["squad"], **TRAINING), **changes)
+
+
+# TensorFlow 2.15 logs the first compilation, past TF_CPP_MIN_LOG_LEVEL.
+XLA_LOG = re.compile("WARNING: All log messages before absl::InitializeLog|I0000 .* Compiled cluster using XLA!")
+
+
+def end(process):
+    """Waits for the end; returns (exit code, stdout, stderr without the progress and XLA's own log line)."""
+    stdout, stderr = process.communicate(timeout=PATIENCE)
+    lines = [line.split("\r")[-1] for line in stderr.decode("utf-8").splitlines()]
+    return process.returncode, stdout.decode("utf-8"), [line for line in lines if line and "%|" not in line and not XLA_LOG.match(line)]
+
+
+def wait_for(process, pattern):
+    """Waits until a file of that pattern is there."""
+    limit = time.time() + PATIENCE
+    while not glob.glob(str(pattern)):
+        assert process.poll() is None and time.time() < limit, process.stderr.read()
+        time.sleep(0.01)
+
+
+def go_on(flags):
+    """The same command, in this process."""
+    experiment.run(datasets.SQUAD, tiny.flag_values(**flags))
+
+
+def weights(folder):
+    """Returns the bytes of the last checkpoint's data and index."""
+    last = tf.train.latest_checkpoint(str(folder))
+    assert last.endswith("-%d" % STEPS)
+    found = []
+    for suffix in (".data-00000-of-00001", ".index"):
+        with open(last + suffix, "rb") as reader:
+            found.append(reader.read())
+    return found
+
+
+def assert_one_sentence(lines, wanted, beginning="error: "):
+    """The run said one thing, in a line of its own, and it was that."""
+    assert [line for line in lines if line.startswith(beginning)] == [line for line in lines if wanted in line], lines
+    assert sum(wanted in line for line in lines) == 1, lines
+    assert not any("Traceback" in line for line in lines), lines
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(paths, tmp_path_factory):
+    """Folder of a training that nothing came upon."""
+    folder = tmp_path_factory.mktemp("training")
+    code, _, lines = end(tiny.start(training_flags(paths, folder)))
+    assert (code, lines) == (0, [])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return many_questions(tmp_path_factory.mktemp("many") / "squad.json")
+
+
+@pytest.fixture(scope="module")
+def predicted(paths, data, tmp_path_factory):
+    """Predictions that nothing came upon."""
+    folder = tmp_path_factory.mktemp("predicted")
+    go_on(prediction_flags(paths, data, folder))
+    return tiny.read_json(folder, "nbest_predictions.json")
+
+
+def prediction_flags(paths, data, folder, **changes):
+    return dict(tiny.model_flags(paths, output_dir=str(folder), predict_file=data, do_predict=True, predict_batch_size=2),
+                **changes)
+
+
+def test_the_same_training_makes_the_same_bytes(paths, uninterrupted, tmp_path, capsys):
+    go_on(training_flags(paths, tmp_path))
+    assert re.search(r"training: 100%.*, loss=\d+\.\d{4}\]", capsys.readouterr().err)
+    assert weights(tmp_path) == weights(uninterrupted)
+
+
+@pytest.mark.parametrize("number", range(int(os.environ.get("KILLS", 2))))
+def test_kill_9_in_training(paths, uninterrupted, tmp_path, number, capsys):
+    """KILLS=30 in the environment kills 30 times, at moments of their own."""
+    flags, generator = training_flags(paths, tmp_path), random.Random(number)
+    process = tiny.start(flags)
+    wait_for(process, tmp_path / ("model.ckpt-%d.index" % generator.choice(range(0, STEPS, 20))))
+    time.sleep(generator.uniform(0, SECONDS_BETWEEN_CHECKPOINTS))
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+    state = tf.train.get_checkpoint_state(str(tmp_path)) if tmp_path.exists() else None
+    step = int(state.model_checkpoint_path.split("-")[-1]) if state else 0
+    go_on(flags)
+    stdout = capsys.readouterr().out
+    if 0 < step < STEPS:
+        assert "the training in %s goes on after step %d of %d" % (tmp_path, step, STEPS) in stdout
+    assert weights(tmp_path) == weights(uninterrupted)
+    assert not glob.glob(str(tmp_path / "*_temp_*"))
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_in_training_keeps_the_step(paths, uninterrupted, tmp_path, number, code):
+    flags = training_flags(paths, tmp_path, save_checkpoints_steps=1000)
+    process = tiny.start(flags)
+    wait_for(process, tmp_path / "model.ckpt-0.index")
+    process.send_signal(number)
+    found, _, lines = end(process)
+    step = int(tf.train.latest_checkpoint(str(tmp_path)).split("-")[-1])
+    assert found == code and 0 < step < STEPS
+    assert lines == ["stopped by %s: the checkpoint of step %d of %d is in %s; give the same command again to go on" %
+                     (signal.Signals(number).name, step, STEPS, tmp_path)]
+    assert tiny.read_json(tmp_path, "run.json")["runs"][0]["outcome"] == lines[0]
+    go_on(flags)
+    assert weights(tmp_path) == weights(uninterrupted)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_in_prediction_keeps_batches(paths, data, predicted, tmp_path, number, code):
+    flags = prediction_flags(paths, data, tmp_path)
+    process = tiny.start(flags)
+    wait_for(process, tmp_path / "unfinished*" / "made_from.json")
+    process.send_signal(number)
+    found, _, lines = end(process)
+    assert found == code and len(lines) == 1
+    assert lines[0].startswith("stopped by %s: " % signal.Signals(number).name)
+    assert lines[0].endswith("windows are done, and kept in %s; give the same command again to go on" % tmp_path)
+    parts = glob.glob(str(tmp_path / "unfinished*" / "*.npz"))
+    done, of_all = (int(word) for word in lines[0].split(": ")[1].split() if word.isdigit())
+    assert 0 < done < of_all and sum(len(np.load(part)["rows"]) for part in parts) == done
+    go_on(flags)
+    assert tiny.read_json(tmp_path, "nbest_predictions.json") == predicted
+
+
+def test_ctrl_c_ends_the_reader_of_the_output_too(paths, tmp_path):
+    """As in run_squad.py ... 2>&1 | tee log."""
+    process = tiny.start(training_flags(paths, tmp_path), first="from mrc.util import progress; progress.SECONDS_BETWEEN_LINES = 0")
+    wait_for(process, tmp_path / "model.ckpt-0.index")
+    process.stdout.close()
+    process.stderr.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 130
+    outcome = tiny.read_json(tmp_path, "run.json")["runs"][0]["outcome"]
+    step = int(re.match("stopped by SIGINT: the checkpoint of step ([0-9]+) of 100 is in ", outcome).group(1))
+    assert (tmp_path / ("model.ckpt-%d.index" % step)).exists()
+
+
+def test_scores_are_written_though_nobody_reads_the_output(paths, data, tmp_path):
+    process = tiny.start(prediction_flags(paths, data, tmp_path, do_eval=True, mask_zone="q2,p2"))
+    process.stdout.close()
+    assert process.wait(PATIENCE) == 0 and process.stderr.read().count(b"Traceback") == 0
+    assert {"scores.json", "results.csv", "results_f1.csv"} <= set(os.listdir(str(tmp_path)))
+
+
+def test_a_second_run_is_told_and_the_first_goes_on(paths, uninterrupted, tmp_path):
+    flags = training_flags(paths, tmp_path)
+    process = tiny.start(flags)
+    wait_for(process, tmp_path / "model.ckpt-0.index")
+    code, _, lines = end(tiny.start(flags))
+    assert code == 2
+    assert_one_sentence(lines, "another run is at work in %s (process %d on " % (tmp_path, process.pid))
+    assert end(process)[0] == 0
+    assert weights(tmp_path) == weights(uninterrupted)
+    assert len(tiny.read_json(tmp_path, "run.json")["runs"]) == 1
+
+
+def test_the_folder_of_a_training_is_removed(paths, tmp_path):
+    folder = tmp_path / "out"
+    process = tiny.start(training_flags(paths, folder))
+    wait_for(process, folder / "model.ckpt-0.index")
+    os.rename(str(folder), str(tmp_path / "elsewhere"))
+    code, _, lines = end(process)
+    assert code == 1
+    assert_one_sentence(lines, "the output folder %s was removed while the training was at work" % folder)
+
+
+def test_the_folder_of_a_prediction_is_removed(paths, data, tmp_path):
+    folder = tmp_path / "out"
+    process = tiny.start(prediction_flags(paths, data, folder))
+    wait_for(process, folder / "unfinished*" / "made_from.json")
+    os.rename(str(folder), str(tmp_path / "elsewhere"))
+    code, _, lines = end(process)
+    assert code == 1
+    assert_one_sentence(lines, "part-000000.npz cannot be written")
+
+
+@pytest.fixture
+def mount(tmp_path):
+    """Returns a function that lays an empty disk over a folder, with its options; only root may.
+
+    Its `protect(folder)` makes a folder read-only with what is in it.
+    """
+    mounted = []
+
+    def call(folder, *words):
+        if subprocess.call(["mount"] + list(words) + [str(folder)], stderr=subprocess.DEVNULL):
+            pytest.skip("this user may not mount a disk")
+
+    def lay(folder, options):
+        folder.mkdir(exist_ok=True)
+        call(folder, "-t", "tmpfs", "-o", options, "tmpfs")
+        mounted.append(str(folder))
+
+    def protect(folder):
+        call(folder, "--bind", str(folder))
+        mounted.append(str(folder))
+        call(folder, "-o", "remount,bind,ro")
+    lay.protect = protect
+
+    def take_off():
+        subprocess.check_call(["umount", "-l", mounted.pop()])
+    lay.take_off = take_off
+    yield lay
+    while mounted:
+        take_off()
+
+
+def fill(folder):
+    """Leaves no room on the disk of `folder`."""
+    with open(str(folder / "filler"), "wb", buffering=0) as writer:
+        while True:
+            try:
+                writer.write(b"x" * 4096)
+            except OSError:
+                return
+
+
+def test_a_disk_is_full_in_training(paths, uninterrupted, tmp_path, mount):
+    folder = tmp_path / "disk"
+    mount(folder, "size=64m")
+    flags = training_flags(paths, folder)
+    process = tiny.start(flags)
+    wait_for(process, folder / "model.ckpt-0.index")
+    fill(folder)
+    code, _, lines = end(process)
+    assert code == 1
+    assert_one_sentence(lines, "a checkpoint in %s cannot be written (" % folder)
+    os.remove(str(folder / "filler"))
+    go_on(flags)
+    assert weights(folder) == weights(uninterrupted)
+
+
+def test_a_disk_becomes_read_only_in_training(paths, uninterrupted, tmp_path, mount):
+    folder = tmp_path / "out"
+    flags = training_flags(paths, folder)
+    process = tiny.start(flags)
+    wait_for(process, folder / "model.ckpt-20.index")
+    mount.protect(folder)
+    code, _, lines = end(process)
+    assert code == 1
+    assert_one_sentence(lines, "a checkpoint in %s cannot be written (" % folder)
+    mount.take_off()
+    go_on(flags)
+    assert weights(folder) == weights(uninterrupted)
+
+
+def test_the_output_folder_is_read_only_from_the_start(paths, tmp_path, mount):
+    folder = tmp_path / "out"
+    mount(folder, "ro")
+    code, _, lines = end(tiny.start(training_flags(paths, folder)))
+    assert code == 2
+    assert_one_sentence(lines, "the output folder %s cannot be written to (Read-only file system)" % folder)
+
+
+def test_a_disk_is_full_in_prediction(paths, data, predicted, tmp_path, mount):
+    folder = tmp_path / "disk"
+    mount(folder, "size=64m")
+    flags = prediction_flags(paths, data, folder)
+    process = tiny.start(flags)
+    wait_for(process, folder / "unfinished*" / "made_from.json")
+    fill(folder)
+    code, _, lines = end(process)
+    assert code == 1
+    assert_one_sentence(lines, "part-000000.npz cannot be written (")
+    os.remove(str(folder / "filler"))
+    go_on(flags)
+    assert tiny.read_json(folder, "nbest_predictions.json") == predicted
+
+
+def limit_files(size):
+    """No file that the process writes may be larger."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+@pytest.mark.parametrize("size, what", [(100, "cannot be written ("), (20000, "cannot be written")])
+def test_files_may_not_grow_in_training(paths, uninterrupted, tmp_path, size, what):
+    """As on a disk that is full, where nobody may mount one."""
+    flags = training_flags(paths, tmp_path)
+    code, _, lines = end(tiny.start(flags, prepare=limit_files(size)))
+    assert code == 1
+    assert_one_sentence(lines, what)
+    go_on(flags)
+    assert weights(tmp_path) == weights(uninterrupted)
+
+
+def test_files_may_not_grow_in_prediction(paths, data, predicted, tmp_path):
+    flags = prediction_flags(paths, data, tmp_path)
+    code, _, lines = end(tiny.start(flags, prepare=limit_files(16000)))
+    assert code == 1
+    assert_one_sentence(lines, "cannot be written (")
+    go_on(flags)
+    assert tiny.read_json(tmp_path, "nbest_predictions.json") == predicted
+
+
+def stopped_copy(uninterrupted, folder):
+    """Copies a training as if it had been stopped after the checkpoint before the last one."""
+    shutil.copytree(str(uninterrupted), str(folder), ignore=shutil.ignore_patterns("run.lock"))
+    state = tf.train.get_checkpoint_state(str(folder))
+    names = [os.path.basename(path) for path in state.all_model_checkpoint_paths]
+    for path in glob.glob(str(folder / (names[-1] + ".*"))):
+        os.remove(path)
+    lines = ["model_checkpoint_path: \"%s\"" % names[-2]]
+    lines += ["all_model_checkpoint_paths: \"%s\"" % name for name in names[:-1]]
+    (folder / "checkpoint").write_text("\n".join(lines) + "\n")
+    return names[-2], names[-3]
+
+
+def cut(path):
+    size = os.path.getsize(path)
+    with open(path, "r+b") as writer:
+        writer.truncate(size * 9 // 10)
+
+
+@pytest.mark.parametrize("suffix, damage", [
+    (".index", cut), (".data-00000-of-00001", cut), (".index", os.remove), (".data-00000-of-00001", os.remove)])
+def test_a_checkpoint_cut_short(paths, uninterrupted, tmp_path, suffix, damage):
+    folder = tmp_path / "out"
+    last, before = stopped_copy(uninterrupted, folder)
+    damage(str(folder / (last + suffix)))
+    code, _, lines = end(tiny.start(prediction_flags(paths, paths["squad"], folder)))
+    assert code == 2
+    assert_one_sentence(lines, "error: the checkpoint %s is not whole; train again with the same --output_dir, which goes "
+                        "on from %s" % (folder / last, folder / before))
+    code, stdout, lines = end(tiny.start(training_flags(paths, folder)))
+    assert code == 0 and "the training in %s goes on after step %s of %d" % (folder, before.split("-")[-1], STEPS) in stdout
+    assert_one_sentence(lines, "the checkpoint %s is not whole; the training goes on from %s" %
+                        (folder / last, folder / before), "WARNING:")
+    assert weights(folder) == weights(uninterrupted)
+
+
+def test_no_checkpoint_is_whole(paths, uninterrupted, tmp_path):
+    folder = tmp_path / "out"
+    stopped_copy(uninterrupted, folder)
+    for path in glob.glob(str(folder / "*.index")):
+        cut(path)
+    code, _, lines = end(tiny.start(training_flags(paths, folder)))
+    assert code == 2
+    assert_one_sentence(lines, "none of the checkpoints in %s is whole" % folder)
+
+
+def test_the_list_of_checkpoints_is_damaged(paths, uninterrupted, tmp_path, capsys):
+    folder = tmp_path / "out"
+    last, _ = stopped_copy(uninterrupted, folder)
+    (folder / "checkpoint").write_text("")
+    go_on(training_flags(paths, folder))
+    assert "goes on after step %s of" % last.split("-")[-1] in capsys.readouterr().out
+    assert weights(folder) == weights(uninterrupted)
+
+
+def save_with_huge_gradients(path):
+    """Writes a checkpoint whose loss is a number and whose gradients, squared, are too large for one."""
+    with tiny.reader(tiny.config()) as (_, session):
+        gamma = next(each for each in tf.global_variables() if "layer_1/output/LayerNorm/gamma" in each.name)
+        gamma.load(np.full(gamma.shape.as_list(), 1e25, np.float32), session)
+        return tf.train.Saver().save(session, str(path), write_meta_graph=False, write_state=False)
+
+
+@pytest.mark.parametrize("steps_between, wanted", [(1, "step 1, which left weights that are no numbers"),
+                                                   (20, "step 2, whose loss is nan")])
+def test_what_is_no_number_stops_the_training(paths, tmp_path, steps_between, wanted):
+    huge = save_with_huge_gradients(tmp_path / "huge.ckpt")
+    code, _, lines = end(tiny.start(training_flags(paths, tmp_path, init_checkpoint=huge, save_checkpoints_steps=steps_between)))
+    assert code == 1
+    if tf.__version__.startswith("1.13."):  # which looks at the norm of the gradients itself
+        wanted = "gradients that are no numbers ("
+    assert_one_sentence(lines, "error: the training stopped at " + wanted)
+    last = tf.train.latest_checkpoint(str(tmp_path))
+    assert "the last good checkpoint is %s; train anew with a smaller --learning_rate" % last in "".join(lines)
+    reader = tf.train.load_checkpoint(last)
+    for name in reader.get_variable_to_shape_map():
+        assert np.isfinite(reader.get_tensor(name)).all(), name
+    for path in glob.glob(str(tmp_path / "model.ckpt-*.index")):
+        assert int(path.split("-")[-1].split(".")[0]) <= int(last.split("-")[-1])
+
+
+def test_records_are_damaged_in_training(paths, tmp_path):
+    flags = training_flags(paths, tmp_path)
+    process = tiny.start(flags)
+    wait_for(process, tmp_path / "model.ckpt-0.index")
+    (tmp_path / "train.tf_record").write_bytes(b"x" * 3000)
+    code, _, lines = end(process)
+    assert code == 1
+    assert_one_sentence(lines, "the records %s were damaged or removed" % (tmp_path / "train.tf_record"))

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole runs on the tiny model: training, prediction under masks, scores, and that each can be repeated."""
+from __future__ import absolute_import, division, print_function
+
+import glob
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from mrc import datasets
+from mrc.experiment import run as experiment
+import tiny
+
+ALL_STEPS = ["--do_train", "--do_predict", "--do_eval"]
+
+
+def script_run(script, words, paths, output_dir, **changes):
+    """Runs a script that has to succeed; returns its stdout."""
+    code, stdout, stderr = tiny.run(script, *words,
+                                    **tiny.model_flags(paths, output_dir=str(output_dir), **changes))
+    assert code == 0, stderr
+    return stdout
+
+
+def run_here(dataset, paths, output_dir, **changes):
+    """The same in this process."""
+    changes.setdefault("do_lower_case", dataset.do_lower_case)
+    experiment.run(dataset, tiny.flag_values(**tiny.model_flags(paths, output_dir=str(output_dir), **changes)))
+
+
+def tensors(folder):
+    """Returns {name: array} of the last checkpoint in `folder`."""
+    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(folder)))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def assert_same_tensors(folder, other):
+    ours, theirs = tensors(folder), tensors(other)
+    assert set(ours) == set(theirs)
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name], err_msg=name)
+
+
+def names_in(folder, pattern="*.json"):
+    return {os.path.basename(path) for path in glob.glob(os.path.join(str(folder), pattern))}
+
+
+def question_ids(data):
+    return {question["id"] for article in data["data"] for paragraph in article["paragraphs"]
+            for question in paragraph["qas"]}
+
+
+def assert_whole(folder, data, cell="layer_", suffix=""):
+    """Every question has an answer, which is the first of its n-best list; returns the predictions."""
+    predictions = tiny.read_json(folder, "predictions_%s.json" % cell)
+    lists = tiny.read_json(folder, "nbest_predictions%s.json" % suffix)
+    assert set(predictions) == set(lists) == question_ids(data)
+    for question_id, entries in lists.items():
+        assert sum(entry["probability"] for entry in entries) == pytest.approx(1)
+        probabilities = [entry["probability"] for entry in entries]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert predictions[question_id] == entries[0]["text"]
+    return predictions
+
+
+@pytest.fixture(scope="module")
+def trained(paths, tmp_path_factory):
+    """Folder and stdout of a run that trained, predicted and scored SQuAD."""
+    folder = tmp_path_factory.mktemp("squad")
+    return folder, script_run("run_squad.py", ALL_STEPS, paths, folder, train_file=paths["squad"],
+                              predict_file=paths["squad"])
+
+
+def test_squad_in_one_run(paths, trained):
+    folder, stdout = trained
+    predictions = assert_whole(folder, tiny.squad())
+    for text in predictions.values():
+        assert text in tiny.LANTERN or text in tiny.BRIDGE
+    scores = tiny.read_json(folder, "scores.json")["layer_"]
+    assert scores["total"] == 4 and "predictions_layer_.json: {" in stdout
+    assert tensors(folder)["global_step"] == 4  # 4 examples, batches of 2, 2 epochs
+    assert (folder / "train.tf_record").exists() and not glob.glob(str(folder / "*.tmp"))
+    assert not names_in(folder, "unfinished*")
+
+
+def test_training_moves_the_weights(paths, trained):
+    before, after = tf.train.load_checkpoint(paths["init_checkpoint"]), tensors(trained[0])
+    for name in before.get_variable_to_shape_map():
+        moved = np.abs(after[name] - before.get_tensor(name)).max()
+        assert (moved > 0) == ("pooler" not in name), name
+
+
+def test_prediction_apart_gives_the_same(paths, trained, tmp_path):
+    folder = tmp_path / "apart"
+    shutil.copytree(str(trained[0]), str(folder), ignore=shutil.ignore_patterns("*.json"))
+    # The folder holds a trained checkpoint, so the initial one does not matter.
+    script_run("run_squad.py", ["--do_predict"], paths, folder, predict_file=paths["squad"], predict_batch_size=3)
+    for name in ("predictions_layer_.json", "nbest_predictions.json"):
+        ours, theirs = tiny.read_json(folder, name), tiny.read_json(trained[0], name)
+        if name.startswith("nbest"):
+            assert_same_lists(ours, theirs)
+        else:
+            assert ours == theirs
+
+
+def test_event_file_has_loss_and_learning_rate(trained):
+    tags = set()
+    for path in glob.glob(str(trained[0] / "events.out.tfevents.*")):
+        for event in tf.train.summary_iterator(path):
+            tags.update(value.tag for value in event.summary.value)
+    assert {"loss", "learning_rate"} <= tags
+
+
+def test_masks_act_on_decoding_only_and_the_seed_repeats_a_training(paths, trained, tmp_path):
+    run_here(datasets.SQUAD, paths, tmp_path, do_train=True, do_predict=True, train_file=paths["squad"],
+             predict_file=paths["squad"], mask_zone="q2p+p2")
+    assert_same_tensors(tmp_path, trained[0])
+    assert_whole(tmp_path, tiny.squad(), "layer_q2p+p2")
+    name = "nbest_predictions.json"
+    assert tiny.read_json(tmp_path, name) != tiny.read_json(trained[0], name)
+
+
+def test_another_seed_trains_other_weights(paths, trained, tmp_path):
+    run_here(datasets.SQUAD, paths, tmp_path, do_train=True, train_file=paths["squad"], rand_seed=54321)
+    weights = "cls/squad/output_weights"
+    assert np.abs(tensors(tmp_path)[weights] - tensors(trained[0])[weights]).max() > 0
+
+
+def test_grid(paths, tmp_path):
+    cells = ["layer_", "layer0_p2", "layer0_p2q+p2", "layer0+1_p2", "layer0+1_p2q+p2"]
+    script_run("run_squad.py", ["--do_predict", "--do_eval"], paths, tmp_path, predict_file=paths["squad"],
+               mask_zone="p2,p2q+p2", mask_layer="0,0+1")
+    assert names_in(tmp_path, "predictions_*") == {"predictions_%s.json" % cell for cell in cells}
+    assert names_in(tmp_path, "nbest_*") == {"nbest_predictions_%s.json" % cell for cell in cells}
+    assert list(tiny.read_json(tmp_path, "scores.json")) == cells + ["run"]
+    for cell in cells:
+        assert_whole(tmp_path, tiny.squad(), cell, "_" + cell)
+    lists = [tiny.read_json(tmp_path, "nbest_predictions_%s.json" % cell) for cell in cells]
+    assert all(one != other for number, one in enumerate(lists) for other in lists[:number])
+
+
+def assert_same_lists(ours, theirs):
+    assert set(ours) == set(theirs)
+    for question_id, entries in ours.items():
+        others = theirs[question_id]
+        assert [entry["text"] for entry in entries] == [entry["text"] for entry in others]
+        for name in ("start_logit", "end_logit", "probability"):
+            wanted = [entry[name] for entry in others]
+            assert [entry[name] for entry in entries] == pytest.approx(wanted, abs=1e-4)
+
+
+@pytest.mark.parametrize("dataset, data", [(datasets.SQUAD, "squad"), (datasets.CMRC2018, "cmrc")])
+def test_a_cell_of_a_grid_answers_as_it_does_alone(paths, tmp_path, dataset, data):
+    options = dict(do_predict=True, predict_file=paths[data])
+    run_here(dataset, paths, tmp_path / "grid", mask_zone="p2q,all", mask_layer="1", **options)
+    for zone in (None, "p2q", "all"):
+        folder = tmp_path / str(zone)
+        run_here(dataset, paths, folder, mask_zone=zone, mask_layer=zone and "1", **options)
+        cell = "layer1_" + zone if zone else "layer_"
+        assert names_in(folder, "*predictions*") == {"predictions_%s.json" % cell, "nbest_predictions.json"}
+        assert (tiny.read_json(folder, "predictions_%s.json" % cell) ==
+                tiny.read_json(tmp_path / "grid", "predictions_%s.json" % cell))
+        assert_same_lists(tiny.read_json(folder, "nbest_predictions.json"),
+                          tiny.read_json(tmp_path / "grid", "nbest_predictions_%s.json" % cell))
+
+
+def test_answers_do_not_depend_on_the_batches(paths, tmp_path):
+    for size in (1, 7):
+        run_here(datasets.SQUAD, paths, tmp_path / str(size), do_predict=True, predict_file=paths["squad"],
+                 predict_batch_size=size)
+    assert_same_lists(*(tiny.read_json(tmp_path / size, "nbest_predictions.json") for size in ("1", "7")))
+
+
+def test_squad_2(paths, tmp_path):
+    script_run("run_squad.py", ALL_STEPS + ["--version_2_with_negative"], paths, tmp_path,
+               train_file=paths["squad2"], predict_file=paths["squad2"],
+               null_score_diff_threshold=0.25, n_best_size=32)
+    predictions = tiny.read_json(tmp_path, "predictions_layer_.json")
+    lists, odds = tiny.read_json(tmp_path, "nbest_predictions.json"), tiny.read_json(tmp_path, "null_odds.json")
+    assert set(predictions) == set(lists) == set(odds) == question_ids(tiny.squad2())
+    for question_id, entries in lists.items():
+        assert [entry["text"] for entry in entries].count("") == 1
+        best = next(entry["text"] for entry in entries if entry["text"])
+        assert predictions[question_id] == ("" if odds[question_id] > 0.25 else best)
+    scores = tiny.read_json(tmp_path, "scores.json")["layer_"]
+    assert [scores[name] for name in ("total", "HasAns_total", "NoAns_total")] == [6, 4, 2]
+    assert "best_exact_thresh" in scores
+
+
+def test_cmrc(paths, tmp_path):
+    stdout = script_run("run_cmrc2018.py", ALL_STEPS, paths, tmp_path, train_file=paths["cmrc"],
+                        predict_file=paths["cmrc"], eval_file=paths["cmrc"], mask_zone="q2", mask_layer="1")
+    predictions = assert_whole(tmp_path, tiny.cmrc(), "layer1_q2")
+    text = (tmp_path / "predictions_layer1_q2.json").read_text(encoding="utf-8")
+    for answer in predictions.values():
+        assert answer in tiny.TOWER and answer in text  # UTF-8, not escaped
+    for entries in tiny.read_json(tmp_path, "nbest_predictions.json").values():
+        for entry in entries:
+            assert entry["start_logit"] <= 0 and entry["end_logit"] <= 0  # logarithms of probabilities
+            assert 2 < entry["start_index"] <= entry["end_index"] < 32
+    scores = tiny.read_json(tmp_path, "scores.json")["layer1_q2"]
+    assert (scores["TOTAL"], scores["SKIP"]) == (2, 0) and "predictions_layer1_q2.json: {" in stdout
+
+
+def test_files_are_indented_by_4(trained):
+    for name in ("predictions_layer_.json", "nbest_predictions.json"):
+        with open(str(trained[0] / name)) as reader:
+            lines = reader.read().split("\n")
+        assert lines[0] == "{" and lines[-2:] == ["}", ""] and lines[1].startswith("    \"")
+
+
+@pytest.mark.parametrize("dataset", [datasets.SQUAD, datasets.CMRC2018])
+@pytest.mark.parametrize("contexts", [
+    pytest.param(["", tiny.BRIDGE, " \n"], id="some"), pytest.param([" "], id="all")])
+def test_blank_passages_are_answered_with_empty(paths, tmp_path, dataset, contexts):
+    paragraphs = [{"context": context, "qas": [{"id": str(number), "question": "Who?"}]}
+                  for number, context in enumerate(contexts)]
+    data = {"data": [{"paragraphs": paragraphs}]}
+    path = tiny.write_json(tmp_path / "data.json", data)
+    run_here(dataset, paths, tmp_path / "out", do_predict=True, predict_file=path, n_best_size=32)
+    predictions = assert_whole(tmp_path / "out", data)
+    assert {int(number) for number, text in predictions.items() if text == "empty"} == {
+        number for number, context in enumerate(contexts) if not context.strip()}
+
+
+def test_prediction_leaves_the_checkpoint_alone(paths, tmp_path):
+    run_here(datasets.SQUAD, paths, tmp_path, do_predict=True, predict_file=paths["squad"])
+    assert tf.train.latest_checkpoint(str(tmp_path)) is None
+
+
+def test_training_goes_on_from_its_checkpoint(paths, trained, tmp_path):
+    options = dict(do_train=True, train_file=paths["squad"])
+    run_here(datasets.SQUAD, paths, tmp_path, save_checkpoints_steps=2, **options)
+    with open(str(tmp_path / "checkpoint"), "w") as writer:  # as if it had been interrupted after two steps
+        writer.write("model_checkpoint_path: \"model.ckpt-2\"\n")
+    run_here(datasets.SQUAD, paths, tmp_path, **options)
+    assert_same_tensors(tmp_path, trained[0])
+
+
+def test_a_reader_is_not_asked_in_another_case_than_it_was_trained_in(paths, trained, tmp_path, capsys):
+    checkpoint = tf.train.latest_checkpoint(str(trained[0]))
+    with pytest.raises(SystemExit) as end:
+        run_here(datasets.SQUAD, paths, tmp_path, do_predict=True, predict_file=paths["squad"], init_checkpoint=checkpoint,
+                 do_lower_case=False)
+    assert end.value.code == 2
+    assert "%s was trained with --do_lower_case=True and reads" % checkpoint in capsys.readouterr().err
+
+
+def test_a_model_of_another_training_is_not_gone_on_with(paths, tmp_path, capsys):
+    options = dict(do_train=True, train_file=paths["squad"])
+    run_here(datasets.SQUAD, paths, tmp_path, **options)
+    before = tensors(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        run_here(datasets.SQUAD, paths, tmp_path, learning_rate=0.02, **options)
+    assert end.value.code == 2 and "was trained with another learning_rate (0.01 then, 0.02 now); " in capsys.readouterr().err
+    run_here(datasets.SQUAD, paths, tmp_path, **options)
+    assert "is finished already: 4 steps" in capsys.readouterr().out
+    for name, array in tensors(tmp_path).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_cell_is_not_scored_with_files_of_another(paths, tmp_path, capsys):
+    options = dict(predict_file=paths["squad2"], version_2_with_negative=True)
+    run_here(datasets.SQUAD, paths, tmp_path, do_predict=True, **options)
+    run_here(datasets.SQUAD, paths, tmp_path, do_predict=True, mask_zone="p2", **options)
+    with pytest.raises(SystemExit):
+        run_here(datasets.SQUAD, paths, tmp_path, do_eval=True, **options)
+    assert "is not what was decoded with layer_; decode it again" in capsys.readouterr().err
+
+
+def test_a_cell_is_scored_though_another_has_its_n_best_file(paths, tmp_path):
+    for zone in ("q2", "p2"):
+        run_here(datasets.SQUAD, paths, tmp_path, do_predict=True, predict_file=paths["squad"], mask_zone=zone)
+    run_here(datasets.SQUAD, paths, tmp_path, do_eval=True, predict_file=paths["squad"], mask_zone="q2")
+    assert "layer_q2" in tiny.read_json(tmp_path, "scores.json")
+
+
+def test_the_threshold_of_no_answer_is_for_squad_2_only(paths, tmp_path):
+    right = {question["id"]: question["answers"][0]["text"] for article in tiny.squad()["data"]
+             for paragraph in article["paragraphs"] for question in paragraph["qas"]}
+    tiny.write_json(tmp_path / "predictions_layer_.json", right)
+    run_here(datasets.SQUAD, paths, tmp_path, do_eval=True, predict_file=paths["squad"], null_score_diff_threshold=-1.0)
+    assert tiny.read_json(tmp_path, "scores.json")["layer_"]["exact"] == 100.0
+
+
+def test_answers_of_a_reader_that_is_not_trained_to_the_end_are_told(paths, trained, tmp_path, monkeypatch):
+    folder, warnings = tmp_path / "out", []
+    monkeypatch.setattr(tf.logging, "warning", lambda text, *values: warnings.append(text % values))
+    shutil.copytree(str(trained[0]), str(folder))
+    options = dict(do_predict=True, predict_file=paths["squad"])
+    run_here(datasets.SQUAD, paths, folder, **options)
+    assert not any("not trained to the end" in warning for warning in warnings)
+    record = tiny.read_json(folder, "training.json")
+    tiny.write_json(folder / "training.json", dict(record, num_steps=record["num_steps"] + 5))
+    run_here(datasets.SQUAD, paths, folder, **options)
+    model = str(folder / ("model.ckpt-%d" % record["num_steps"]))
+    run_here(datasets.SQUAD, paths, tmp_path / "elsewhere", **dict(options, init_checkpoint=model))
+    told = "%s is of step %d of %d of its training: " % (model, record["num_steps"], record["num_steps"] + 5)
+    assert sum(warning.startswith(told) for warning in warnings) == 2

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command lines of the project at the price of a fork: TensorFlow is imported once, and each command is a child of its own.
+
+A child runs the script file as `python script.py words` does, with its own `sys.argv`, standard files and exit code; no
+module of the project is imported before. What goes before is only what a script would import from elsewhere, and no session.
+"""
+from __future__ import absolute_import, division, print_function
+
+import collections
+import contextlib
+import gc
+import importlib
+import json
+import os
+import resource
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SECONDS = 180  # after which a command counts as hanging
+_IMPORTED_BEFORE = ("tensorflow.compat.v1", "mrc.util.tensorflow_versions", "nltk.tokenize.destructive", "googleapiclient.discovery",
+                    "oauth2client.client", "matplotlib.figure", "matplotlib.backends.backend_agg", "tqdm", "absl.app")
+
+Done = collections.namedtuple("Done", ["code", "stdout", "stderr", "mebibytes"])
+Done.__doc__ = "How a command ended: its exit code, negative for a signal, its output, and the most memory that it had."
+
+
+class CommandLines(object):
+    """The process that is forked for each command."""
+
+    def __init__(self):
+        environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", PYTHONIOENCODING="utf-8",
+                           PYTHONPATH=os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")]))
+        self._process = subprocess.Popen([sys.executable, os.path.abspath(__file__)], stdin=subprocess.PIPE,
+                                         stdout=subprocess.PIPE, env=environment)
+
+    def run(self, script, *words):
+        """Runs `script` of the project with these words and returns `Done`."""
+        with tempfile.TemporaryDirectory() as folder:
+            request = json.dumps({"words": [os.path.join(ROOT, script)] + list(words), "folder": folder}) + "\n"
+            self._process.stdin.write(request.encode("ascii"))
+            self._process.stdin.flush()
+            answer = json.loads(self._process.stdout.readline().decode("ascii"))
+            texts = []
+            for name in ("stdout", "stderr"):
+                with open(os.path.join(folder, name), encoding="utf-8") as reader:
+                    texts.append(reader.read())
+        return Done(answer["code"], texts[0], texts[1], answer["mebibytes"])
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def _redirect(folder):
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        target = os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT, 0o600)
+        os.dup2(target, number)
+        os.close(target)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+
+def _ended(child):
+    _, status, used = os.wait4(child, 0)
+    code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    return {"code": code, "mebibytes": used.ru_maxrss // 1024}
+
+
+def _next_command(requests, answers):
+    """Answers requests until there are no more; returns None then, and in each child its request."""
+    for line in requests:
+        request = json.loads(line.decode("ascii"))
+        child = os.fork()
+        if not child:
+            return request
+        answers.write(json.dumps(_ended(child)).encode("ascii") + b"\n")
+        answers.flush()
+    return None
+
+
+def _serve():
+    for name in _IMPORTED_BEFORE:
+        with contextlib.suppress(ImportError):  # TensorFlow 1.13 has not all of them
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # or each child would look through all of TensorFlow when it ends, and copy it by that
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    request = _next_command(os.fdopen(os.dup(0), "rb", buffering=0), answers)
+    if request is None:
+        return
+    answers.close()
+    signal.alarm(SECONDS)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _redirect(request["folder"])
+    sys.argv = request["words"]
+    sys.path[0] = os.path.dirname(sys.argv[0])
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    _serve()
