@@ -11,15 +11,14 @@ A zone is a set of (query, key) pairs told by the roles of the two tokens: Q, a 
     p2    P           P
     all   every score is *replaced* by -10000 above its value, padding included, as in the released code
 """
-from __future__ import absolute_import, division, print_function
 
 import collections
 import re
 
 import tensorflow.compat.v1 as tf
 
-from mrc.util.errors import InputError
 from modeling import MASKED
+from mrc.util.errors import InputError
 
 ZONES = ("all", "q2", "q2p", "p2q", "p2")  # in the order of the published table
 EACH = "each"
@@ -38,12 +37,13 @@ class Cell(collections.namedtuple("Cell", ["zones", "layers", "zone_label", "lay
       layers: frozenset of layer numbers that are masked.
       zone_label, layer_label: the words of the flags that asked for it, empty where no flag was given.
     """
+
     __slots__ = ()
 
     @property
     def name(self):
         """The part of a file's name that tells the cells of a grid apart."""
-        return "layer%s_%s" % (self.layer_label, self.zone_label)
+        return f"layer{self.layer_label}_{self.zone_label}"
 
     def zones_at(self, layer):
         """Returns the zones masked in `layer`, possibly none."""
@@ -70,6 +70,7 @@ def find_roles(input_mask, segment_ids):
 
     def between(first, stop):
         return tf.cast(tf.logical_and(place >= first, place < stop), tf.float32)
+
     return Roles(question=between(1, passage_start - 1), passage=between(passage_start, tokens - 1))
 
 
@@ -91,11 +92,15 @@ def change_bias(bias, zones, asking, asked):
     """
     if "all" in zones:
         return tf.fill([1, 1, 1, 1], MASKED)
-    for queries, keys, inside, outside in ((asking.question, asked.question, "q2" in zones, "p2q" in zones),
-                                           (asking.passage, asked.passage, "p2" in zones, "q2p" in zones)):
+    for queries, keys, inside, outside in (
+        (asking.question, asked.question, "q2" in zones, "p2q" in zones),
+        (asking.passage, asked.passage, "p2" in zones, "q2p" in zones),
+    ):
         if inside or outside:
             queries = _queries_kept_from(queries, inside, outside)
-            bias += MASKED * queries[:, tf.newaxis, :, tf.newaxis] * keys[:, tf.newaxis, tf.newaxis, :]
+            bias += (
+                MASKED * queries[:, tf.newaxis, :, tf.newaxis] * keys[:, tf.newaxis, tf.newaxis, :]
+            )
     return bias
 
 
@@ -106,8 +111,10 @@ def _shortened(text):
 def _parts(text, separator, flag):
     parts = [part.strip() for part in text.split(separator)]
     if not all(parts):
-        raise InputError("--%s=%s has an empty place; write it as in --mask_zone=q2,p2q+p2 or --mask_layer=0,8+9" %
-                         (flag, _shortened(text)))
+        raise InputError(
+            f"--{flag}={_shortened(text)} has an empty place; write it as in "
+            "--mask_zone=q2,p2q+p2 or --mask_layer=0,8+9"
+        )
     return parts
 
 
@@ -116,10 +123,16 @@ def _read_zones(text):
     zones = _parts(text, "+", "mask_zone")
     for zone in zones:
         if zone not in ZONES:
-            raise InputError("--mask_zone: there is no zone \"%s\"; the zones are %s" % (_shortened(zone), ", ".join(ZONES)))
+            raise InputError(
+                '--mask_zone: there is no zone "{}"; the zones are {}'.format(
+                    _shortened(zone), ", ".join(ZONES)
+                )
+            )
     if "all" in zones and len(set(zones)) > 1:
-        raise InputError("--mask_zone=%s: all replaces the other zones and cannot be joined to them; "
-                         "every zone at once is q2+q2p+p2q+p2" % text)
+        raise InputError(
+            f"--mask_zone={text}: all replaces the other zones and cannot be joined to them; "
+            "every zone at once is q2+q2p+p2q+p2"
+        )
     return frozenset(zones)
 
 
@@ -128,8 +141,10 @@ def _read_layers(text, num_layers):
     layers = _parts(text, "+", "mask_layer")
     for layer in layers:
         if not re.match("[0-9]{1,%d}$" % _MOST_DIGITS, layer) or int(layer) >= num_layers:
-            raise InputError("--mask_layer: there is no layer \"%s\"; the layers are 0 to %d, or \"%s\" for a cell "
-                             "of each" % (_shortened(layer), num_layers - 1, EACH))
+            raise InputError(
+                '--mask_layer: there is no layer "%s"; the layers are 0 to %d, or "%s" for a cell '
+                "of each" % (_shortened(layer), num_layers - 1, EACH)
+            )
     return frozenset(int(layer) for layer in layers)
 
 
@@ -159,12 +174,20 @@ def read_cells(mask_zone, mask_layer, num_layers):
     """
     if mask_zone is None:
         if mask_layer is not None:
-            raise InputError("--mask_layer=%s says where but not what; add --mask_zone (%s)" %
-                             (mask_layer, ", ".join(ZONES)))
+            raise InputError(
+                "--mask_layer={} says where but not what; add --mask_zone ({})".format(
+                    mask_layer, ", ".join(ZONES)
+                )
+            )
         return [BASELINE]
     by_meaning = collections.OrderedDict()
-    zone_choices = [("+".join(collections.OrderedDict.fromkeys(_parts(label, "+", "mask_zone"))), _read_zones(label))
-                    for label in _parts(mask_zone, ",", "mask_zone")]
+    zone_choices = [
+        (
+            "+".join(collections.OrderedDict.fromkeys(_parts(label, "+", "mask_zone"))),
+            _read_zones(label),
+        )
+        for label in _parts(mask_zone, ",", "mask_zone")
+    ]
     for layer_label, layers in _layer_choices(mask_layer, num_layers):
         for zone_label, zones in zone_choices:
             by_meaning.setdefault((zones, layers), Cell(zones, layers, zone_label, layer_label))

@@ -6,15 +6,15 @@ The measures are those of "A Span-Extraction Dataset for Chinese Machine Reading
 
     python cmrc2018_evaluate.py data.json predictions.json
 """
-from __future__ import absolute_import, division, print_function
 
 import collections
 import difflib
 import json
 import re
 
-from mrc.util import check_environment  # noqa: F401
+from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
+# isort: split
 from nltk.tokenize.destructive import NLTKWordTokenizer
 
 from mrc.answers import predictions_file
@@ -84,9 +84,11 @@ def _questions(passages):
 def _require_answers(questions, data_name):
     for question in questions:
         if not question.answers:
-            raise InputError("%s has no answers for question %s (at %s), so it cannot be scored; "
-                             "give a file with answers, such as the development set" %
-                             (data_name, question.id, question.place))
+            raise InputError(
+                f"{data_name} has no answers for question {question.id} (at {question.place}), so "
+                "it cannot be scored; "
+                "give a file with answers, such as the development set"
+            )
 
 
 def evaluate(passages, predictions, data_name="the data"):
@@ -106,16 +108,20 @@ def evaluate(passages, predictions, data_name="the data"):
     """
     questions = _questions(passages)
     _require_answers(questions, data_name)
-    predicted = [(question, predictions[question.id]) for question in questions if question.id in predictions]
+    predicted = [
+        (question, predictions[question.id]) for question in questions if question.id in predictions
+    ]
     f1 = 100 * sum(_best(segment_f1, *pair) for pair in predicted) / len(questions)
     em = 100 * sum(_best(exact_match, *pair) for pair in predicted) / len(questions)
-    return collections.OrderedDict([
-        ("AVERAGE", "%.3f" % ((em + f1) / 2)),
-        ("F1", "%.3f" % f1),
-        ("EM", "%.3f" % em),
-        ("TOTAL", len(questions)),
-        ("SKIP", len(questions) - len(predicted)),
-    ])
+    return collections.OrderedDict(
+        [
+            ("AVERAGE", "%.3f" % ((em + f1) / 2)),
+            ("F1", f"{f1:.3f}"),
+            ("EM", f"{em:.3f}"),
+            ("TOTAL", len(questions)),
+            ("SKIP", len(questions) - len(predicted)),
+        ]
+    )
 
 
 def main():

@@ -6,7 +6,6 @@ a caller may change the attention bias of a layer and may look at its probabilit
 
 Shapes: B batch, T tokens, H hidden size, N heads, D = H / N head size, I intermediate size, V vocabulary.
 """
-from __future__ import absolute_import, division, print_function
 
 import collections
 import math
@@ -18,11 +17,27 @@ from mrc.util import tensorflow_versions  # noqa: F401
 LAYER_NORM_EPSILON = 1e-12
 MASKED = -10000.0  # what is added to the score of a key that is not to be attended to
 
-LayerWeights = collections.namedtuple("LayerWeights", [
-    "query_kernel", "query_bias", "key_kernel", "key_bias", "value_kernel", "value_bias",  # [H, H], [H]
-    "attention_kernel", "attention_bias", "attention_beta", "attention_gamma",             # [H, H], [H] x 3
-    "intermediate_kernel", "intermediate_bias",                                            # [H, I], [I]
-    "output_kernel", "output_bias", "output_beta", "output_gamma"])                        # [I, H], [H] x 3
+LayerWeights = collections.namedtuple(
+    "LayerWeights",
+    [
+        "query_kernel",
+        "query_bias",
+        "key_kernel",
+        "key_bias",
+        "value_kernel",
+        "value_bias",  # [H, H], [H]
+        "attention_kernel",
+        "attention_bias",
+        "attention_beta",
+        "attention_gamma",  # [H, H], [H] x 3
+        "intermediate_kernel",
+        "intermediate_bias",  # [H, I], [I]
+        "output_kernel",
+        "output_bias",
+        "output_beta",
+        "output_gamma",
+    ],
+)  # [I, H], [H] x 3
 LayerWeights.__doc__ = "The tensors of one encoder layer."
 
 
@@ -53,7 +68,9 @@ ACTIVATIONS = {"gelu": gelu, "relu": tf.nn.relu, "tanh": tf.tanh, "linear": tf.i
 def product(x, kernel):
     """Returns `x @ kernel` for `x` [..., K], `kernel` [K, M]; a two-dimensional product is the fastest."""
     sizes = dimensions(x)
-    return tf.reshape(tf.matmul(tf.reshape(x, [-1, sizes[-1]]), kernel), sizes[:-1] + kernel.shape.as_list()[-1:])
+    return tf.reshape(
+        tf.matmul(tf.reshape(x, [-1, sizes[-1]]), kernel), sizes[:-1] + kernel.shape.as_list()[-1:]
+    )
 
 
 def dense(x, kernel, bias):
@@ -73,7 +90,7 @@ def no_dropout(x, rate=0.0):
     return x
 
 
-class Dropout(object):
+class Dropout:
     """Sets elements to zero with probability `rate` and scales the others up (Srivastava et al., 2014).
 
     What is dropped depends on `seed`, `step` and the place of the call in the model alone, so that a training that was
@@ -91,7 +108,7 @@ class Dropout(object):
         if not rate:
             return x
         self._calls += 1
-        seed = tf.stack([tf.constant((self._seed + 7919 * self._calls) % (2 ** 31 - 1)), self._step])
+        seed = tf.stack([tf.constant((self._seed + 7919 * self._calls) % (2**31 - 1)), self._step])
         kept = tf.random.stateless_uniform(dimensions(x), seed) >= rate
         return tf.where(kept, x * (1.0 / (1.0 - rate)), tf.zeros_like(x))
 
@@ -115,7 +132,9 @@ def distinct(tensors):
     for tensor in tensors:
         if not any(tensor is other for other in found):
             found.append(tensor)
-    return found, [next(number for number, other in enumerate(found) if tensor is other) for tensor in tensors]
+    return found, [
+        next(number for number, other in enumerate(found) if tensor is other) for tensor in tensors
+    ]
 
 
 def _parts(branch):
@@ -154,7 +173,9 @@ def _join_heads(x):
     return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [batch, tokens, heads * size])
 
 
-def batched_attention(asks, heads, dropout=lambda probabilities: probabilities, see_probabilities=None):
+def batched_attention(
+    asks, heads, dropout=lambda probabilities: probabilities, see_probabilities=None
+):
     """Returns the contexts [B, R, H] (Vaswani et al., 2017, section 3.2).
 
     Args:
@@ -167,11 +188,15 @@ def batched_attention(asks, heads, dropout=lambda probabilities: probabilities, 
     for ask in asks:
         pair = ask.query, ask.key
         if pair not in scores:
-            scores[pair] = tf.matmul(_split_heads(ask.query, heads), _split_heads(ask.key, heads), transpose_b=True)
+            scores[pair] = tf.matmul(
+                _split_heads(ask.query, heads), _split_heads(ask.key, heads), transpose_b=True
+            )
         probabilities = tf.nn.softmax(scores[pair] + ask.bias)
         if see_probabilities is not None:
             see_probabilities(probabilities)
-        contexts.append(_join_heads(tf.matmul(dropout(probabilities), _split_heads(ask.values, heads))))
+        contexts.append(
+            _join_heads(tf.matmul(dropout(probabilities), _split_heads(ask.values, heads)))
+        )
     return contexts
 
 
@@ -204,17 +229,21 @@ def padding_bias(input_mask):
 
 def _layer_norm_variables(size):
     with tf.variable_scope("LayerNorm"):
-        return (tf.get_variable("beta", [size], initializer=tf.zeros_initializer()),
-                tf.get_variable("gamma", [size], initializer=tf.ones_initializer()))
+        return (
+            tf.get_variable("beta", [size], initializer=tf.zeros_initializer()),
+            tf.get_variable("gamma", [size], initializer=tf.ones_initializer()),
+        )
 
 
 def _dense_variables(scope, rows, columns, initializer):
     with tf.variable_scope(scope):
-        return (tf.get_variable("kernel", [rows, columns], initializer=initializer),
-                tf.get_variable("bias", [columns], initializer=tf.zeros_initializer()))
+        return (
+            tf.get_variable("kernel", [rows, columns], initializer=initializer),
+            tf.get_variable("bias", [columns], initializer=tf.zeros_initializer()),
+        )
 
 
-class Bert(object):
+class Bert:
     """The variables of one BERT in the current graph, and the pieces of its forward pass.
 
     Args:
@@ -226,7 +255,9 @@ class Bert(object):
         alike. The default calls the function.
     """
 
-    def __init__(self, config, dropout=no_dropout, one_hot_embeddings=False, kernels=PLAIN_KERNELS, run=None):
+    def __init__(
+        self, config, dropout=no_dropout, one_hot_embeddings=False, kernels=PLAIN_KERNELS, run=None
+    ):
         self.config = config
         self._dropout, self._kernels = dropout, kernels
         self._one_hot = one_hot_embeddings
@@ -234,10 +265,14 @@ class Bert(object):
         with tf.variable_scope("bert"):
             self._make_embeddings()
             with tf.variable_scope("encoder"):
-                self._weights = [self._make_layer(index) for index in range(config.num_hidden_layers)]
+                self._weights = [
+                    self._make_layer(index) for index in range(config.num_hidden_layers)
+                ]
             # The span head does not read the pooler; it is there because checkpoints carry it.
             with tf.variable_scope("pooler"):
-                _dense_variables("dense", config.hidden_size, config.hidden_size, self._initializer())
+                _dense_variables(
+                    "dense", config.hidden_size, config.hidden_size, self._initializer()
+                )
 
     def _initializer(self):
         return tf.truncated_normal_initializer(stddev=self.config.initializer_range)
@@ -245,15 +280,23 @@ class Bert(object):
     def _make_embeddings(self):
         config = self.config
         with tf.variable_scope("embeddings"):
+
             def table(name, rows):
-                return tf.get_variable(name, [rows, config.hidden_size], initializer=self._initializer())
+                return tf.get_variable(
+                    name, [rows, config.hidden_size], initializer=self._initializer()
+                )
+
             self._words = table("word_embeddings", config.vocab_size)
             self._types = table("token_type_embeddings", config.type_vocab_size)
             self._positions = table("position_embeddings", config.max_position_embeddings)
             self._embedding_norm = _layer_norm_variables(config.hidden_size)
 
     def _make_layer(self, index):
-        hidden, wide, initializer = self.config.hidden_size, self.config.intermediate_size, self._initializer()
+        hidden, wide, initializer = (
+            self.config.hidden_size,
+            self.config.intermediate_size,
+            self._initializer(),
+        )
         weights = []
         with tf.variable_scope("layer_%d" % index):
             with tf.variable_scope("attention"):
@@ -282,9 +325,14 @@ class Bert(object):
         """Returns the encoder's input [B, T, H] for word and segment ids [B, T]."""
         tokens = dimensions(input_ids)[1]
         # There are but two segments, so the product is the faster look-up on every device.
-        summed = (self._look_up(self._words, input_ids, self._one_hot) +
-                  self._look_up(self._types, segment_ids, True) + self._positions[tf.newaxis, :tokens])
-        return self._dropout(layer_norm(summed, *self._embedding_norm), self.config.hidden_dropout_prob)
+        summed = (
+            self._look_up(self._words, input_ids, self._one_hot)
+            + self._look_up(self._types, segment_ids, True)
+            + self._positions[tf.newaxis, :tokens]
+        )
+        return self._dropout(
+            layer_norm(summed, *self._embedding_norm), self.config.hidden_dropout_prob
+        )
 
     def branch(self, index, hidden, branches, see_probabilities=None):
         """Returns the outputs of layer `index` from one input, a list with a [B, R, H] for each branch.
@@ -302,44 +350,80 @@ class Bert(object):
         parts, form = distinct([part for branch in branches for part in _parts(branch)])
 
         def outputs(x, *tensors):
-            weights = LayerWeights(*tensors[:len(LayerWeights._fields)])
-            return self._outputs(x, _branches_of(branches, [tensors[len(weights) + number] for number in form]), weights)
-        shape = tuple((branch.rows and len(branch.rows), branch.keys is None) for branch in branches)
-        return self._run((shape, tuple(form)), outputs, hidden, *(list(self._weights[index]) + parts))
+            weights = LayerWeights(*tensors[: len(LayerWeights._fields)])
+            return self._outputs(
+                x,
+                _branches_of(branches, [tensors[len(weights) + number] for number in form]),
+                weights,
+            )
+
+        shape = tuple(
+            (branch.rows and len(branch.rows), branch.keys is None) for branch in branches
+        )
+        return self._run(
+            (shape, tuple(form)), outputs, hidden, *(list(self._weights[index]) + parts)
+        )
 
     def _outputs(self, hidden, branches, weights, see_probabilities=None):
         contexts = self._attention(self._asks(hidden, branches, weights), see_probabilities)
-        return [self._feed_forward(take(hidden, branch.rows), context, weights)
-                for branch, context in zip(branches, contexts)]
+        return [
+            self._feed_forward(take(hidden, branch.rows), context, weights)
+            for branch, context in zip(branches, contexts)
+        ]
 
     def _asks(self, hidden, branches, weights):
         """Returns the `Ask` of each branch; what branches have in common is one tensor."""
         head_size = self.config.hidden_size // self.config.num_attention_heads
-        query = dense(hidden, weights.query_kernel, weights.query_bias) * (1.0 / math.sqrt(head_size))
+        query = dense(hidden, weights.query_kernel, weights.query_bias) * (
+            1.0 / math.sqrt(head_size)
+        )
         queries = {rows: take(query, rows) for rows in {branch.rows for branch in branches}}
         numbers = {branch.keys for branch in branches}
         most = branches[0].keys if len(numbers) == 1 else None
         asked = hidden if most is None else hidden[:, :most]
         key = dense(asked, weights.key_kernel, weights.key_bias)
         values = dense(asked, weights.value_kernel, weights.value_bias)
-        pairs = {number: (key, values) if number is most else (key[:, :number], values[:, :number]) for number in numbers}
-        return [Ask(queries[branch.rows], pairs[branch.keys][0], pairs[branch.keys][1], branch.bias) for branch in branches]
+        pairs = {
+            number: (key, values) if number is most else (key[:, :number], values[:, :number])
+            for number in numbers
+        }
+        return [
+            Ask(queries[branch.rows], pairs[branch.keys][0], pairs[branch.keys][1], branch.bias)
+            for branch in branches
+        ]
 
     def _attention(self, asks, see_probabilities):
         heads, drop = self.config.num_attention_heads, self._dropout
         if drop is no_dropout and see_probabilities is None:
             return self._kernels.attention(asks, heads)
         rate = self.config.attention_probs_dropout_prob
-        return batched_attention(asks, heads, lambda probabilities: drop(probabilities, rate), see_probabilities)
+        return batched_attention(
+            asks, heads, lambda probabilities: drop(probabilities, rate), see_probabilities
+        )
 
     def _feed_forward(self, hidden, context, weights):
         """Returns a layer's output [B, R, H] from its input and the context that its attention gathered."""
-        attention = self._residual_norm(context, weights.attention_kernel, weights.attention_bias, hidden,
-                                        weights.attention_beta, weights.attention_gamma)
-        wide = self._kernels.activation(ACTIVATIONS[self.config.hidden_act],
-                                        product(attention, weights.intermediate_kernel), weights.intermediate_bias)
-        return self._residual_norm(wide, weights.output_kernel, weights.output_bias, attention,
-                                   weights.output_beta, weights.output_gamma)
+        attention = self._residual_norm(
+            context,
+            weights.attention_kernel,
+            weights.attention_bias,
+            hidden,
+            weights.attention_beta,
+            weights.attention_gamma,
+        )
+        wide = self._kernels.activation(
+            ACTIVATIONS[self.config.hidden_act],
+            product(attention, weights.intermediate_kernel),
+            weights.intermediate_bias,
+        )
+        return self._residual_norm(
+            wide,
+            weights.output_kernel,
+            weights.output_bias,
+            attention,
+            weights.output_beta,
+            weights.output_gamma,
+        )
 
     def _residual_norm(self, x, kernel, bias, residual, beta, gamma):
         if self._dropout is no_dropout:
@@ -360,6 +444,12 @@ class Bert(object):
           see_probabilities: `see_probabilities(probabilities, layer)`, called once for each layer.
         """
         for index in range(start, stop):
-            see = None if see_probabilities is None else lambda seen, index=index: see_probabilities(seen, index)
-            hidden = self.layer(index, hidden, bias if change_bias is None else change_bias(bias, index), see)
+            see = (
+                None
+                if see_probabilities is None
+                else lambda seen, index=index: see_probabilities(seen, index)
+            )
+            hidden = self.layer(
+                index, hidden, bias if change_bias is None else change_bias(bias, index), see
+            )
         return hidden

@@ -3,7 +3,6 @@
 
 Sources: Kingma & Ba, 2015 (Adam); Loshchilov & Hutter, 2019 (decoupled decay); Devlin et al., 2019, appendix A.2.
 """
-from __future__ import absolute_import, division, print_function
 
 import re
 
@@ -23,7 +22,9 @@ def learning_rate(peak, step, num_steps, num_warmup_steps):
     began at step 0 and ends at 0 after `num_steps`. The released training counts a step before it reads the count for
     the warm-up, but not for the decay: its recorded weights come out only so.
     """
-    decayed = tf.train.polynomial_decay(tf.constant(peak, tf.float32), step, num_steps, end_learning_rate=0.0)
+    decayed = tf.train.polynomial_decay(
+        tf.constant(peak, tf.float32), step, num_steps, end_learning_rate=0.0
+    )
     if not num_warmup_steps:
         return decayed
     begun = tf.cast(step, tf.int32) + 1
@@ -40,27 +41,50 @@ class AdamWeightDecay(tf.train.Optimizer):
       not_decayed: variables whose name one of these patterns is found in keep their weight.
     """
 
-    def __init__(self, rate, weight_decay=WEIGHT_DECAY, beta_1=0.9, beta_2=0.999, epsilon=1e-6,
-                 not_decayed=NOT_DECAYED, name="AdamWeightDecayOptimizer"):
-        super(AdamWeightDecay, self).__init__(False, name)
+    def __init__(
+        self,
+        rate,
+        weight_decay=WEIGHT_DECAY,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-6,
+        not_decayed=NOT_DECAYED,
+        name="AdamWeightDecayOptimizer",
+    ):
+        super().__init__(False, name)
         self._rate = rate
         self._weight_decay = weight_decay
         self._beta_1, self._beta_2, self._epsilon = beta_1, beta_2, epsilon
         self._not_decayed = re.compile("|".join(not_decayed))
 
     def _moment(self, name, which, like):
-        return tf.get_variable("%s/%s" % (name, which), like.shape.as_list(), tf.float32, tf.zeros_initializer(),
-                               trainable=False)
+        return tf.get_variable(
+            f"{name}/{which}",
+            like.shape.as_list(),
+            tf.float32,
+            tf.zeros_initializer(),
+            trainable=False,
+        )
 
     def _updates(self, gradient, variable):
-        name, gradient = variable.op.name, tf.convert_to_tensor(gradient)  # a gathered table's comes as slices
-        first, second = self._moment(name, "adam_m", variable), self._moment(name, "adam_v", variable)
+        name, gradient = (
+            variable.op.name,
+            tf.convert_to_tensor(gradient),
+        )  # a gathered table's comes as slices
+        first, second = (
+            self._moment(name, "adam_m", variable),
+            self._moment(name, "adam_v", variable),
+        )
         new_first = self._beta_1 * first + (1.0 - self._beta_1) * gradient
         new_second = self._beta_2 * second + (1.0 - self._beta_2) * tf.square(gradient)
         update = new_first / (tf.sqrt(new_second) + self._epsilon)
         if not self._not_decayed.search(name):
             update += self._weight_decay * variable
-        return [variable.assign(variable - self._rate * update), first.assign(new_first), second.assign(new_second)]
+        return [
+            variable.assign(variable - self._rate * update),
+            first.assign(new_first),
+            second.assign(new_second),
+        ]
 
     def apply_gradients(self, grads_and_vars, global_step=None, name=None):
         """Returns the op that moves the variables; the caller counts the step."""

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains, decodes under attention masks, and scores BERT on CMRC 2018. `python run_cmrc2018.py --help`."""
-from __future__ import absolute_import, division, print_function
 
-from mrc.util import check_environment  # noqa: F401
+from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
+# isort: split
 from absl import app, flags
 
 from mrc.util import signals
 
 signals.end_at_once()  # a Ctrl-C while TensorFlow is imported
 
-from mrc import datasets  # noqa: E402
-from mrc.experiment import run as experiment  # noqa: E402
-from mrc.experiment import run_flags  # noqa: E402
+from mrc import datasets
+from mrc.experiment import run as experiment
+from mrc.experiment import run_flags
 
 
 def main(_):
@@ -20,6 +20,8 @@ def main(_):
 
 
 if __name__ == "__main__":
-    run_flags.define(datasets.CMRC2018.do_lower_case, with_negatives=datasets.CMRC2018.may_have_no_answer)
+    run_flags.define(
+        datasets.CMRC2018.do_lower_case, with_negatives=datasets.CMRC2018.may_have_no_answer
+    )
     flags.adopt_module_key_flags(run_flags)  # so that --help lists them
     app.run(main, flags_parser=run_flags.parse)

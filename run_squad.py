@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains, decodes under attention masks, and scores BERT on SQuAD 1.1 and 2.0. `python run_squad.py --help`."""
-from __future__ import absolute_import, division, print_function
 
-from mrc.util import check_environment  # noqa: F401
+from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
+# isort: split
 from absl import app, flags
 
 from mrc.util import signals
 
 signals.end_at_once()  # a Ctrl-C while TensorFlow is imported
 
-from mrc import datasets  # noqa: E402
-from mrc.experiment import run as experiment  # noqa: E402
-from mrc.experiment import run_flags  # noqa: E402
+from mrc import datasets
+from mrc.experiment import run as experiment
+from mrc.experiment import run_flags
 
 
 def main(_):

@@ -7,7 +7,6 @@ The measures are those of "SQuAD: 100,000+ Questions for Machine Comprehension o
 
     python squad_evaluate.py data.json predictions.json [-n null_odds.json] [-t 1.0] [-o scores.json] [-p dir]
 """
-from __future__ import absolute_import, division, print_function
 
 import collections
 import contextlib
@@ -19,10 +18,12 @@ import re
 import string
 import sys
 
-from mrc.util import check_environment  # noqa: F401
-from mrc.util import files
+from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
+
+# isort: split
 from mrc.answers import predictions_file
 from mrc.data import squad_format
+from mrc.util import files
 from mrc.util.errors import ArgumentParser, InputError, one_sentence
 
 METRICS = ("exact", "f1")
@@ -30,9 +31,11 @@ METRICS = ("exact", "f1")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
-_CURVES = (("pr_exact", "Precision-Recall curve for Exact Match score"),
-           ("pr_f1", "Precision-Recall curve for F1 score"),
-           ("pr_oracle", "Oracle Precision-Recall curve (binary task of HasAns vs. NoAns)"))
+_CURVES = (
+    ("pr_exact", "Precision-Recall curve for Exact Match score"),
+    ("pr_f1", "Precision-Recall curve for F1 score"),
+    ("pr_oracle", "Oracle Precision-Recall curve (binary task of HasAns vs. NoAns)"),
+)
 _HISTOGRAM_BINS = 20
 
 QuestionScore = collections.namedtuple("QuestionScore", ["has_answer", "prediction", "exact", "f1"])
@@ -73,9 +76,12 @@ def _score(question, prediction):
     if prediction is None:
         return QuestionScore(has_answer, None, 0.0, 0.0)
     golds = [answer.text for answer in question.answers if normalize(answer.text)] or [""]
-    return QuestionScore(has_answer, prediction,
-                         max(exact_match(gold, prediction) for gold in golds),
-                         max(token_f1(gold, prediction) for gold in golds))
+    return QuestionScore(
+        has_answer,
+        prediction,
+        max(exact_match(gold, prediction) for gold in golds),
+        max(token_f1(gold, prediction) for gold in golds),
+    )
 
 
 def score_questions(passages, predictions):
@@ -85,8 +91,11 @@ def score_questions(passages, predictions):
       passages: what `squad_format.read` returns; a question without answers is one that has no answer.
       predictions: a dict of question id -> text; a question without one scores 0.
     """
-    return collections.OrderedDict((question.id, _score(question, predictions.get(question.id)))
-                                   for passage in passages for question in passage.questions)
+    return collections.OrderedDict(
+        (question.id, _score(question, predictions.get(question.id)))
+        for passage in passages
+        for question in passage.questions
+    )
 
 
 def _with_threshold(score, metric, na_prob, na_threshold):
@@ -102,20 +111,33 @@ def _percent(values):
 def _averages(scores, na_probs, na_threshold):
     """Yields (key, value) of the averages over all questions, those with an answer and those without."""
     for prefix, kinds in (("", (True, False)), ("HasAns_", (True,)), ("NoAns_", (False,))):
-        chosen = [(question_id, score) for question_id, score in scores.items() if score.has_answer in kinds]
+        chosen = [
+            (question_id, score)
+            for question_id, score in scores.items()
+            if score.has_answer in kinds
+        ]
         if not chosen:
             continue
         for metric in METRICS:
-            yield prefix + metric, _percent([
-                _with_threshold(score, metric, na_probs.get(question_id, 0.0), na_threshold)
-                for question_id, score in chosen])
+            yield (
+                prefix + metric,
+                _percent(
+                    [
+                        _with_threshold(score, metric, na_probs.get(question_id, 0.0), na_threshold)
+                        for question_id, score in chosen
+                    ]
+                ),
+            )
         yield prefix + "total", len(chosen)
 
 
 def _ranked(scores, na_probs):
     """Returns the ids of the predicted questions, those that look most answerable first."""
-    predicted = [question_id for question_id in na_probs
-                 if question_id in scores and scores[question_id].prediction is not None]
+    predicted = [
+        question_id
+        for question_id in na_probs
+        if question_id in scores and scores[question_id].prediction is not None
+    ]
     return sorted(predicted, key=na_probs.get)
 
 
@@ -137,7 +159,9 @@ def best_threshold(scores, na_probs, metric):
       na_probs: a dict of question id -> no-answer score; order decides between equal scores.
       metric: one of `METRICS`.
     """
-    total = best = sum(not score.has_answer and score.prediction is not None for score in scores.values())
+    total = best = sum(
+        not score.has_answer and score.prediction is not None for score in scores.values()
+    )
     threshold = 0.0
     for question_id in _ranked(scores, na_probs):
         total += _gain_of_answering(scores[question_id], metric)
@@ -152,7 +176,7 @@ def summarize(scores, na_probs=None, na_threshold=1.0):
     if na_probs is not None:
         for metric in METRICS:
             best, threshold = best_threshold(scores, na_probs, metric)
-            summary["best_" + metric], summary["best_%s_thresh" % metric] = best, threshold
+            summary["best_" + metric], summary[f"best_{metric}_thresh"] = best, threshold
     return summary
 
 
@@ -200,17 +224,23 @@ def precision_recall(scores, credits, na_probs):
 def _credits(scores, curve_name):
     if curve_name == "pr_oracle":
         return {question_id: float(score.has_answer) for question_id, score in scores.items()}
-    return {question_id: getattr(score, curve_name[len("pr_"):]) for question_id, score in scores.items()}
+    return {
+        question_id: getattr(score, curve_name[len("pr_") :])
+        for question_id, score in scores.items()
+    }
 
 
 def _pyplot():
     try:
         import matplotlib  # only here: nobody else needs it
     except ImportError:
-        raise InputError("-p draws with matplotlib, which is not installed; "
-                         "run: pip install -r requirements/figures.txt")
+        raise InputError(
+            "-p draws with matplotlib, which is not installed; "
+            "run: pip install -r requirements/figures.txt"
+        )
     matplotlib.use("Agg")
     from matplotlib import pyplot
+
     return pyplot
 
 
@@ -240,9 +270,15 @@ def _draw_curve(curve, path, title):
 def _draw_histogram(na_probs, path, kind):
     # The official range is that of a probability; log odds would mostly fall outside it.
     span = (min(0.0, min(na_probs)), max(1.0, max(na_probs)))
-    with _figure(path, "Histogram of no-answer probability: " + kind,
-                 "Model probability of no-answer", "Proportion of dataset") as axes:
-        axes.hist(na_probs, weights=[1 / len(na_probs)] * len(na_probs), bins=_HISTOGRAM_BINS, range=span)
+    with _figure(
+        path,
+        "Histogram of no-answer probability: " + kind,
+        "Model probability of no-answer",
+        "Proportion of dataset",
+    ) as axes:
+        axes.hist(
+            na_probs, weights=[1 / len(na_probs)] * len(na_probs), bins=_HISTOGRAM_BINS, range=span
+        )
 
 
 def draw(scores, na_probs, folder):
@@ -269,9 +305,13 @@ def draw(scores, na_probs, folder):
             _draw_curve(curve, os.path.join(folder, name + ".png"), title)
             precisions[name + "_ap"] = 100.0 * curve.average_precision
     for kind, has_answer in (("hasAns", True), ("noAns", False)):
-        of_kind = [na_probs[key] for key in _ranked(scores, na_probs) if scores[key].has_answer == has_answer]
+        of_kind = [
+            na_probs[key]
+            for key in _ranked(scores, na_probs)
+            if scores[key].has_answer == has_answer
+        ]
         if of_kind:
-            _draw_histogram(of_kind, os.path.join(folder, "na_prob_hist_%s.png" % kind), kind)
+            _draw_histogram(of_kind, os.path.join(folder, f"na_prob_hist_{kind}.png"), kind)
     return precisions
 
 
@@ -298,13 +338,17 @@ def read_na_probs(path, question_ids):
     na_probs = predictions_file.read_object(path, what)
     for question_id, value in na_probs.items():
         if not _is_finite_number(value):
-            raise InputError("the %s %s must give a finite number for each question, but for %s it has %s; is it the "
-                             "null_odds.json of these predictions?" %
-                             (what, path, question_id, predictions_file.shown(value)))
+            raise InputError(
+                f"the {what} {path} must give a finite number for each question, but for "
+                f"{question_id} it has {predictions_file.shown(value)}; is it the "
+                "null_odds.json of these predictions?"
+            )
     for question_id in question_ids:
         if question_id not in na_probs:
-            raise InputError("the %s %s has no value for question %s; is it of the predictions' run?" %
-                             (what, path, question_id))
+            raise InputError(
+                f"the {what} {path} has no value for question {question_id}; is it of the "
+                "predictions' run?"
+            )
     return na_probs
 
 
@@ -317,17 +361,35 @@ def _threshold(args):
 def _parse_arguments():
     parser = ArgumentParser(description="Scores predictions for SQuAD 1.1 and 2.0.")
     parser.add_argument("data_file", help="SQuAD data, JSON")
-    parser.add_argument("pred_file", help="JSON object of question id to answer text, empty for no answer")
-    parser.add_argument("--out-file", "-o", metavar="FILE",
-                        help="write the scores here instead of printing them")
-    parser.add_argument("--na-prob-file", "-n", metavar="FILE",
-                        help="JSON object of question id to no-answer score")
-    parser.add_argument("--na-prob-thresh", "-t", metavar="THRESH", type=float, default=1.0,
-                        help="no-answer scores above it count as a prediction of no answer (default: 1.0)")
-    parser.add_argument("--out-image-dir", "-p", metavar="OUT_IMAGE_DIR",
-                        help="draw precision-recall curves and no-answer histograms here (needs -n)")
-    parser.add_argument("--verbose", "-v", action="store_true",
-                        help="name every question without prediction, not just the first few")
+    parser.add_argument(
+        "pred_file", help="JSON object of question id to answer text, empty for no answer"
+    )
+    parser.add_argument(
+        "--out-file", "-o", metavar="FILE", help="write the scores here instead of printing them"
+    )
+    parser.add_argument(
+        "--na-prob-file", "-n", metavar="FILE", help="JSON object of question id to no-answer score"
+    )
+    parser.add_argument(
+        "--na-prob-thresh",
+        "-t",
+        metavar="THRESH",
+        type=float,
+        default=1.0,
+        help="no-answer scores above it count as a prediction of no answer (default: 1.0)",
+    )
+    parser.add_argument(
+        "--out-image-dir",
+        "-p",
+        metavar="OUT_IMAGE_DIR",
+        help="draw precision-recall curves and no-answer histograms here (needs -n)",
+    )
+    parser.add_argument(
+        "--verbose",
+        "-v",
+        action="store_true",
+        help="name every question without prediction, not just the first few",
+    )
     return parser.parse_args()
 
 
@@ -339,8 +401,10 @@ def _score_files(args):
     scores = score_questions(passages, predictions)
     predicted = [question_id for question_id in scores if question_id in predictions]
     na_probs = read_na_probs(args.na_prob_file, predicted) if args.na_prob_file else None
-    predictions_file.report_repeats([question.id for passage in passages for question in passage.questions],
-                                    "the last question of each counts")
+    predictions_file.report_repeats(
+        [question.id for passage in passages for question in passage.questions],
+        "the last question of each counts",
+    )
     predictions_file.report_gaps(list(scores), predictions, whole=args.verbose)
     summary = summarize(scores, na_probs, threshold)
     if args.out_image_dir and na_probs is None:

@@ -5,7 +5,6 @@ Text is cleaned, cut into basic tokens (words and single punctuation marks), and
 that the vocabulary has. Characters are classified once each and words cut once each in a run, so that long texts cost
 linear time.
 """
-from __future__ import absolute_import, division, print_function
 
 import collections
 import unicodedata
@@ -20,8 +19,16 @@ LONGEST_WORD = 200  # characters; a longer word is unknown
 SPECIAL_TOKENS = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]")
 
 # The blocks of CJK ideographs, without their extensions past E, as BERT lists them.
-IDEOGRAPH_BLOCKS = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
-               (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F))
+IDEOGRAPH_BLOCKS = (
+    (0x4E00, 0x9FFF),
+    (0x3400, 0x4DBF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F),
+    (0x2B820, 0x2CEAF),
+    (0xF900, 0xFAFF),
+    (0x2F800, 0x2FA1F),
+)
 _ASCII_PUNCTUATION = ((33, 47), (58, 64), (91, 96), (123, 126))
 
 
@@ -43,7 +50,7 @@ class _CharacterTable(dict):
     """A table for `str.translate` that asks `rule(char)` once for each character it meets."""
 
     def __init__(self, rule):
-        super(_CharacterTable, self).__init__()
+        super().__init__()
         self._rule = rule
 
     def __missing__(self, code):
@@ -57,18 +64,18 @@ def _cleaned(char):
         return " "
     if char == "\ufffd" or unicodedata.category(char).startswith("C"):
         return ""
-    return " %s " % char if is_ideograph(char) else char
+    return f" {char} " if is_ideograph(char) else char
 
 
 def _apart(char):
-    return " %s " % char if is_punctuation(char) else char
+    return f" {char} " if is_punctuation(char) else char
 
 
 def _apart_without_accents(char):
     return "" if unicodedata.category(char) == "Mn" else _apart(char)
 
 
-class BasicTokenizer(object):
+class BasicTokenizer:
     """Cuts text into words and single punctuation marks and ideographs, lower-cased without accents if asked."""
 
     def __init__(self, do_lower_case):
@@ -87,7 +94,7 @@ class BasicTokenizer(object):
         return text.translate(self._split).split()
 
 
-class Vocabulary(object):
+class Vocabulary:
     """The word pieces of a model: ids by piece, and pieces by id (a piece's id is its line number from 0).
 
     Args:
@@ -110,11 +117,21 @@ def _warn_of_odd_lines(vocabulary, path):
     pieces = [piece for piece in vocabulary.pieces if piece]
     twice = [piece for piece, count in collections.Counter(pieces).items() if count > 1]
     if twice:
-        tf.logging.warning("the vocabulary %s: %d pieces stand there more than once (%s); the last line of each counts",
-                           path, len(twice), ", ".join("\"%s\"" % piece for piece in twice[:3]))
+        tf.logging.warning(
+            "the vocabulary %s: %d pieces stand there more than once (%s); the last line of each "
+            "counts",
+            path,
+            len(twice),
+            ", ".join(f'"{piece}"' for piece in twice[:3]),
+        )
     if len(pieces) < len(vocabulary):
-        tf.logging.warning("the vocabulary %s: %d lines are blank (the first is line %d); no text becomes such a piece",
-                           path, len(vocabulary) - len(pieces), vocabulary.pieces.index("") + 1)
+        tf.logging.warning(
+            "the vocabulary %s: %d lines are blank (the first is line %d); no text becomes such a "
+            "piece",
+            path,
+            len(vocabulary) - len(pieces),
+            vocabulary.pieces.index("") + 1,
+        )
 
 
 def read_vocabulary(path):
@@ -125,20 +142,25 @@ def read_vocabulary(path):
     """
     text = read_text(path, "vocabulary")
     if not text.strip():
-        raise InputError("the vocabulary %s is empty; use the vocab.txt that came with the checkpoint" % path)
+        raise InputError(
+            f"the vocabulary {path} is empty; use the vocab.txt that came with the checkpoint"
+        )
     lines = text.split("\n")
     if lines and not lines[-1]:
         lines.pop()
     vocabulary = Vocabulary(line.strip() for line in lines)
     missing = [token for token in SPECIAL_TOKENS if token not in vocabulary.ids]
     if missing:
-        raise InputError("the vocabulary %s lacks %s; use the vocab.txt that came with the checkpoint" %
-                         (path, ", ".join(missing)))
+        raise InputError(
+            "the vocabulary {} lacks {}; use the vocab.txt that came with the checkpoint".format(
+                path, ", ".join(missing)
+            )
+        )
     _warn_of_odd_lines(vocabulary, path)
     return vocabulary
 
 
-class WordPieceTokenizer(object):
+class WordPieceTokenizer:
     """Basic tokens cut into the longest pieces of a `Vocabulary`, greedily from the left."""
 
     def __init__(self, vocabulary, do_lower_case):

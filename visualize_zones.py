@@ -7,28 +7,31 @@
 The figure follows figure 3 of the protocol (https://doi.org/10.1016/j.xpro.2022.101481): layers 1 to N from bottom to
 top, a column a zone, colours centred at no change.
 """
-from __future__ import absolute_import, division, print_function
 
 import argparse
 import io
 import os
 import re
 
-from mrc.util import check_environment  # noqa: F401
+from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
+# isort: split
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mrc.util import errors
-from mrc.util import files
 from mrc.answers import results_table
 from mrc.experiment import run_record
+from mrc.util import errors, files
 from mrc.util.errors import InputError, one_sentence
 
 PUBLISHED_RANGE = (-10.0, 2.0)
-FORMATS = {"png": "Description", "pdf": "Subject", "svg": "Description"}  # each with the place for what a picture shows
+FORMATS = {
+    "png": "Description",
+    "pdf": "Subject",
+    "svg": "Description",
+}  # each with the place for what a picture shows
 _DOTS_PER_INCH = 160
-_MOST_INCHES = 2 ** 16 // _DOTS_PER_INCH - 1  # matplotlib draws fewer than 2^16 dots
+_MOST_INCHES = 2**16 // _DOTS_PER_INCH - 1  # matplotlib draws fewer than 2^16 dots
 _LAYER = re.compile("[0-9]{1,9}$")
 _TICKS_IN_HALF = 5
 _NOTHING = 1e-9  # points that only the arithmetic of floats makes
@@ -38,13 +41,19 @@ METRIC_NAMES = {"em": "exact match", "f1": "F1"}
 
 def differences(table):
     """Returns the change from the baseline, [layers, zones], not a number where a cell was not decoded."""
-    return np.array([[table.values.get((layer, zone), np.nan) - table.baseline for zone in table.zones]
-                     for layer in table.layers])
+    return np.array(
+        [
+            [table.values.get((layer, zone), np.nan) - table.baseline for zone in table.zones]
+            for layer in table.layers
+        ]
+    )
 
 
 def _row_name(layer):
     """Layers count from 1 in the figure and from 0 in the flags."""
-    return "+".join(str(int(number) + 1) if _LAYER.match(number) else number for number in layer.split("+"))
+    return "+".join(
+        str(int(number) + 1) if _LAYER.match(number) else number for number in layer.split("+")
+    )
 
 
 def _range_of(changes, wanted):
@@ -58,16 +67,25 @@ def _range_of(changes, wanted):
 
 def _beyond(changes, low, high):
     """Returns which ends of the colours some change lies beyond, as matplotlib names them."""
-    beyond = [any(np.nanmin(change) < low - _NOTHING for change in changes),
-              any(np.nanmax(change) > high + _NOTHING for change in changes)]
-    return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[tuple(beyond)]
+    beyond = [
+        any(np.nanmin(change) < low - _NOTHING for change in changes),
+        any(np.nanmax(change) > high + _NOTHING for change in changes),
+    ]
+    return {
+        (False, False): "neither",
+        (True, False): "min",
+        (False, True): "max",
+        (True, True): "both",
+    }[tuple(beyond)]
 
 
 def _ticks(low, high):
     """Returns round numbers in both halves of the colours, which differ in scale."""
     from matplotlib.ticker import MaxNLocator
 
-    halves = np.concatenate([MaxNLocator(_TICKS_IN_HALF).tick_values(*ends) for ends in ((low, 0.0), (0.0, high))])
+    halves = np.concatenate(
+        [MaxNLocator(_TICKS_IN_HALF).tick_values(*ends) for ends in ((low, 0.0), (0.0, high))]
+    )
     return np.unique(halves[(low <= halves) & (halves <= high)])
 
 
@@ -79,18 +97,27 @@ def _plain(text):
 def _draw_panel(axes, table, changes, norm, title, annotate):
     image = axes.imshow(changes, cmap="RdBu", norm=norm, origin="lower", aspect="auto")
     axes.set_xticks(range(len(table.zones)))
-    axes.set_xticklabels([_plain(zone.upper()) for zone in table.zones], rotation=30 if len(table.zones) > 5 else 0)
+    axes.set_xticklabels(
+        [_plain(zone.upper()) for zone in table.zones], rotation=30 if len(table.zones) > 5 else 0
+    )
     axes.set_yticks(range(len(table.layers)))
     axes.set_yticklabels([_plain(_row_name(layer)) for layer in table.layers])
     axes.set_xlabel("masked zone")
-    axes.set_title("%s (baseline %.2f)" % (_plain(title), table.baseline), fontsize=10)
+    axes.set_title(f"{_plain(title)} (baseline {table.baseline:.2f})", fontsize=10)
     axes.tick_params(length=0)
     if annotate:
         for (row, column), change in np.ndenumerate(changes):
             if not np.isnan(change):
                 strength = abs(norm(change) - 0.5)
-                axes.text(column, row, "%.1f" % change, ha="center", va="center", fontsize=8,
-                          color="white" if strength > 0.3 else "black")
+                axes.text(
+                    column,
+                    row,
+                    f"{change:.1f}",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white" if strength > 0.3 else "black",
+                )
     return image
 
 
@@ -115,17 +142,26 @@ def draw(tables, titles, metric_name, value_range=PUBLISHED_RANGE, annotate=Fals
     columns = max(len(table.zones) for table in tables)
     size = 1.8 + len(tables) * (1.0 + 0.62 * columns), 1.5 + 0.4 * max(rows, 4)
     if max(size) > _MOST_INCHES:
-        raise InputError("a figure of %d tables with up to %d layers and %d zones is too large to draw; draw fewer of them" %
-                         (len(tables), rows, columns))
+        raise InputError(
+            "a figure of %d tables with up to %d layers and %d zones is too large to draw; draw "
+            "fewer of them" % (len(tables), rows, columns)
+        )
     figure = Figure(figsize=size, constrained_layout=True)
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(tables), squeeze=False)[0]
     for axes, table, change, title in zip(panels, tables, changes, titles):
         image = _draw_panel(axes, table, change, norm, title, annotate)
     panels[0].set_ylabel("masked layer (from 1)")
-    bar = figure.colorbar(image, ax=list(panels), fraction=0.05, pad=0.03, extend=_beyond(changes, low, high),
-                          ticks=_ticks(low, high), format="%g")
-    bar.set_label("change of %s" % metric_name)
+    bar = figure.colorbar(
+        image,
+        ax=list(panels),
+        fraction=0.05,
+        pad=0.03,
+        extend=_beyond(changes, low, high),
+        ticks=_ticks(low, high),
+        format="%g",
+    )
+    bar.set_label(f"change of {metric_name}")
     return figure
 
 
@@ -133,19 +169,30 @@ def _origin(path):
     """Returns a text that names the run that made the table at `path`; warns where the table was changed since."""
     run = run_record.find(path)
     if run == "":
-        tf.logging.warning("%s is not as the run that %s names left it; score again with --do_eval to have that table back",
-                           path, os.path.join(os.path.dirname(path), run_record.RECORD_FILE))
+        tf.logging.warning(
+            "%s is not as the run that %s names left it; score again with --do_eval to have that "
+            "table back",
+            path,
+            os.path.join(os.path.dirname(path), run_record.RECORD_FILE),
+        )
     later = run and run_record.outdated_by(path, run)
     if later:
-        tf.logging.warning("%s is not of the last answers in its folder, which are of run %s; give the grid's command again "
-                           "with --do_eval to have its table anew", path, later)
-    return "%s of run %s" % (os.path.basename(path), run or "unknown")
+        tf.logging.warning(
+            "%s is not of the last answers in its folder, which are of run %s; give the grid's "
+            "command again "
+            "with --do_eval to have its table anew",
+            path,
+            later,
+        )
+    return "{} of run {}".format(os.path.basename(path), run or "unknown")
 
 
 def _save(figure, path, origin):
     extension = os.path.splitext(path)[1][1:].lower()
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=extension, dpi=_DOTS_PER_INCH, metadata={FORMATS[extension]: origin})
+    figure.savefig(
+        buffer, format=extension, dpi=_DOTS_PER_INCH, metadata={FORMATS[extension]: origin}
+    )
     files.make_folder_of(path)
     files.write(path, buffer.getvalue(), binary=True)
 
@@ -156,29 +203,50 @@ def _parse_range(text):
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError("\"%s\" is neither \"auto\" nor two numbers as in --range=-10,2" % text)
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is neither "auto" nor two numbers as in --range=-10,2'
+        )
     if not low < 0 < high:
-        raise argparse.ArgumentTypeError("\"%s\" must go from below 0 to above 0, as in --range=-10,2" % text)
+        raise argparse.ArgumentTypeError(
+            f'"{text}" must go from below 0 to above 0, as in --range=-10,2'
+        )
     if not all(_SMALLEST_END <= abs(end) <= _LARGEST_END for end in (low, high)):
-        raise argparse.ArgumentTypeError("\"%s\" has an end nearer to 0 than %g or beyond %g; percentage points go from -100 "
-                                         "to 100" % (text, _SMALLEST_END, _LARGEST_END))
+        raise argparse.ArgumentTypeError(
+            f'"{text}" has an end nearer to 0 than {_SMALLEST_END:g} or beyond {_LARGEST_END:g}; '
+            "percentage points go from -100 "
+            "to 100"
+        )
     return low, high
 
 
 def _parse_arguments():
-    parser = errors.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = errors.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("results", nargs="+", help="results.csv of one or several grids")
     parser.add_argument("figure", help="the picture to make: .png, .pdf or .svg")
-    parser.add_argument("--metric", choices=sorted(METRIC_NAMES),
-                        help="em or f1 (default: that of the tables' names, or em); with f1, results_f1.csv beside each "
-                             "results.csv is read; a table of another name is taken to hold that metric")
-    parser.add_argument("--range", type=_parse_range, default=PUBLISHED_RANGE, metavar="LOW,HIGH|auto",
-                        help="changes at the two ends of the colours (default: -10,2 as published); auto: as in the data")
-    parser.add_argument("--titles", help="a title for each table, parted by commas (default: the folders' names)")
+    parser.add_argument(
+        "--metric",
+        choices=sorted(METRIC_NAMES),
+        help="em or f1 (default: that of the tables' names, or em); with f1, results_f1.csv "
+        "beside each "
+        "results.csv is read; a table of another name is taken to hold that metric",
+    )
+    parser.add_argument(
+        "--range",
+        type=_parse_range,
+        default=PUBLISHED_RANGE,
+        metavar="LOW,HIGH|auto",
+        help="changes at the two ends of the colours (default: -10,2 as published); auto: as in "
+        "the data",
+    )
+    parser.add_argument(
+        "--titles", help="a title for each table, parted by commas (default: the folders' names)"
+    )
     parser.add_argument("--annotate", action="store_true", help="write the numbers in the cells")
     args = parser.parse_args()
     if os.path.splitext(args.figure)[1][1:].lower() not in FORMATS:
-        parser.error("the figure %s must end in .png, .pdf or .svg" % args.figure)
+        parser.error(f"the figure {args.figure} must end in .png, .pdf or .svg")
     return args
 
 
@@ -186,8 +254,10 @@ def _metric(args):
     """Returns the metric to draw: the one asked for, or that which the tables' names tell."""
     of_f1 = [path for path in args.results if os.path.basename(path) == results_table.FILES["f1"]]
     if of_f1 and (args.metric == "em" or args.metric is None and len(of_f1) < len(args.results)):
-        raise InputError("%s holds F1, which cannot be drawn as exact match; give --metric=f1, or the %s beside it" %
-                         (of_f1[0], results_table.FILES["em"]))
+        raise InputError(
+            "{} holds F1, which cannot be drawn as exact match; give --metric=f1, or the {} "
+            "beside it".format(of_f1[0], results_table.FILES["em"])
+        )
     return "f1" if of_f1 else args.metric or "em"
 
 
@@ -202,8 +272,10 @@ def _titles(args):
         return [os.path.basename(os.path.dirname(os.path.abspath(path))) for path in args.results]
     titles = args.titles.split(",")
     if len(titles) != len(args.results):
-        raise InputError("--titles names %d tables and there are %d; give a title for each, parted by commas" %
-                         (len(titles), len(args.results)))
+        raise InputError(
+            "--titles names %d tables and there are %d; give a title for each, parted by commas"
+            % (len(titles), len(args.results))
+        )
     return titles
 
 

@@ -7,7 +7,6 @@ Random weights. Prints seconds (the median of the rounds, taken in turns), ratio
 with `--share` the share of a pass in which a matrix product is at work (of a pass that is traced, which is slower).
 `--grid` adds the grid with its ratio to as many baseline passes as it has cells.
 """
-from __future__ import absolute_import, division, print_function
 
 import argparse
 import ctypes
@@ -21,12 +20,10 @@ import tensorflow.compat.v1 as tf
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import attention_mask  # noqa: E402
-from mrc.model import bert_config  # noqa: E402
-from mrc.model import cpu_ops  # noqa: E402
-from mrc.util import tensorflow_versions  # noqa: E402
-import modeling  # noqa: E402
-from mrc.model import span_model  # noqa: E402
+import attention_mask
+import modeling
+from mrc.model import bert_config, cpu_ops, span_model
+from mrc.util import tensorflow_versions
 
 VOCABULARY = 1000
 QUESTION = 14
@@ -37,8 +34,12 @@ def make_features(batch, tokens, real):
     ids = np.random.RandomState(0).randint(0, VOCABULARY, [batch, tokens]).astype(np.int32)
     place = np.arange(tokens)[None].repeat(batch, 0)
     mask = (place < real).astype(np.int32)
-    return {"input_ids": ids * mask, "input_mask": mask, "segment_ids": mask * (place > QUESTION + 1),
-            "unique_ids": np.arange(batch, dtype=np.int32)}
+    return {
+        "input_ids": ids * mask,
+        "input_mask": mask,
+        "segment_ids": mask * (place > QUESTION + 1),
+        "unique_ids": np.arange(batch, dtype=np.int32),
+    }
 
 
 def give_memory_back():
@@ -48,7 +49,7 @@ def give_memory_back():
     mallopt(-1, 128 << 10)
 
 
-class Form(object):
+class Form:
     """One form of the model in a session of its own."""
 
     def __init__(self, config, features, cells, fast=False, trim_padding=False):
@@ -57,13 +58,17 @@ class Form(object):
             tf.set_random_seed(1)
             forms = cpu_ops.make_forms() if fast else {}
             model = span_model.SpanModel(modeling.Bert(config, **forms), masks_span=False)
-            inputs = {name: tf.placeholder(tf.int32, array.shape) for name, array in features.items()}
+            inputs = {
+                name: tf.placeholder(tf.int32, array.shape) for name, array in features.items()
+            }
             self._fetches = model.best_positions(inputs, cells, 20, trim_padding)
             self._feed = {inputs[name]: array for name, array in features.items()}
             self._session = tf.Session(config=tensorflow_versions.session_config())
             random = np.random.RandomState(1)
             for variable in tf.global_variables():
-                value = random.normal(0, 0.05, variable.shape.as_list()) + variable.op.name.endswith("gamma")
+                value = random.normal(
+                    0, 0.05, variable.shape.as_list()
+                ) + variable.op.name.endswith("gamma")
                 variable.load(value.astype(np.float32), self._session)
         self.result = self.run()
         self.times = []
@@ -81,9 +86,18 @@ class Form(object):
         """Returns the share of a pass in which a matrix product is at work on one core at least."""
         (cpu_ops.keep_freed_memory if self._fast else give_memory_back)()
         metadata = tf.RunMetadata()
-        self._session.run(self._fetches, self._feed, tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), metadata)
-        spans = [(node.all_start_micros + node.op_start_rel_micros, node.all_start_micros + node.op_end_rel_micros,
-                  "MatMul(" in node.timeline_label) for device in metadata.step_stats.dev_stats for node in device.node_stats]
+        self._session.run(
+            self._fetches, self._feed, tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), metadata
+        )
+        spans = [
+            (
+                node.all_start_micros + node.op_start_rel_micros,
+                node.all_start_micros + node.op_end_rel_micros,
+                "MatMul(" in node.timeline_label,
+            )
+            for device in metadata.step_stats.dev_stats
+            for node in device.node_stats
+        ]
         busy, done = 0, 0
         for start, stop, is_product in sorted(spans):
             if is_product:
@@ -97,17 +111,41 @@ class Form(object):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("layers", 6), ("hidden", 384), ("heads", 12), ("batch", 8), ("tokens", 384), ("rounds", 5)):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, default in (
+        ("layers", 6),
+        ("hidden", 384),
+        ("heads", 12),
+        ("batch", 8),
+        ("tokens", 384),
+        ("rounds", 5),
+    ):
         parser.add_argument("--" + name, type=int, default=default)
     parser.add_argument("--real", type=int, help="real tokens in a window; all if not given")
-    parser.add_argument("--grid", choices=["padded", "trimmed", "both"], help="time the grid, with --trim_padding or without")
+    parser.add_argument(
+        "--grid",
+        choices=["padded", "trimmed", "both"],
+        help="time the grid, with --trim_padding or without",
+    )
     parser.add_argument("--share", action="store_true", help="tell the share of matrix products")
     args = parser.parse_args()
-    config = bert_config.make(dict(
-        vocab_size=VOCABULARY, hidden_size=args.hidden, num_hidden_layers=args.layers, num_attention_heads=args.heads,
-        intermediate_size=4 * args.hidden, max_position_embeddings=512, type_vocab_size=2, hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0, hidden_act="gelu", initializer_range=0.02))
+    config = bert_config.make(
+        dict(
+            vocab_size=VOCABULARY,
+            hidden_size=args.hidden,
+            num_hidden_layers=args.layers,
+            num_attention_heads=args.heads,
+            intermediate_size=4 * args.hidden,
+            max_position_embeddings=512,
+            type_vocab_size=2,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            hidden_act="gelu",
+            initializer_range=0.02,
+        )
+    )
     features = make_features(args.batch, args.tokens, args.real or args.tokens)
     baseline = [attention_mask.BASELINE]
     plain = Form(config, features, baseline)
@@ -116,19 +154,33 @@ def main():
     if args.grid:
         cells = attention_mask.read_cells("all,q2,q2p,p2q,p2", "each", args.layers)
         names = [name for name in ("padded", "trimmed") if args.grid in (name, "both")]
-        grids = [Form(config, features, cells, fast=True, trim_padding=name == "trimmed") for name in names]
+        grids = [
+            Form(config, features, cells, fast=True, trim_padding=name == "trimmed")
+            for name in names
+        ]
     for _ in range(args.rounds):
         for form in [plain, fast] + grids + [fast] * len(grids):
             form.time()
-    print("plain graph %.3f s; fast %.3f s, %.2f times as fast; largest difference of a best logit %.1e" %
-          (plain.seconds, fast.seconds, plain.seconds / fast.seconds,
-           np.abs(plain.result["start_values"] - fast.result["start_values"]).max()))
+    print(
+        "plain graph {:.3f} s; fast {:.3f} s, {:.2f} times as fast; largest difference of a best "
+        "logit {:.1e}".format(
+            plain.seconds,
+            fast.seconds,
+            plain.seconds / fast.seconds,
+            np.abs(plain.result["start_values"] - fast.result["start_values"]).max(),
+        )
+    )
     for name, form in zip(names, grids):
-        print("grid of %d cells, %s: %.3f s, %.3f of as many baseline passes" %
-              (len(cells), name, form.seconds, form.seconds / (len(cells) * fast.seconds)))
+        print(
+            "grid of %d cells, %s: %.3f s, %.3f of as many baseline passes"
+            % (len(cells), name, form.seconds, form.seconds / (len(cells) * fast.seconds))
+        )
     if args.share:
         for name, form in zip(["plain graph", "fast"] + names, [plain, fast] + grids):
-            print("%s: a matrix product is at work in %.0f%% of the time" % (name, 100 * form.share_of_products()))
+            print(
+                f"{name}: a matrix product is at work in {100 * form.share_of_products():.0f}% of "
+                "the time"
+            )
 
 
 if __name__ == "__main__":

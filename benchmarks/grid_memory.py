@@ -7,7 +7,6 @@
 The questions of the data file are repeated, each time with ids of their own, until there are that many windows or more,
 a question counting as one window. Each number is a process of its own.
 """
-from __future__ import absolute_import, division, print_function
 
 import argparse
 import json
@@ -23,8 +22,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 def peak_megabytes(flags):
     """Returns the largest resident memory of one process of run_squad.py."""
-    process = subprocess.Popen([sys.executable, os.path.join(ROOT, "run_squad.py"), "--do_predict"] + flags,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, os.path.join(ROOT, "run_squad.py"), "--do_predict"] + flags,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit("the run failed: run_squad.py --do_predict " + " ".join(flags))
@@ -32,7 +34,9 @@ def peak_megabytes(flags):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--predict_file", required=True)
     parser.add_argument("--windows", default="2000,20000")
     args, flags = parser.parse_known_args()
@@ -44,9 +48,21 @@ def main():
             path = os.path.join(folder, "data.json")
             with open(path, "w", encoding="utf-8") as writer:
                 json.dump(repeated(data, number), writer)
-            peaks.append(peak_megabytes(flags + ["--mask_zone=all,q2,q2p,p2q,p2", "--mask_layer=each",
-                                                 "--predict_file=" + path, "--output_dir=" + folder]))
-        print("%d windows: %.0f MB, %.2f of the first" % (number, peaks[-1], peaks[-1] / peaks[0]), flush=True)
+            peaks.append(
+                peak_megabytes(
+                    flags
+                    + [
+                        "--mask_zone=all,q2,q2p,p2q,p2",
+                        "--mask_layer=each",
+                        "--predict_file=" + path,
+                        "--output_dir=" + folder,
+                    ]
+                )
+            )
+        print(
+            "%d windows: %.0f MB, %.2f of the first" % (number, peaks[-1], peaks[-1] / peaks[0]),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

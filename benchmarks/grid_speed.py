@@ -7,7 +7,6 @@
 Both ways run the project's own script with the same flags on the same machine. The single cells' processes and the grid
 are run in turns. `--processes=N` runs only N of the single cells, spread over the grid, and scales their time up.
 """
-from __future__ import absolute_import, division, print_function
 
 import argparse
 import glob
@@ -25,8 +24,13 @@ ZONES = ("all", "q2", "q2p", "p2q", "p2")
 def seconds(script, flags, output_dir):
     """Returns the wall time of one process of the script, in seconds."""
     begun = time.time()
-    done = subprocess.run([sys.executable, os.path.join(ROOT, script), "--do_predict", "--output_dir=" + output_dir] + flags,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, universal_newlines=True)
+    done = subprocess.run(
+        [sys.executable, os.path.join(ROOT, script), "--do_predict", "--output_dir=" + output_dir]
+        + flags,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     if done.returncode:
         sys.exit(done.stderr)
     return time.time() - begun
@@ -44,21 +48,33 @@ def predictions(folder):
 def count_differing(folder, reference):
     """Returns (differing answers, answers) over the cells that both folders have."""
     ours, theirs = predictions(folder), predictions(reference)
-    pairs = [(ours[name][question], answer) for name in theirs for question, answer in theirs[name].items()]
+    pairs = [
+        (ours[name][question], answer)
+        for name in theirs
+        for question, answer in theirs[name].items()
+    ]
     return sum(mine != other for mine, other in pairs), len(pairs)
 
 
 def single_cells(num_layers, wanted):
     """Returns the mask flags of `wanted` cells spread over the whole grid, the baseline among them."""
-    cells = [[]] + [["--mask_zone=" + zone, "--mask_layer=%d" % layer] for layer in range(num_layers) for zone in ZONES]
-    return len(cells), cells[::max(1, len(cells) // wanted)][:wanted] if wanted else cells
+    cells = [[]] + [
+        ["--mask_zone=" + zone, "--mask_layer=%d" % layer]
+        for layer in range(num_layers)
+        for zone in ZONES
+    ]
+    return len(cells), cells[:: max(1, len(cells) // wanted)][:wanted] if wanted else cells
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--script", default="run_squad.py")
     parser.add_argument("--bert_config_file", required=True)
-    parser.add_argument("--processes", type=int, help="single cells to run; all of them if not given")
+    parser.add_argument(
+        "--processes", type=int, help="single cells to run; all of them if not given"
+    )
     args, flags = parser.parse_known_args()
     flags.append("--bert_config_file=" + args.bert_config_file)
     with open(args.bert_config_file) as reader:
@@ -66,18 +82,27 @@ def main():
     number, cells = single_cells(num_layers, args.processes)
     grid = ["--mask_zone=" + ",".join(ZONES), "--mask_layer=each"]
     with tempfile.TemporaryDirectory() as folder:
-        single, whole, trimmed = (os.path.join(folder, name) for name in ("single", "grid", "trimmed"))
-        times = [seconds(args.script, flags + cell, single) for cell in cells[:len(cells) // 2]]
+        single, whole, trimmed = (
+            os.path.join(folder, name) for name in ("single", "grid", "trimmed")
+        )
+        times = [seconds(args.script, flags + cell, single) for cell in cells[: len(cells) // 2]]
         grid_time = seconds(args.script, flags + grid, whole)
         trimmed_time = seconds(args.script, flags + grid + ["--trim_padding"], trimmed)
-        times += [seconds(args.script, flags + cell, single) for cell in cells[len(cells) // 2:]]
+        times += [seconds(args.script, flags + cell, single) for cell in cells[len(cells) // 2 :]]
         all_single = sum(times) / len(times) * number
-        print("%d single processes: %.1f s (%d run, %.1f to %.1f s each)" %
-              (number, all_single, len(times), min(times), max(times)))
-        for name, taken, output in (("one pass", grid_time, whole), ("one pass, --trim_padding", trimmed_time, trimmed)):
+        print(
+            "%d single processes: %.1f s (%d run, %.1f to %.1f s each)"
+            % (number, all_single, len(times), min(times), max(times))
+        )
+        for name, taken, output in (
+            ("one pass", grid_time, whole),
+            ("one pass, --trim_padding", trimmed_time, trimmed),
+        ):
             differing, answers = count_differing(output, single)
-            print("%s: %.1f s, %.2f times as fast; %d of %d answers differ" %
-                  (name, taken, all_single / taken, differing, answers))
+            print(
+                "%s: %.1f s, %.2f times as fast; %d of %d answers differ"
+                % (name, taken, all_single / taken, differing, answers)
+            )
 
 
 if __name__ == "__main__":

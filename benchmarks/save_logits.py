@@ -6,7 +6,6 @@
 
 The .npz holds start_logits and end_logits, [windows, cells, T] each, of the data's first questions.
 """
-from __future__ import absolute_import, division, print_function
 
 import argparse
 import os
@@ -17,26 +16,26 @@ import tensorflow.compat.v1 as tf
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import attention_mask  # noqa: E402
-from mrc.model import bert_config  # noqa: E402
-from mrc.model import cpu_ops  # noqa: E402
-from mrc import datasets  # noqa: E402
-from mrc.util import tensorflow_versions  # noqa: E402
-from mrc.data import examples  # noqa: E402
-import modeling  # noqa: E402
-from mrc.model import span_model  # noqa: E402
-from mrc.data import squad_format  # noqa: E402
-import tokenization  # noqa: E402
-from mrc.data import windows  # noqa: E402
+import attention_mask
+import modeling
+import tokenization
+from mrc import datasets
+from mrc.data import examples, squad_format, windows
+from mrc.model import bert_config, cpu_ops, span_model
+from mrc.util import tensorflow_versions
 
 ZONES = "all,q2,q2p,p2q,p2"
 INPUTS = ("input_ids", "input_mask", "segment_ids", "input_span_mask")
 
 
 def make_windows(args, dataset):
-    tokenizer = tokenization.WordPieceTokenizer(tokenization.read_vocabulary(args.vocab_file), dataset.do_lower_case)
+    tokenizer = tokenization.WordPieceTokenizer(
+        tokenization.read_vocabulary(args.vocab_file), dataset.do_lower_case
+    )
     found = examples.make_prediction_examples(dataset, squad_format.read(args.data), args.data)
-    return windows.Windows(found[:args.questions], tokenizer, args.max_seq_length, args.doc_stride, 64)
+    return windows.Windows(
+        found[: args.questions], tokenizer, args.max_seq_length, args.doc_stride, 64
+    )
 
 
 def unsorted(values, places):
@@ -47,17 +46,26 @@ def unsorted(values, places):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name in ("data", "vocab_file", "bert_config_file", "init_checkpoint", "output"):
         parser.add_argument("--" + name, required=True)
     parser.add_argument("--dataset", choices=["squad", "cmrc"], default="squad")
-    for name, default in (("questions", 150), ("max_seq_length", 384), ("doc_stride", 128), ("batch_size", 8)):
+    for name, default in (
+        ("questions", 150),
+        ("max_seq_length", 384),
+        ("doc_stride", 128),
+        ("batch_size", 8),
+    ):
         parser.add_argument("--" + name, type=int, default=default)
     args = parser.parse_args()
     dataset = {"squad": datasets.SQUAD, "cmrc": datasets.CMRC2018}[args.dataset]
     config, found = bert_config.read(args.bert_config_file), make_windows(args, dataset)
     cells = attention_mask.read_cells(ZONES, "each", config.num_hidden_layers)
-    inputs = {name: tf.placeholder(tf.int32, [args.batch_size, args.max_seq_length]) for name in INPUTS}
+    inputs = {
+        name: tf.placeholder(tf.int32, [args.batch_size, args.max_seq_length]) for name in INPUTS
+    }
     model = span_model.SpanModel(modeling.Bert(config, **cpu_ops.make_forms()), dataset.masks_span)
     best = model.best_positions(dict(inputs, unique_ids=tf.constant(0)), cells, args.max_seq_length)
     logits = {"start": [], "end": []}
@@ -68,8 +76,12 @@ def main():
             batch = found.batch(rows + [windows.PADDING_WINDOW] * (args.batch_size - len(rows)))
             values = session.run(best, {inputs[name]: batch[name] for name in INPUTS})
             for side in logits:
-                logits[side].append(unsorted(values[side + "_values"], values[side + "_places"])[:len(rows)])
-    np.savez(args.output, **{side + "_logits": np.concatenate(parts) for side, parts in logits.items()})
+                logits[side].append(
+                    unsorted(values[side + "_values"], values[side + "_places"])[: len(rows)]
+                )
+    np.savez(
+        args.output, **{side + "_logits": np.concatenate(parts) for side, parts in logits.items()}
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@
 Text to windows goes from the data file to TFRecords; logits to answers from arrays of logits to predictions and n-best
 files. Where `--reference_questions` is given, the reference does the first so many questions only and rates are compared.
 """
-from __future__ import absolute_import, division, print_function
 
 import argparse
 import contextlib
@@ -26,16 +25,13 @@ import tensorflow.compat.v1 as tf
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
 
-from mrc import datasets  # noqa: E402
-from mrc.answers import decoding  # noqa: E402
-from mrc.data import examples  # noqa: E402
-from mrc.experiment import prediction  # noqa: E402
-from mrc.data import tfrecords  # noqa: E402
-import reference  # noqa: E402
-from mrc.data import squad_format  # noqa: E402
-import tokenization  # noqa: E402
-from mrc.experiment import training  # noqa: E402
-from mrc.data import windows  # noqa: E402
+import reference
+
+import tokenization
+from mrc import datasets
+from mrc.answers import decoding
+from mrc.data import examples, squad_format, tfrecords, windows
+from mrc.experiment import prediction, training
 
 DATASETS = {"squad": datasets.SQUAD, "cmrc": datasets.CMRC2018}
 PREDICTION_FIELDS = ["unique_ids", "input_ids", "input_mask", "segment_ids", "input_span_mask"]
@@ -44,7 +40,7 @@ LONGEST_FOR_REFERENCE = 5000
 ROUNDS = 3  # of each length; the fastest counts
 
 
-class Stopwatch(object):
+class Stopwatch:
     """Counts the seconds inside its context, but for those inside `paused`."""
 
     seconds = 0.0
@@ -64,7 +60,9 @@ class Stopwatch(object):
 
 
 def count_questions(data):
-    return sum(len(paragraph["qas"]) for article in data["data"] for paragraph in article["paragraphs"])
+    return sum(
+        len(paragraph["qas"]) for article in data["data"] for paragraph in article["paragraphs"]
+    )
 
 
 def repeated(data, questions):
@@ -79,21 +77,28 @@ def repeated(data, questions):
                     question["id"] += "-%d" % number
             articles.append(article)
     for article in articles:
-        article["paragraphs"] = [paragraph for paragraph in article["paragraphs"] if paragraph["qas"]]
+        article["paragraphs"] = [
+            paragraph for paragraph in article["paragraphs"] if paragraph["qas"]
+        ]
     return {"data": articles}
 
 
-class Task(object):
+class Task:
     """What both ways work from."""
 
     def __init__(self, args, folder):
         self.dataset, self.chinese = DATASETS[args.dataset], args.dataset == "cmrc"
         self.vocab_file, self.folder, self.training = args.vocab_file, folder, args.training
-        self.lower = self.dataset.do_lower_case if args.do_lower_case is None else args.do_lower_case
+        self.lower = (
+            self.dataset.do_lower_case if args.do_lower_case is None else args.do_lower_case
+        )
         self.sizes = reference.Sizes(args.max_seq_length, args.doc_stride, args.max_query_length)
         self.fields = PREDICTION_FIELDS
         if self.training:
-            self.fields = PREDICTION_FIELDS[1:4 + self.chinese] + ["start_positions", "end_positions"]
+            self.fields = PREDICTION_FIELDS[1 : 4 + self.chinese] + [
+                "start_positions",
+                "end_positions",
+            ]
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -106,14 +111,23 @@ class Task(object):
 
 def fast_windows(task, path, records_path):
     """Data file to TFRecords, as the project does it; returns the `Windows`."""
-    tokenizer = tokenization.WordPieceTokenizer(tokenization.read_vocabulary(task.vocab_file), task.lower)
+    tokenizer = tokenization.WordPieceTokenizer(
+        tokenization.read_vocabulary(task.vocab_file), task.lower
+    )
     passages = squad_format.read(path)
     if task.training:
         learned = examples.make_training_examples(task.dataset, passages, path)
         found = windows.Windows(training.shuffle(learned, seed=12345), tokenizer, *task.sizes)
-        tfrecords.write(records_path, found, task.fields[:-2], found.answer_positions(task.dataset.refines_answers))
+        tfrecords.write(
+            records_path,
+            found,
+            task.fields[:-2],
+            found.answer_positions(task.dataset.refines_answers),
+        )
         return found
-    found = windows.Windows(examples.make_prediction_examples(task.dataset, passages, path), tokenizer, *task.sizes)
+    found = windows.Windows(
+        examples.make_prediction_examples(task.dataset, passages, path), tokenizer, *task.sizes
+    )
     tfrecords.write(records_path, found, task.fields)
     return found
 
@@ -131,8 +145,10 @@ def reference_windows(task, path, records_path):
 
 def parsed(path):
     for record in tf.python_io.tf_record_iterator(path):
-        yield {name: feature.int64_list.value[:] for name, feature in
-               tf.train.Example.FromString(record).features.feature.items()}
+        yield {
+            name: feature.int64_list.value[:]
+            for name, feature in tf.train.Example.FromString(record).features.feature.items()
+        }
 
 
 def check_records(task, compared):
@@ -144,7 +160,7 @@ def check_records(task, compared):
     return not different
 
 
-class Logits(object):
+class Logits:
     """Logits [cells, 2, T] of each window: random ones made anew from the window's number, or those of a file."""
 
     def __init__(self, kind, cells, length):
@@ -161,10 +177,14 @@ class Logits(object):
     def __call__(self, row):
         if self._arrays is not None:
             return self._arrays[row]
-        return np.random.RandomState(row).standard_normal([self._cells, 2, self._length]).astype(np.float32)
+        return (
+            np.random.RandomState(row)
+            .standard_normal([self._cells, 2, self._length])
+            .astype(np.float32)
+        )
 
 
-class FoundLogits(object):
+class FoundLogits:
     """Stands for the spool: the best positions of blocks of windows, taken from logits as the reader's graph does it."""
 
     def __init__(self, logits, size, watch):
@@ -180,7 +200,10 @@ class FoundLogits(object):
         values, places = self._session.run(self._best, {self._input: logits})
         found = {}
         for side, name in enumerate(("start", "end")):
-            found[name + "_values"], found[name + "_places"] = values[:, :, side], places[:, :, side]
+            found[name + "_values"], found[name + "_places"] = (
+                values[:, :, side],
+                places[:, :, side],
+            )
             found[name + "_nulls"] = logits[:, :, side, 0]
         return found
 
@@ -191,7 +214,9 @@ def cell_files(task, way, cell):
 
 def fast_answers(task, found, logits):
     """Logits to files of all cells, as the project does it; returns seconds."""
-    decoder = decoding.Decoder(found, tokenization.read_vocabulary(task.vocab_file), task.dataset, task.lower, 20, 30)
+    decoder = decoding.Decoder(
+        found, tokenization.read_vocabulary(task.vocab_file), task.dataset, task.lower, 20, 30
+    )
     watch = Stopwatch()
     source = FoundLogits(logits, 20, watch)
     names = [cell_files(task, "fast", cell) for cell in range(logits.cells)]
@@ -204,13 +229,18 @@ def reference_answers(task, found, all_windows, logits):
     """The same by the reference; returns seconds."""
     watch = Stopwatch()
     for cell in range(logits.cells):
-        paths = {what: task.path(name) for what, name in cell_files(task, "reference", cell).items()}
+        paths = {
+            what: task.path(name) for what, name in cell_files(task, "reference", cell).items()
+        }
 
         def logits_of(row):
             with watch.paused():
                 return logits(row)[cell].tolist()
+
         with watch:
-            reference.write_answers(found, all_windows, logits_of, reference.Rules(), task.chinese, task.lower, paths)
+            reference.write_answers(
+                found, all_windows, logits_of, reference.Rules(), task.chinese, task.lower, paths
+            )
     return watch.seconds
 
 
@@ -224,22 +254,38 @@ def check_answers(task, cells, compared, whole):
     different = 0
     for cell in range(cells):
         for what in ("predictions", "nbest"):
-            ours, theirs = (task.path(cell_files(task, way, cell)[what]) for way in ("fast", "reference"))
+            ours, theirs = (
+                task.path(cell_files(task, way, cell)[what]) for way in ("fast", "reference")
+            )
             if whole:
                 with open(ours, "rb") as mine, open(theirs, "rb") as other:
                     different += mine.read() != other.read()
             else:
                 different += _members(ours, compared) != _members(theirs, compared)
-    print("  %d files of %s compared, %d differ" %
-          (2 * cells, "all questions" if whole else "the first %d questions" % compared, different))
+    print(
+        "  %d files of %s compared, %d differ"
+        % (2 * cells, "all questions" if whole else "the first %d questions" % compared, different)
+    )
     return not different
 
 
 def report(what, unit, ours, our_seconds, theirs, their_seconds):
     """Prints rates and ratio of two ways that did `ours` and `theirs` units."""
-    print("%s: %d %s in %.2f s, %.0f/s; reference %d in %.2f s, %.0f/s; %.1f times as fast" %
-          (what, ours, unit, our_seconds, ours / our_seconds, theirs, their_seconds, theirs / their_seconds,
-           ours / our_seconds / (theirs / their_seconds)), flush=True)
+    print(
+        "%s: %d %s in %.2f s, %.0f/s; reference %d in %.2f s, %.0f/s; %.1f times as fast"
+        % (
+            what,
+            ours,
+            unit,
+            our_seconds,
+            ours / our_seconds,
+            theirs,
+            their_seconds,
+            theirs / their_seconds,
+            ours / our_seconds / (theirs / their_seconds),
+        ),
+        flush=True,
+    )
 
 
 def timed(function, *arguments):
@@ -259,7 +305,8 @@ def compare(task, data, args):
     sample_path = task.save("sample.json", repeated(data, sample))
     seconds, found = timed(fast_windows, task, path, task.path("fast.tf_record"))
     their_seconds, (_, their_windows) = timed(
-        reference_windows, task, sample_path, task.path("reference.tf_record"))
+        reference_windows, task, sample_path, task.path("reference.tf_record")
+    )
     report("text to windows", "windows", len(found), seconds, len(their_windows), their_seconds)
     good = check_records(task, len(their_windows))
     if args.cells and not task.training:
@@ -271,12 +318,22 @@ def compare(task, data, args):
 def compare_answers(task, data, questions, sample, args):
     """The part of `compare` from logits to answers."""
     logits = Logits(args.logits, args.cells, args.max_seq_length)
-    found = fast_windows(task, task.save("data.json", repeated(data, questions)), task.path("fast.tf_record"))
+    found = fast_windows(
+        task, task.save("data.json", repeated(data, questions)), task.path("fast.tf_record")
+    )
     their_examples, their_windows = reference_windows(
-        task, task.save("sample.json", repeated(data, sample)), task.path("reference.tf_record"))
+        task, task.save("sample.json", repeated(data, sample)), task.path("reference.tf_record")
+    )
     seconds = fast_answers(task, found, logits)
     their_seconds = reference_answers(task, their_examples, their_windows, logits)
-    report("logits to answers", "answers", questions * logits.cells, seconds, sample * logits.cells, their_seconds)
+    report(
+        "logits to answers",
+        "answers",
+        questions * logits.cells,
+        seconds,
+        sample * logits.cells,
+        their_seconds,
+    )
     return check_answers(task, logits.cells, sample, sample == questions)
 
 
@@ -285,7 +342,15 @@ def with_passage_of(data, words):
     paragraphs = [paragraph for article in data["data"] for paragraph in article["paragraphs"]]
     text = " ".join(paragraph["context"] for paragraph in paragraphs).split(" ")
     text = (text * (words // len(text) + 1))[:words]
-    return {"data": [{"paragraphs": [{"context": " ".join(text), "qas": [{"id": "q", "question": "Who is it?"}]}]}]}
+    return {
+        "data": [
+            {
+                "paragraphs": [
+                    {"context": " ".join(text), "qas": [{"id": "q", "question": "Who is it?"}]}
+                ]
+            }
+        ]
+    }
 
 
 def show_lengths(task, data):
@@ -293,29 +358,51 @@ def show_lengths(task, data):
     print("words in the passage, seconds, times the row before, seconds of the reference")
     before = None
     for words in LENGTHS:
-        path, target = task.save("data.json", with_passage_of(data, words)), task.path("fast.tf_record")
+        path, target = (
+            task.save("data.json", with_passage_of(data, words)),
+            task.path("fast.tf_record"),
+        )
         seconds = min(timed(fast_windows, task, path, target)[0] for _ in range(ROUNDS))
-        plain = "%.3f" % timed(reference_windows, task, path, target)[0] if words <= LONGEST_FOR_REFERENCE else ""
-        print("%6d %8.3f %6s %s" % (words, seconds, "%.2f" % (seconds / before) if before else "", plain), flush=True)
+        plain = (
+            f"{timed(reference_windows, task, path, target)[0]:.3f}"
+            if words <= LONGEST_FOR_REFERENCE
+            else ""
+        )
+        print(
+            "%6d %8.3f %6s %s"
+            % (words, seconds, "%.2f" % (seconds / before) if before else "", plain),
+            flush=True,
+        )
         before = seconds
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", required=True, help="a data file in SQuAD format")
     parser.add_argument("--dataset", choices=sorted(DATASETS), default="squad")
     parser.add_argument("--vocab_file", required=True)
     for name, default, text in (
-            ("questions", 0, "repeat or cut the data to so many; as it is if 0"),
-            ("reference_questions", 0, "questions that the reference does too; all if 0"),
-            ("answer_questions", 0, "questions of logits to answers; all if 0"),
-            ("max_seq_length", 384, None), ("doc_stride", 128, None), ("max_query_length", 64, None),
-            ("cells", 31, "cells of logits to answers; none if 0"),
-            ("do_lower_case", None, "0 or 1; the dataset's if not given")):
+        ("questions", 0, "repeat or cut the data to so many; as it is if 0"),
+        ("reference_questions", 0, "questions that the reference does too; all if 0"),
+        ("answer_questions", 0, "questions of logits to answers; all if 0"),
+        ("max_seq_length", 384, None),
+        ("doc_stride", 128, None),
+        ("max_query_length", 64, None),
+        ("cells", 31, "cells of logits to answers; none if 0"),
+        ("do_lower_case", None, "0 or 1; the dataset's if not given"),
+    ):
         parser.add_argument("--" + name, type=int, default=default, help=text)
-    parser.add_argument("--logits", default="random", help="random, or an .npz that save_logits.py made")
-    parser.add_argument("--training", action="store_true", help="training windows with their answers")
-    parser.add_argument("--lengths", action="store_true", help="time against the length of the passage")
+    parser.add_argument(
+        "--logits", default="random", help="random, or an .npz that save_logits.py made"
+    )
+    parser.add_argument(
+        "--training", action="store_true", help="training windows with their answers"
+    )
+    parser.add_argument(
+        "--lengths", action="store_true", help="time against the length of the passage"
+    )
     args = parser.parse_args()
     tf.logging.set_verbosity(tf.logging.ERROR)
     with open(args.data, encoding="utf-8") as reader:

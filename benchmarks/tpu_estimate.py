@@ -4,7 +4,6 @@
 Only matrix products are counted: they are nearly all of the work, and on a TPU the rest is done beside them. Every
 assumption is a flag; who has a TPU can put measured values in their place.
 """
-from __future__ import absolute_import, division, print_function
 
 import argparse
 import collections
@@ -13,24 +12,30 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from mrc.util import check_environment  # noqa: E402,F401
-from mrc.util import errors  # noqa: E402
-from mrc.util.errors import InputError  # noqa: E402
+from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
-Shape = collections.namedtuple("Shape", ["vocab", "hidden", "layers", "heads", "intermediate", "segments", "tokens"])
+# isort: split
+from mrc.util import errors
+from mrc.util.errors import InputError
+
+Shape = collections.namedtuple(
+    "Shape", ["vocab", "hidden", "layers", "heads", "intermediate", "segments", "tokens"]
+)
 Shape.__doc__ = "The sizes of a BERT, and the tokens of a window."
 
 Study = collections.namedtuple("Study", ["name", "vocab", "training_windows", "prediction_windows"])
 Study.__doc__ = "A dataset: the vocabulary of its BERT, how many windows training goes through, and how many are answered."
 
 Tpu = collections.namedtuple("Tpu", ["name", "teraflops", "gibibytes"])
-Tpu.__doc__ = "A TPU: published peak of all cores together, in bfloat16 products, and the memory of one core."
+Tpu.__doc__ = (
+    "A TPU: published peak of all cores together, in bfloat16 products, and the memory of one core."
+)
 
 # https://cloud.google.com/tpu/docs/system-architecture-tpu-vm
 TPUS = (Tpu("v2-8", 180.0, 8), Tpu("v3-8", 420.0, 16))
 CORES = 8
 FLOAT = 4  # bytes
-GIBIBYTE = 2.0 ** 30
+GIBIBYTE = 2.0**30
 TERA = 1e12
 _MOST = 1e12  # of any number of the command line
 
@@ -66,7 +71,11 @@ def grid_flops(shape, zones):
     """Returns the operations of the grid on a window."""
     parts, passes = layer_parts(shape), grid_passes(shape.layers, zones)
     cells = 1 + zones * shape.layers
-    return embedding_flops(shape) + cells * head_flops(shape) + sum(part * times for part, times in zip(parts, passes))
+    return (
+        embedding_flops(shape)
+        + cells * head_flops(shape)
+        + sum(part * times for part, times in zip(parts, passes))
+    )
 
 
 def training_flops(shape):
@@ -74,7 +83,9 @@ def training_flops(shape):
 
     The gradient of a product is two products more; of a look-up it is one, as one-hot vectors need no gradient.
     """
-    return 2 * embedding_flops(shape) + 3 * (shape.layers * sum(layer_parts(shape)) + head_flops(shape))
+    return 2 * embedding_flops(shape) + 3 * (
+        shape.layers * sum(layer_parts(shape)) + head_flops(shape)
+    )
 
 
 def count_weights(shape):
@@ -96,7 +107,11 @@ def grid_bytes(shape, zones):
     square = shape.tokens * shape.tokens * FLOAT
     looking_up = shape.tokens * shape.vocab * FLOAT + 2 * state
     cells = 1 + zones * shape.layers
-    last_layer = (cells + 4) * state + (3 * shape.heads + zones) * square + 2 * shape.tokens * shape.intermediate * FLOAT
+    last_layer = (
+        (cells + 4) * state
+        + (3 * shape.heads + zones) * square
+        + 2 * shape.tokens * shape.intermediate * FLOAT
+    )
     return max(looking_up, last_layer)
 
 
@@ -115,36 +130,53 @@ def rows(args):
     """Yields the table's rows: TPU, data, hours of training, minutes of the grid, GiB of its batch on a core, largest batch."""
     studies = (
         Study("SQuAD 1.1", args.squad_vocab, args.squad_train * args.squad_epochs, args.squad_dev),
-        Study("CMRC 2018", args.cmrc_vocab, args.cmrc_train * args.cmrc_epochs, args.cmrc_dev))
+        Study("CMRC 2018", args.cmrc_vocab, args.cmrc_train * args.cmrc_epochs, args.cmrc_dev),
+    )
     for tpu, peak in zip(TPUS, (args.v2_teraflops, args.v3_teraflops)):
         speed = peak * TERA * args.efficiency / args.float32_passes
         for study in studies:
-            shape = Shape(study.vocab, args.hidden, args.layers, args.heads, args.intermediate, 2, args.tokens)
+            shape = Shape(
+                study.vocab, args.hidden, args.layers, args.heads, args.intermediate, 2, args.tokens
+            )
             memory = core_bytes(shape, args.zones, args.batch // CORES, args.memory_overhead)
-            yield (tpu.name, study.name, study.training_windows * training_flops(shape) / speed / 3600,
-                   study.prediction_windows * grid_flops(shape, args.zones) / speed / 60, memory / GIBIBYTE, tpu.gibibytes,
-                   largest_batch(shape, args.zones, tpu.gibibytes, args.memory_overhead))
+            yield (
+                tpu.name,
+                study.name,
+                study.training_windows * training_flops(shape) / speed / 3600,
+                study.prediction_windows * grid_flops(shape, args.zones) / speed / 60,
+                memory / GIBIBYTE,
+                tpu.gibibytes,
+                largest_batch(shape, args.zones, tpu.gibibytes, args.memory_overhead),
+            )
 
 
 def _positive(kind):
     def parse(text):
         value = kind(text)
         if not 0 < value <= _MOST:
-            raise argparse.ArgumentTypeError("%s is not above 0 and at most %g" % (text, _MOST))
+            raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most {_MOST:g}")
         return value
+
     parse.__name__ = kind.__name__  # argparse names it
     return parse
 
 
 def _parse_arguments():
-    parser = errors.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = errors.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
 
     def add(name, default, what):
         parser.add_argument("--" + name, type=_positive(type(default)), default=default, help=what)
+
     add("v2_teraflops", TPUS[0].teraflops, "published peak of a v2-8, 10^12 operations a second")
     add("v3_teraflops", TPUS[1].teraflops, "published peak of a v3-8")
     add("efficiency", 0.35, "share of the peak that is reached")
-    add("float32_passes", 1.0, "bfloat16 products for each of float32; XLA makes one unless told otherwise")
+    add(
+        "float32_passes",
+        1.0,
+        "bfloat16 products for each of float32; XLA makes one unless told otherwise",
+    )
     add("memory_overhead", 1.3, "what layouts and copies add to the memory of activations")
     add("tokens", 512, "--max_seq_length")
     add("batch", 32, "--predict_batch_size")
@@ -154,24 +186,44 @@ def _parse_arguments():
     add("intermediate", 3072, "width of the feed-forward layer")
     add("zones", 5, "zones, each masked in each layer, beside the baseline")
     add("squad_vocab", 28996, "vocabulary of the English BERT (cased)")
-    add("squad_train", 87599, "SQuAD 1.1: windows of an epoch of training; the study's steps count questions")
+    add(
+        "squad_train",
+        87599,
+        "SQuAD 1.1: windows of an epoch of training; the study's steps count questions",
+    )
     add("squad_epochs", 3.0, "SQuAD 1.1: epochs")
-    add("squad_dev", 10800, "SQuAD 1.1: windows of the dev set (10570 questions; the windows are an estimate)")
+    add(
+        "squad_dev",
+        10800,
+        "SQuAD 1.1: windows of the dev set (10570 questions; the windows are an estimate)",
+    )
     add("cmrc_vocab", 21128, "vocabulary of the Chinese BERT")
-    add("cmrc_train", 15000, "CMRC 2018: windows of an epoch (10142 questions; the windows are an estimate)")
+    add(
+        "cmrc_train",
+        15000,
+        "CMRC 2018: windows of an epoch (10142 questions; the windows are an estimate)",
+    )
     add("cmrc_epochs", 2.0, "CMRC 2018: epochs")
-    add("cmrc_dev", 4800, "CMRC 2018: windows of the dev set (3219 questions; the windows are an estimate)")
+    add(
+        "cmrc_dev",
+        4800,
+        "CMRC 2018: windows of the dev set (3219 questions; the windows are an estimate)",
+    )
     args = parser.parse_args()
     if args.batch % CORES:
-        raise InputError("--batch=%d is no multiple of the %d cores of a TPU; give %d or another" %
-                         (args.batch, CORES, CORES * (args.batch // CORES + 1)))
+        raise InputError(
+            "--batch=%d is no multiple of the %d cores of a TPU; give %d or another"
+            % (args.batch, CORES, CORES * (args.batch // CORES + 1))
+        )
     return args
 
 
 def main():
     args = _parse_arguments()
-    print("| TPU | data | training | grid of %d cells | batch of %d on a core | largest batch |" %
-          (1 + args.zones * args.layers, args.batch))
+    print(
+        "| TPU | data | training | grid of %d cells | batch of %d on a core | largest batch |"
+        % (1 + args.zones * args.layers, args.batch)
+    )
     print("|---|---|---|---|---|---|")
     for row in rows(args):
         print("| %s | %s | %.2f hours | %.0f minutes | %.1f of %d GiB | %d |" % row)

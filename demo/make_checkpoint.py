@@ -9,7 +9,6 @@ question asks for, at first only the name in it, and, beside that, to know at ea
 it stands in: answers alone did not teach it that in 1800 steps. The span head is left behind, as in Google's
 checkpoints: the demo trains a new one.
 """
-from __future__ import absolute_import, division, print_function
 
 import collections
 import os
@@ -18,21 +17,19 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from mrc.util import check_environment  # noqa: E402,F401
+from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
-import numpy as np  # noqa: E402
-import tensorflow.compat.v1 as tf  # noqa: E402
+# isort: split
+import numpy as np
+import tensorflow.compat.v1 as tf
 
-from mrc.model import bert_config  # noqa: E402
-from mrc.util import errors  # noqa: E402
-from mrc.data import examples  # noqa: E402
-from mrc.util import files  # noqa: E402
-import modeling  # noqa: E402
-from mrc.util import progress  # noqa: E402
-from demo import sample_data  # noqa: E402
-from mrc.model import span_model  # noqa: E402
-import tokenization  # noqa: E402
-from mrc.data.windows import Windows  # noqa: E402
+import modeling
+import tokenization
+from demo import sample_data
+from mrc.data import examples
+from mrc.data.windows import Windows
+from mrc.model import bert_config, span_model
+from mrc.util import errors, files, progress
 
 MAX_SEQ_LENGTH = sample_data.MODEL["max_position_embeddings"]
 BATCH_SIZE = 32
@@ -67,7 +64,9 @@ def find_owners(batch, names):
     ids, inside = batch["input_ids"], batch["segment_ids"]
     places = np.where(np.isin(ids, names) & (inside == 1), np.arange(ids.shape[1]), 0)
     last = np.maximum.accumulate(places, axis=1)
-    return np.where((last > 0) & (inside == 1), np.take_along_axis(ids, last, axis=1), 0).astype(np.int32)
+    return np.where((last > 0) & (inside == 1), np.take_along_axis(ids, last, axis=1), 0).astype(
+        np.int32
+    )
 
 
 def batches(language, seed):
@@ -82,13 +81,19 @@ def batches(language, seed):
         for _ in range(stage.steps):
             rows = generator.sample(range(len(windows)), BATCH_SIZE)
             batch = windows.batch(rows, longest)
-            yield dict(batch, start_positions=starts[rows], end_positions=ends[rows],
-                       owners=find_owners(batch, names))
+            yield dict(
+                batch,
+                start_positions=starts[rows],
+                end_positions=ends[rows],
+                owners=find_owners(batch, names),
+            )
 
 
 def learning_rate(step, num_steps):
     """Returns the rate of the step after `step` ones: it rises over the warm-up and then falls to 0."""
-    return PEAK_RATE * min((step + 1) / float(WARM_UP), (num_steps - step) / float(num_steps - WARM_UP))
+    return PEAK_RATE * min(
+        (step + 1) / float(WARM_UP), (num_steps - step) / float(num_steps - WARM_UP)
+    )
 
 
 def _placeholders(batch):
@@ -118,11 +123,11 @@ class WatchedBert(modeling.Bert):
     """A BERT that keeps what each of its layers put out, in `outputs`."""
 
     def __init__(self, config):
-        super(WatchedBert, self).__init__(config)
+        super().__init__(config)
         self.outputs = {}
 
     def layer(self, index, *args, **kwargs):
-        self.outputs[index] = super(WatchedBert, self).layer(index, *args, **kwargs)
+        self.outputs[index] = super().layer(index, *args, **kwargs)
         return self.outputs[index]
 
 
@@ -133,7 +138,7 @@ def owner_loss(hidden, owners, config):
     return tf.losses.sparse_softmax_cross_entropy(owners, told, known)
 
 
-class Trainer(object):
+class Trainer:
     """The model and its training in the current graph.
 
     Args:
@@ -148,12 +153,16 @@ class Trainer(object):
         self._rate = tf.placeholder(tf.float32, [])
         self._encoder = tf.trainable_variables()
         self._loss = span_model.SpanModel(bert, language.dataset.masks_span).training_loss(inputs)
-        self._owner_loss = owner_loss(bert.outputs[config.num_hidden_layers - 2], inputs["owners"], config)
+        self._owner_loss = owner_loss(
+            bert.outputs[config.num_hidden_layers - 2], inputs["owners"], config
+        )
         self._step = self._training_op()
 
     def _training_op(self):
         variables = tf.trainable_variables()
-        gradients, _ = tf.clip_by_global_norm(tf.gradients(self._loss + self._owner_loss, variables), LARGEST_NORM)
+        gradients, _ = tf.clip_by_global_norm(
+            tf.gradients(self._loss + self._owner_loss, variables), LARGEST_NORM
+        )
         return tf.train.AdamOptimizer(self._rate).apply_gradients(zip(gradients, variables))
 
     def train(self, session, all_batches, num_steps):
@@ -164,13 +173,18 @@ class Trainer(object):
                 feed = {self._inputs[name]: array for name, array in batch.items()}
                 feed[self._rate] = learning_rate(step, num_steps)
                 losses.append(session.run([self._loss, self._owner_loss, self._step], feed)[:2])
-                bar.set_postfix(loss="%.4f, owner %.4f" % tuple(np.mean(losses, axis=0)), refresh=False)
+                bar.set_postfix(
+                    loss="{:.4f}, owner {:.4f}".format(*tuple(np.mean(losses, axis=0))),
+                    refresh=False,
+                )
                 bar.update(1)
 
     def save(self, session, path):
         """Writes the encoder to the checkpoint `path`, without the head and what the optimizer keeps."""
         with files.told(path):
-            tf.train.Saver(self._encoder).save(session, path, write_meta_graph=False, write_state=False)
+            tf.train.Saver(self._encoder).save(
+                session, path, write_meta_graph=False, write_state=False
+            )
 
 
 def make(language, output_dir, seed):

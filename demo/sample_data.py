@@ -6,7 +6,6 @@ lives in Lima.", all drawn at random. "Where does Ben live?" can be answered onl
 the passage: every answer has rivals of its kind there. The held-out questions ask what no training question asks,
 about passages that are not in the training data. `python demo/sample_data.py --help`.
 """
-from __future__ import absolute_import, division, print_function
 
 import argparse
 import collections
@@ -16,12 +15,13 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from mrc.util import check_environment  # noqa: E402,F401
-from mrc import datasets  # noqa: E402
-from mrc.util import errors  # noqa: E402
-from mrc.util import files  # noqa: E402
-import tokenization  # noqa: E402
-from mrc.data.squad_format import Answer, Passage, Question  # noqa: E402
+from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
+
+# isort: split
+import tokenization
+from mrc import datasets
+from mrc.data.squad_format import Answer, Passage, Question
+from mrc.util import errors, files
 
 PEOPLE = 3  # in a passage
 FACTS_TOLD = 2  # about each of them
@@ -30,17 +30,39 @@ TRAINING_PASSAGES, HELD_OUT_PASSAGES = 2000, 200
 HELD_OUT_SHARE = 0.2  # of the pairs of a name and a fact
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-MODEL = collections.OrderedDict([
-    ("attention_probs_dropout_prob", 0.0), ("hidden_act", "gelu"), ("hidden_dropout_prob", 0.0),
-    ("hidden_size", 64), ("initializer_range", 0.1), ("intermediate_size", 256), ("max_position_embeddings", 96),
-    ("num_attention_heads", 4), ("num_hidden_layers", 3), ("type_vocab_size", 2)])
+MODEL = collections.OrderedDict(
+    [
+        ("attention_probs_dropout_prob", 0.0),
+        ("hidden_act", "gelu"),
+        ("hidden_dropout_prob", 0.0),
+        ("hidden_size", 64),
+        ("initializer_range", 0.1),
+        ("intermediate_size", 256),
+        ("max_position_embeddings", 96),
+        ("num_attention_heads", 4),
+        ("num_hidden_layers", 3),
+        ("type_vocab_size", 2),
+    ]
+)
 
 Fact = collections.namedtuple("Fact", ["kind", "statement", "question"])
 Fact.__doc__ = """Something that is told of a person: `kind` of its values, `statement` that a value follows, and
 the `question` that asks for the value, with {} for the person's name."""
 
-Language = collections.namedtuple("Language", [
-    "dataset", "space", "conjunction", "stop", "names", "values", "facts", "earlier_facts", "naming"])
+Language = collections.namedtuple(
+    "Language",
+    [
+        "dataset",
+        "space",
+        "conjunction",
+        "stop",
+        "names",
+        "values",
+        "facts",
+        "earlier_facts",
+        "naming",
+    ],
+)
 Language.__doc__ = """All that sets a language apart.
 
 Attributes:
@@ -55,47 +77,143 @@ Attributes:
 """
 
 _ENGLISH = Language(
-    dataset=datasets.SQUAD, space=" ", conjunction=" and ", stop=".",
-    names=("Anna Ben Carla David Emma Felix Greta Hugo Ida Jack Karen Leo Maria Nora Oscar Paula Quentin Rosa "
-           "Simon Tina Umar Vera Walter Xenia Yusuf Zoe Alice Boris Clara Daniel Elena Frank Gloria Henry Irene "
-           "Jonas Kate Lucas Mona Nils Olga Peter Ruth Samuel Teresa Viktor Wendy Martin").split(),
+    dataset=datasets.SQUAD,
+    space=" ",
+    conjunction=" and ",
+    stop=".",
+    names=(
+        "Anna Ben Carla David Emma Felix Greta Hugo Ida Jack Karen Leo Maria Nora Oscar Paula "
+        "Quentin Rosa "
+        "Simon Tina Umar Vera Walter Xenia Yusuf Zoe Alice Boris Clara Daniel Elena Frank Gloria "
+        "Henry Irene "
+        "Jonas Kate Lucas Mona Nils Olga Peter Ruth Samuel Teresa Viktor Wendy Martin"
+    ).split(),
     values={
-        "place": ("Oslo", "Lima", "Cairo", "Paris", "Tokyo", "Rome", "Delhi", "Quito", "Berlin", "Madrid",
-                  "Vienna", "Athens", "Dublin", "Lisbon", "Prague", "Warsaw", "Havana", "Nairobi", "Boston",
-                  "Sydney", "Geneva", "Naples", "Porto", "Riga", "New York", "New Delhi", "Cape Town",
-                  "Hong Kong"),
-        "food": ("rice", "soup", "bread", "cheese", "apples", "pears", "beans", "noodles", "honey", "fish",
-                 "pasta", "grapes", "nuts", "carrots", "plums", "salad", "yogurt", "pancakes", "cherries",
-                 "tomatoes", "ice cream", "lemon cake", "plum cake", "roast corn"),
-        "job": ("teacher", "baker", "doctor", "pilot", "farmer", "painter", "writer", "singer", "lawyer", "nurse",
-                "tailor", "gardener", "carpenter", "judge", "barber", "plumber", "dentist", "sailor", "miner",
-                "librarian", "bus driver", "truck driver", "film critic", "news reporter")},
-    facts=(Fact("place", "lives in", "Where does {} live?"),
-           Fact("food", "likes", "What does {} like?"),
-           Fact("job", "works as a", "What is {}'s job?")),
-    earlier_facts=(Fact("place", "comes from", "Where is {} from?"),
-                   Fact("food", "eats", "What will {} eat?"),
-                   Fact("job", "was once a", "What was {} once?")),
-    naming=Fact("name", "", "Who is {}?"))
+        "place": (
+            "Oslo",
+            "Lima",
+            "Cairo",
+            "Paris",
+            "Tokyo",
+            "Rome",
+            "Delhi",
+            "Quito",
+            "Berlin",
+            "Madrid",
+            "Vienna",
+            "Athens",
+            "Dublin",
+            "Lisbon",
+            "Prague",
+            "Warsaw",
+            "Havana",
+            "Nairobi",
+            "Boston",
+            "Sydney",
+            "Geneva",
+            "Naples",
+            "Porto",
+            "Riga",
+            "New York",
+            "New Delhi",
+            "Cape Town",
+            "Hong Kong",
+        ),
+        "food": (
+            "rice",
+            "soup",
+            "bread",
+            "cheese",
+            "apples",
+            "pears",
+            "beans",
+            "noodles",
+            "honey",
+            "fish",
+            "pasta",
+            "grapes",
+            "nuts",
+            "carrots",
+            "plums",
+            "salad",
+            "yogurt",
+            "pancakes",
+            "cherries",
+            "tomatoes",
+            "ice cream",
+            "lemon cake",
+            "plum cake",
+            "roast corn",
+        ),
+        "job": (
+            "teacher",
+            "baker",
+            "doctor",
+            "pilot",
+            "farmer",
+            "painter",
+            "writer",
+            "singer",
+            "lawyer",
+            "nurse",
+            "tailor",
+            "gardener",
+            "carpenter",
+            "judge",
+            "barber",
+            "plumber",
+            "dentist",
+            "sailor",
+            "miner",
+            "librarian",
+            "bus driver",
+            "truck driver",
+            "film critic",
+            "news reporter",
+        ),
+    },
+    facts=(
+        Fact("place", "lives in", "Where does {} live?"),
+        Fact("food", "likes", "What does {} like?"),
+        Fact("job", "works as a", "What is {}'s job?"),
+    ),
+    earlier_facts=(
+        Fact("place", "comes from", "Where is {} from?"),
+        Fact("food", "eats", "What will {} eat?"),
+        Fact("job", "was once a", "What was {} once?"),
+    ),
+    naming=Fact("name", "", "Who is {}?"),
+)
 
 _CHINESE = Language(
-    dataset=datasets.CMRC2018, space="", conjunction="，", stop="。",
-    names=["小" + name for name in "刚丽强芳伟静军敏杰娟勇艳涛霞平燕辉玲鹏婷斌雪波慧亮倩超蕾"] +
-          ["阿" + name for name in "福贵宝珍英莲财旺秀兰根康春梅龙凤"],
+    dataset=datasets.CMRC2018,
+    space="",
+    conjunction="，",
+    stop="。",
+    names=["小" + name for name in "刚丽强芳伟静军敏杰娟勇艳涛霞平燕辉玲鹏婷斌雪波慧亮倩超蕾"]
+    + ["阿" + name for name in "福贵宝珍英莲财旺秀兰根康春梅龙凤"],
     values={
-        "place": ("北京 上海 广州 深圳 南京 杭州 成都 重庆 武汉 西安 天津 苏州 长沙 青岛 大连 厦门 昆明 桂林 济南 "
-                  "洛阳 哈尔滨 石家庄 呼和浩特 乌鲁木齐").split(),
+        "place": (
+            "北京 上海 广州 深圳 南京 杭州 成都 重庆 武汉 西安 天津 苏州 长沙 青岛 大连 厦门 昆明 桂林 济南 "
+            "洛阳 哈尔滨 石家庄 呼和浩特 乌鲁木齐"
+        ).split(),
         "food": "米饭 面条 饺子 苹果 香蕉 豆腐 包子 西瓜 葡萄 烤鸭 火锅 馒头 月饼 粽子 鸡蛋 牛肉 草莓 花生 汤圆 巧克力 "
-                "冰淇淋 红烧肉 糖葫芦 酸辣粉".split(),
+        "冰淇淋 红烧肉 糖葫芦 酸辣粉".split(),
         "job": "老师 医生 律师 记者 厨师 司机 警察 护士 画家 作家 歌手 演员 农民 工人 会计 导游 裁缝 木匠 渔夫 飞行员 "
-               "邮递员 消防员 科学家 理发师".split()},
-    facts=(Fact("place", "住在", "{}住在哪里？"),
-           Fact("food", "喜欢", "{}喜欢吃什么？"),
-           Fact("job", "是一名", "{}的工作是什么？")),
-    earlier_facts=(Fact("place", "来自", "{}从哪里来？"),
-                   Fact("food", "每天都吃", "{}每天吃些什么？"),
-                   Fact("job", "当过", "{}以前当过什么？")),
-    naming=Fact("name", "", "谁是{}？"))
+        "邮递员 消防员 科学家 理发师".split(),
+    },
+    facts=(
+        Fact("place", "住在", "{}住在哪里？"),
+        Fact("food", "喜欢", "{}喜欢吃什么？"),
+        Fact("job", "是一名", "{}的工作是什么？"),
+    ),
+    earlier_facts=(
+        Fact("place", "来自", "{}从哪里来？"),
+        Fact("food", "每天都吃", "{}每天吃些什么？"),
+        Fact("job", "当过", "{}以前当过什么？"),
+    ),
+    naming=Fact("name", "", "谁是{}？"),
+)
 
 LANGUAGES = {"en": _ENGLISH, "zh": _CHINESE}
 
@@ -136,8 +254,10 @@ def _draw_told(language, facts, people, generator):
     facts = generator.sample(facts, FACTS_TOLD)
     names = generator.sample(language.names, people)
     values = {fact: generator.sample(language.values[fact.kind], people) for fact in facts}
-    return [(name, [(fact, values[fact][place]) for fact in generator.sample(facts, FACTS_TOLD)])
-            for place, name in enumerate(names)]
+    return [
+        (name, [(fact, values[fact][place]) for fact in generator.sample(facts, FACTS_TOLD)])
+        for place, name in enumerate(names)
+    ]
 
 
 def make_passages(language, facts, pairs, number, generator, people=PEOPLE, known=()):
@@ -160,10 +280,24 @@ def make_passages(language, facts, pairs, number, generator, people=PEOPLE, know
             continue
         known.add(text)
         place = "passage%d" % len(passages)
-        passages.append(Passage(text, tuple(
-            Question("%s_question%d" % (place, index), fact.question.format(name), (Answer(*found[name, fact]),),
-                     None, place)
-            for index, (name, fact) in enumerate(generator.sample(asked, min(QUESTIONS, len(asked))))), place))
+        passages.append(
+            Passage(
+                text,
+                tuple(
+                    Question(
+                        "%s_question%d" % (place, index),
+                        fact.question.format(name),
+                        (Answer(*found[name, fact]),),
+                        None,
+                        place,
+                    )
+                    for index, (name, fact) in enumerate(
+                        generator.sample(asked, min(QUESTIONS, len(asked)))
+                    )
+                ),
+                place,
+            )
+        )
     return passages
 
 
@@ -173,7 +307,9 @@ def make_sets(language, seed):
     asked, held_out = split_pairs(language, language.facts, generator)
     training = make_passages(language, language.facts, asked, TRAINING_PASSAGES, generator)
     known = [passage.context for passage in training]
-    return training, make_passages(language, language.facts, held_out, HELD_OUT_PASSAGES, generator, known=known)
+    return training, make_passages(
+        language, language.facts, held_out, HELD_OUT_PASSAGES, generator, known=known
+    )
 
 
 def make_vocabulary(language):
@@ -194,11 +330,22 @@ def make_config(language):
 
 def _as_squad(passages, title):
     paragraphs = [
-        {"context": passage.context,
-         "qas": [{"id": question.id, "question": question.text,
-                  "answers": [{"text": answer.text, "answer_start": answer.start} for answer in question.answers]}
-                 for question in passage.questions]}
-        for passage in passages]
+        {
+            "context": passage.context,
+            "qas": [
+                {
+                    "id": question.id,
+                    "question": question.text,
+                    "answers": [
+                        {"text": answer.text, "answer_start": answer.start}
+                        for answer in question.answers
+                    ],
+                }
+                for question in passage.questions
+            ],
+        }
+        for passage in passages
+    ]
     return {"version": "1.1", "data": [{"title": title, "paragraphs": paragraphs}]}
 
 
@@ -206,15 +353,17 @@ def write(language, output_dir, seed):
     """Writes train.json, dev.json, vocab.txt and bert_config.json of a `Language` to the folder `output_dir`."""
     files.make_folder(output_dir)
     for name, passages in zip(("train", "dev"), make_sets(language, seed)):
-        files.write_json(os.path.join(output_dir, name + ".json"), _as_squad(passages, name), sort_keys=True)
+        files.write_json(
+            os.path.join(output_dir, name + ".json"), _as_squad(passages, name), sort_keys=True
+        )
     files.write(os.path.join(output_dir, "vocab.txt"), "\n".join(make_vocabulary(language)) + "\n")
     files.write_json(os.path.join(output_dir, "bert_config.json"), make_config(language))
 
 
 def _seed(text):
     number = int(text)
-    if not 0 <= number < 2 ** 31:
-        raise argparse.ArgumentTypeError("%s is not from 0 to 2147483647" % text)
+    if not 0 <= number < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 2147483647")
     return number
 
 
@@ -223,8 +372,12 @@ _seed.__name__ = "int"  # argparse names it
 
 def parse_arguments(description, what, seed):
     """Returns the arguments language, output_dir and seed of a script that makes `what` of a language."""
-    parser = errors.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--language", choices=sorted(LANGUAGES), default="en", help="language of the text")
+    parser = errors.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--language", choices=sorted(LANGUAGES), default="en", help="language of the text"
+    )
     parser.add_argument("--output_dir", required=True, help="folder for " + what)
     parser.add_argument("--seed", type=_seed, default=seed, help="seed of everything that is drawn")
     return parser.parse_args()

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files that a cell's answers end up in, written question by question so that none is held in memory."""
-from __future__ import absolute_import, division, print_function
 
 import contextlib
 import json
@@ -30,13 +29,16 @@ def file_names(cell, alone, with_negatives):
     A cell decoded alone has the names that the released code gives; in a grid every file is named for its cell.
     """
     suffix = "" if alone else "_" + cell.name
-    names = {"predictions": "predictions_%s.json" % cell.name, "nbest": "nbest_predictions%s.json" % suffix}
+    names = {
+        "predictions": f"predictions_{cell.name}.json",
+        "nbest": f"nbest_predictions{suffix}.json",
+    }
     if with_negatives:
-        names["null_odds"] = "null_odds%s.json" % suffix
+        names["null_odds"] = f"null_odds{suffix}.json"
     return names
 
 
-class _ObjectWriter(object):
+class _ObjectWriter:
     """Writes a JSON object indented by 4, some members at a time."""
 
     def __init__(self, writer):
@@ -45,7 +47,7 @@ class _ObjectWriter(object):
 
     def add(self, key, value):
         """Takes a member; both are JSON already."""
-        self._write("%s    %s: %s" % (self._separator, key, value))
+        self._write(f"{self._separator}    {key}: {value}")
         self._separator = ",\n"
 
     def close(self):
@@ -65,18 +67,22 @@ class _ObjectWriter(object):
 
 def _unescaped_json(text):
     """Returns `text` as JSON with all its characters, but for halves of one, which UTF-8 cannot write."""
-    return _SURROGATE.sub(lambda half: "\\u%04x" % ord(half.group()), json.dumps(text, ensure_ascii=False))
+    return _SURROGATE.sub(
+        lambda half: f"\\u{ord(half.group()):04x}", json.dumps(text, ensure_ascii=False)
+    )
 
 
 def _nbest_json(answer, with_places):
     entries = []
     for entry, probability in zip(answer.entries, answer.probabilities):
         places = _PLACES % (entry.start_index, entry.end_index) if with_places else ""
-        entries.append(_ENTRY % (_to_json(entry.text), probability, entry.start_logit, entry.end_logit, places))
-    return "[\n%s\n    ]" % ",\n".join(entries)
+        entries.append(
+            _ENTRY % (_to_json(entry.text), probability, entry.start_logit, entry.end_logit, places)
+        )
+    return "[\n{}\n    ]".format(",\n".join(entries))
 
 
-class CellFiles(object):
+class CellFiles:
     """The open files of one cell; they appear when the context ends without an exception."""
 
     def __init__(self, folder, names, dataset):
@@ -100,6 +106,8 @@ class CellFiles(object):
         """Writes a question's `decoding.Answer`."""
         encode = _to_json if self._dataset.escapes_json else _unescaped_json
         self._writers["predictions"].add(encode(question_id), encode(answer.text))
-        self._writers["nbest"].add(json.dumps(question_id), _nbest_json(answer, with_places=self._dataset.masks_span))
+        self._writers["nbest"].add(
+            json.dumps(question_id), _nbest_json(answer, with_places=self._dataset.masks_span)
+        )
         if "null_odds" in self._writers:
             self._writers["null_odds"].add(json.dumps(question_id), repr(answer.null_odds))

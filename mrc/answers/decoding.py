@@ -4,7 +4,6 @@
 All cells of a grid are decoded together, question by question, because they mostly choose among the same stretches of
 the passage: the text of a stretch is worked out once.
 """
-from __future__ import absolute_import, division, print_function
 
 import collections
 import math
@@ -17,11 +16,15 @@ from tokenization import BasicTokenizer
 
 _PAIRS_AT_A_TIME = 64
 
-Entry = collections.namedtuple("Entry", ["text", "start_logit", "end_logit", "start_index", "end_index"])
+Entry = collections.namedtuple(
+    "Entry", ["text", "start_logit", "end_logit", "start_index", "end_index"]
+)
 Entry.__doc__ = "One text of an n-best list, its logits, and the places of its first and last piece in the window."
 
 Answer = collections.namedtuple("Answer", ["text", "entries", "probabilities", "null_odds"])
-Answer.__doc__ = "A question's answer, its n-best list, best first, and, with SQuAD 2.0, its null odds."
+Answer.__doc__ = (
+    "A question's answer, its n-best list, best first, and, with SQuAD 2.0, its null odds."
+)
 
 
 def _without_spaces(text):
@@ -52,7 +55,7 @@ def project(text, original, joiner, basic_tokenizer):
         return original
     skipped = first - tokenized.count(" ", 0, first)
     length = len(text) - text.count(" ")
-    return original[places[skipped]:places[skipped + length - 1] + 1]
+    return original[places[skipped] : places[skipped + length - 1] + 1]
 
 
 def softmax(scores):
@@ -69,11 +72,13 @@ def _tokens_are_those_of_words(context, joiner):
     With nothing between them, the end of a word may depend on the next one: a Greek sigma is lower-cased, and combining
     marks are ordered, by what stands beside them.
     """
-    return bool(joiner) or not any(char == "\u03a3" or unicodedata.combining(unicodedata.normalize("NFD", char)[0])
-                                   for char in set(context))
+    return bool(joiner) or not any(
+        char == "\u03a3" or unicodedata.combining(unicodedata.normalize("NFD", char)[0])
+        for char in set(context)
+    )
 
 
-class _Alignment(object):
+class _Alignment:
     """A passage beside its basic tokens: does what `project` does without tokenizing a stretch of it again.
 
     Args:
@@ -83,10 +88,15 @@ class _Alignment(object):
     """
 
     def __init__(self, words, tokenized, joiner):
-        self._original, self._tokenized = joiner.join(words), joiner.join(token for token in tokenized if token)
+        self._original, self._tokenized = (
+            joiner.join(words),
+            joiner.join(token for token in tokenized if token),
+        )
         lengths = np.array([len(word) for word in words], np.int64)
         self._first_letter = np.concatenate([[0], np.cumsum(lengths)]).tolist()
-        self._place_of_letter = (np.arange(lengths.sum()) + np.repeat(np.arange(len(words)), lengths) * len(joiner)).tolist()
+        self._place_of_letter = (
+            np.arange(lengths.sum()) + np.repeat(np.arange(len(words)), lengths) * len(joiner)
+        ).tolist()
         lengths = np.array([len(token) for token in tokenized], np.int64)
         letters = lengths - np.array([token.count(" ") for token in tokenized], np.int64)
         self._tokenized_letters = np.concatenate([[0], np.cumsum(letters)]).tolist()
@@ -95,8 +105,13 @@ class _Alignment(object):
 
     def project(self, text, first_word, last_word):
         """Returns the stretch of these words that was tokenized to `text`; where that fails, all of them."""
-        first_letter, stop_letter = self._first_letter[first_word], self._first_letter[last_word + 1]
-        tokenized_letters = self._tokenized_letters[last_word + 1] - self._tokenized_letters[first_word]
+        first_letter, stop_letter = (
+            self._first_letter[first_word],
+            self._first_letter[last_word + 1],
+        )
+        tokenized_letters = (
+            self._tokenized_letters[last_word + 1] - self._tokenized_letters[first_word]
+        )
         start = self._starts[first_word]
         found = self._tokenized.find(text, start, self._stops[last_word])
         if found < 0 or not text or tokenized_letters != stop_letter - first_letter:
@@ -105,10 +120,12 @@ class _Alignment(object):
         return self._stretch(first_letter, first_letter + len(text) - text.count(" "))
 
     def _stretch(self, first_letter, stop_letter):
-        return self._original[self._place_of_letter[first_letter]:self._place_of_letter[stop_letter - 1] + 1]
+        return self._original[
+            self._place_of_letter[first_letter] : self._place_of_letter[stop_letter - 1] + 1
+        ]
 
 
-class _PassageTexts(object):
+class _PassageTexts:
     """The texts of stretches of one passage, each worked out once."""
 
     def __init__(self, text, pieces, vocabulary, joiner, tokens):
@@ -117,7 +134,9 @@ class _PassageTexts(object):
         self._word_of = pieces.word_of.tolist()
         self._alignment = None
         if _tokens_are_those_of_words(text.context, joiner):
-            self._alignment = _Alignment(text.words, [tokens.joined(word) for word in text.words], joiner)
+            self._alignment = _Alignment(
+                text.words, [tokens.joined(word) for word in text.words], joiner
+            )
         self._known = {}
 
     def __call__(self, first, last):
@@ -128,14 +147,25 @@ class _PassageTexts(object):
         return known
 
     def _make(self, first, last):
-        joined = self._joiner.join(self._pieces[first:last + 1]).replace(" ##", "").replace("##", "")
-        text, first_word, last_word = " ".join(joined.split()), self._word_of[first], self._word_of[last]
+        joined = (
+            self._joiner.join(self._pieces[first : last + 1]).replace(" ##", "").replace("##", "")
+        )
+        text, first_word, last_word = (
+            " ".join(joined.split()),
+            self._word_of[first],
+            self._word_of[last],
+        )
         if self._alignment is not None:
             return self._alignment.project(text, first_word, last_word)
-        return project(text, self._joiner.join(self._words[first_word:last_word + 1]), self._joiner, self._tokens.tokenizer)
+        return project(
+            text,
+            self._joiner.join(self._words[first_word : last_word + 1]),
+            self._joiner,
+            self._tokens.tokenizer,
+        )
 
 
-class _WordTokens(object):
+class _WordTokens:
     """The basic tokens of words, joined; a word is tokenized once in a run."""
 
     def __init__(self, tokenizer, joiner):
@@ -152,12 +182,11 @@ class _WordTokens(object):
 def _in_turn(logits, places, order):
     """Yields the rows of both arrays in the given order; they become Python's numbers when it is their turn."""
     for start in range(0, len(order), _PAIRS_AT_A_TIME):
-        part = order[start:start + _PAIRS_AT_A_TIME]
-        for pair in zip(logits[part].tolist(), places[part].tolist()):
-            yield pair
+        part = order[start : start + _PAIRS_AT_A_TIME]
+        yield from zip(logits[part].tolist(), places[part].tolist())
 
 
-class Decoder(object):
+class Decoder:
     """Turns the best positions of a question's windows into its answer, for every cell.
 
     Args:
@@ -171,11 +200,23 @@ class Decoder(object):
       null_threshold: the answer is "" where the null odds are above this.
     """
 
-    def __init__(self, windows, vocabulary, dataset, do_lower_case, n_best_size, max_answer_length,
-                 with_negatives=False, null_threshold=0.0):
+    def __init__(
+        self,
+        windows,
+        vocabulary,
+        dataset,
+        do_lower_case,
+        n_best_size,
+        max_answer_length,
+        with_negatives=False,
+        null_threshold=0.0,
+    ):
         self._windows, self._vocabulary, self._dataset = windows, vocabulary, dataset
         self._tokens = _WordTokens(BasicTokenizer(do_lower_case), dataset.joiner)
-        self._n_best_size, self._max_answer_length = n_best_size, min(max_answer_length, windows.max_seq_length)
+        self._n_best_size, self._max_answer_length = (
+            n_best_size,
+            min(max_answer_length, windows.max_seq_length),
+        )
         self._with_negatives, self._null_threshold = with_negatives, null_threshold
         self._texts_of_passage = (None, None)
 
@@ -197,9 +238,16 @@ class Decoder(object):
         """The texts of the passage of the last question are remembered, as the next one is mostly about the same."""
         passage = self._windows.passage_of[example]
         if self._texts_of_passage[0] != passage:
-            self._texts_of_passage = passage, _PassageTexts(
-                self._windows.examples[example].text, self._windows.passages[passage], self._vocabulary,
-                self._dataset.joiner, self._tokens)
+            self._texts_of_passage = (
+                passage,
+                _PassageTexts(
+                    self._windows.examples[example].text,
+                    self._windows.passages[passage],
+                    self._vocabulary,
+                    self._dataset.joiner,
+                    self._tokens,
+                ),
+            )
         return self._texts_of_passage[1]
 
     def _pairs(self, example, rows, best):
@@ -212,19 +260,33 @@ class Decoder(object):
         may_start = np.zeros([len(rows), self._windows.max_seq_length], bool)
         may_end = np.zeros_like(may_start)
         for window, span in enumerate(spans):
-            may_start[window, first_place:first_place + span.length] = span.best_here
-            may_end[window, first_place:first_place + span.length] = True
-        best = {name: values.swapaxes(0, 1) for name, values in best.items()}  # [C, W, K], as pairs are sorted by cell
+            may_start[window, first_place : first_place + span.length] = span.best_here
+            may_end[window, first_place : first_place + span.length] = True
+        best = {
+            name: values.swapaxes(0, 1) for name, values in best.items()
+        }  # [C, W, K], as pairs are sorted by cell
         starts, ends = best["start_places"].astype(np.int32), best["end_places"].astype(np.int32)
         window_of = np.arange(len(rows))[:, None]
         cell, window, start = np.nonzero(may_start[window_of, starts])
         first, lasts = starts[cell, window, start], ends[cell, window]
-        allowed = may_end[window_of, ends][cell, window] & (lasts >= first[:, None]) & \
-            (lasts < first[:, None] + self._max_answer_length)
+        allowed = (
+            may_end[window_of, ends][cell, window]
+            & (lasts >= first[:, None])
+            & (lasts < first[:, None] + self._max_answer_length)
+        )
         pair, end = np.nonzero(allowed)
-        cell, window, start, first, last = cell[pair], window[pair], start[pair], first[pair], lasts[pair, end]
+        cell, window, start, first, last = (
+            cell[pair],
+            window[pair],
+            start[pair],
+            first[pair],
+            lasts[pair, end],
+        )
         logits = np.empty([len(pair), 3])
-        logits[:, 1], logits[:, 2] = best["start_values"][cell, window, start], best["end_values"][cell, window, end]
+        logits[:, 1], logits[:, 2] = (
+            best["start_values"][cell, window, start],
+            best["end_values"][cell, window, end],
+        )
         logits[:, 0] = logits[:, 1] + logits[:, 2]
         shift = np.array([span.start for span in spans])[window] - first_place
         places = np.stack([first + shift, last + shift, first, last], axis=1)
@@ -233,11 +295,19 @@ class Decoder(object):
         return [_in_turn(logits, places, order[low:high]) for low, high in zip(bounds, bounds[1:])]
 
     def _null_entry(self, cell, best):
-        sums = best["start_nulls"][:, cell].astype(np.float64) + best["end_nulls"][:, cell].astype(np.float64)
+        sums = best["start_nulls"][:, cell].astype(np.float64) + best["end_nulls"][:, cell].astype(
+            np.float64
+        )
         if not len(sums):
             return Entry("", 0.0, 0.0, 0, 0)
         window = int(np.argmin(sums))
-        return Entry("", float(best["start_nulls"][window, cell]), float(best["end_nulls"][window, cell]), 0, 0)
+        return Entry(
+            "",
+            float(best["start_nulls"][window, cell]),
+            float(best["end_nulls"][window, cell]),
+            0,
+            0,
+        )
 
     def _n_best(self, pairs, texts, null):
         """Returns the n-best list; the null answer stands in it where it ranks, and at its end where it does not."""

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """What both scorers need of a prediction file: reading it, and telling where it does not fit the data."""
-from __future__ import absolute_import, division, print_function
 
 import collections
 import json
@@ -34,8 +33,10 @@ def read_object(path, what):
     """
     value = read_json(path, what)
     if not isinstance(value, dict):
-        raise InputError("the %s %s must be an object of question id to value, but it holds %s; is it the right file?" %
-                         (what, path, shown(value)))
+        raise InputError(
+            f"the {what} {path} must be an object of question id to value, but it holds "
+            f"{shown(value)}; is it the right file?"
+        )
     return value
 
 
@@ -48,9 +49,11 @@ def read(path):
     predictions = read_object(path, "prediction file")
     for question_id, text in predictions.items():
         if not isinstance(text, str):
-            raise InputError("the prediction file %s must give a text for each id, but for %s it has %s; is it the right "
-                             "file?" %
-                             (path, question_id, shown(text)))
+            raise InputError(
+                f"the prediction file {path} must give a text for each id, but for {question_id} "
+                f"it has {shown(text)}; is it the right "
+                "file?"
+            )
     return predictions
 
 
@@ -62,10 +65,15 @@ def _listed(ids, whole):
 
 def report_repeats(question_ids, what_counts):
     """Says on stderr which ids the data has more than once, and `what_counts` then."""
-    repeated = [question_id for question_id, count in collections.Counter(question_ids).items() if count > 1]
+    repeated = [
+        question_id for question_id, count in collections.Counter(question_ids).items() if count > 1
+    ]
     if repeated:
-        print("warning: %d question ids stand in the data more than once (%s); %s" %
-              (len(repeated), _listed(repeated, whole=False), what_counts), file=sys.stderr)
+        print(
+            "warning: %d question ids stand in the data more than once (%s); %s"
+            % (len(repeated), _listed(repeated, whole=False), what_counts),
+            file=sys.stderr,
+        )
 
 
 def report_gaps(question_ids, predictions, whole=False):
@@ -78,10 +86,16 @@ def report_gaps(question_ids, predictions, whole=False):
     """
     missing = [question_id for question_id in question_ids if question_id not in predictions]
     if missing:
-        print("warning: %d of %d questions have no prediction and count as wrong: %s" %
-              (len(missing), len(question_ids), _listed(missing, whole)), file=sys.stderr)
+        print(
+            "warning: %d of %d questions have no prediction and count as wrong: %s"
+            % (len(missing), len(question_ids), _listed(missing, whole)),
+            file=sys.stderr,
+        )
     known = set(question_ids)
     surplus = [question_id for question_id in predictions if question_id not in known]
     if surplus:
-        print("warning: %d of %d predictions are for ids that the data does not have and are ignored: %s" %
-              (len(surplus), len(predictions), _listed(surplus, whole)), file=sys.stderr)
+        print(
+            "warning: %d of %d predictions are for ids that the data does not have and are "
+            "ignored: %s" % (len(surplus), len(predictions), _listed(surplus, whole)),
+            file=sys.stderr,
+        )

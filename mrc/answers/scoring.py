@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores of the decoded cells of a grid, printed and kept."""
-from __future__ import absolute_import, division, print_function
 
 import collections
 import json
 import os
 
-from mrc.util import files
-from mrc.answers import predictions_file
-from mrc.answers import results_table
 import squad_evaluate
 from attention_mask import BASELINE
+from mrc.answers import predictions_file, results_table
+from mrc.util import files
 from mrc.util.errors import InputError
 
 SCORES_FILE = "scores.json"
@@ -27,18 +25,25 @@ def score(dataset, passages, file_names, output_dir, null_threshold, run_name):
     for cell, names in file_names.items():
         path = os.path.join(output_dir, names["predictions"])
         if not files.exists(path):
-            raise InputError("there is no %s to score; decode its cell first, with --do_predict and the same --mask_zone "
-                             "and --mask_layer" % path)
+            raise InputError(
+                f"there is no {path} to score; decode its cell first, with --do_predict and the "
+                "same --mask_zone "
+                "and --mask_layer"
+            )
         predictions = predictions_file.read(path)
         predictions_file.report_gaps(question_ids, predictions)
         odds, threshold = None, 0.0
         if "null_odds" in names:
-            odds = squad_evaluate.read_na_probs(os.path.join(output_dir, names["null_odds"]),
-                                                [question_id for question_id in question_ids if question_id in predictions])
+            odds = squad_evaluate.read_na_probs(
+                os.path.join(output_dir, names["null_odds"]),
+                [question_id for question_id in question_ids if question_id in predictions],
+            )
             threshold = null_threshold
         all_scores[cell.name] = dataset.evaluate(passages, predictions, odds, threshold)
-        print("%s: %s" % (names["predictions"], json.dumps(all_scores[cell.name])))
-    files.write_json(os.path.join(output_dir, SCORES_FILE), collections.OrderedDict(all_scores, run=run_name))
+        print("{}: {}".format(names["predictions"], json.dumps(all_scores[cell.name])))
+    files.write_json(
+        os.path.join(output_dir, SCORES_FILE), collections.OrderedDict(all_scores, run=run_name)
+    )
     if BASELINE in file_names and len(file_names) > 1:
         return [SCORES_FILE] + _write_tables(dataset, file_names, all_scores, output_dir)
     return [SCORES_FILE]
@@ -47,5 +52,7 @@ def score(dataset, passages, file_names, output_dir, null_threshold, run_name):
 def _write_tables(dataset, cells, all_scores, output_dir):
     for metric, key in dataset.metrics.items():
         values = {cell: float(all_scores[cell.name][key]) for cell in cells}
-        results_table.write_table(os.path.join(output_dir, results_table.FILES[metric]), results_table.make_table(values))
+        results_table.write_table(
+            os.path.join(output_dir, results_table.FILES[metric]), results_table.make_table(values)
+        )
     return [results_table.FILES[metric] for metric in dataset.metrics]

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a data file to examples: a question, the words of its passage and, for training, where the answer stands."""
-from __future__ import absolute_import, division, print_function
 
 import collections
 
@@ -12,7 +11,9 @@ from mrc.util.errors import InputError
 NO_ANSWER = -1
 NO_TEXT = "empty"  # the answer where a passage leaves no other
 
-Example = collections.namedtuple("Example", ["id", "question", "text", "first_word", "last_word", "answer"])
+Example = collections.namedtuple(
+    "Example", ["id", "question", "text", "first_word", "last_word", "answer"]
+)
 Example.__doc__ = """A question about a `Text`. `first_word`, `last_word` and `answer` (its text) are those of the training
 answer; `NO_ANSWER`, `NO_ANSWER` and "" where there is none or where it is not to be learned."""
 
@@ -22,38 +23,70 @@ def _training_answer(dataset, question, with_negatives, path):
     if with_negatives and question.is_impossible:
         return None
     if not question.answers:
-        raise InputError("%s: %s (%s) has no answer to learn from; train on a file with answers%s" %
-                         (path, question.place, question.id,
-                          ", or give --version_2_with_negative for SQuAD 2.0"
-                          if dataset.may_have_no_answer and not with_negatives else ""))
+        raise InputError(
+            "{}: {} ({}) has no answer to learn from; train on a file with answers{}".format(
+                path,
+                question.place,
+                question.id,
+                ", or give --version_2_with_negative for SQuAD 2.0"
+                if dataset.may_have_no_answer and not with_negatives
+                else "",
+            )
+        )
     return question.answers[0]
 
 
 def _check_single_answer(question, path):
     if len(question.answers) > 1:
-        raise InputError("%s: %s (%s) has %d answers; a SQuAD training file has exactly one for each question, so keep one" %
-                         (path, question.place, question.id, len(question.answers)))
+        raise InputError(
+            "%s: %s (%s) has %d answers; a SQuAD training file has exactly one for each question, "
+            "so keep one" % (path, question.place, question.id, len(question.answers))
+        )
 
 
 def _make_example(question, text, answer=None, words=(NO_ANSWER, NO_ANSWER)):
-    return Example(question.id, question.text, text, words[0], words[1], answer.text if answer else "")
+    return Example(
+        question.id, question.text, text, words[0], words[1], answer.text if answer else ""
+    )
 
 
 def _warn_of_blanks(passages, path):
     """Warns of questions without a character to read, and of passages that hold none for the questions that are asked."""
-    blank = [passage.place for passage in passages if passage.questions and not passage.context.strip()]
+    blank = [
+        passage.place for passage in passages if passage.questions and not passage.context.strip()
+    ]
     if blank:
-        tf.logging.warning("%s: %d passages are blank (the first at %s); the text of their answers is \"%s\", or nothing "
-                           "with SQuAD 2.0", path, len(blank), blank[0], NO_TEXT)
-    blank = [question.place for passage in passages for question in passage.questions if not question.text.strip()]
+        tf.logging.warning(
+            '%s: %d passages are blank (the first at %s); the text of their answers is "%s", or '
+            "nothing "
+            "with SQuAD 2.0",
+            path,
+            len(blank),
+            blank[0],
+            NO_TEXT,
+        )
+    blank = [
+        question.place
+        for passage in passages
+        for question in passage.questions
+        if not question.text.strip()
+    ]
     if blank:
-        tf.logging.warning("%s: %d questions are blank (the first at %s); they are answered all the same", path, len(blank),
-                           blank[0])
+        tf.logging.warning(
+            "%s: %d questions are blank (the first at %s); they are answered all the same",
+            path,
+            len(blank),
+            blank[0],
+        )
 
 
 def _warn_of_no_negatives(passages, path):
-    if all(question.is_impossible is None for passage in passages for question in passage.questions):
-        tf.logging.warning("%s: no question says whether it is_impossible; all are taken to have an answer", path)
+    if all(
+        question.is_impossible is None for passage in passages for question in passage.questions
+    ):
+        tf.logging.warning(
+            "%s: no question says whether it is_impossible; all are taken to have an answer", path
+        )
 
 
 def make_training_examples(dataset, passages, path, with_negatives=False):
@@ -83,19 +116,37 @@ def make_training_examples(dataset, passages, path, with_negatives=False):
                 words = dataset.locate_answer(text, answer)
             except AnswerNotFound as problem:
                 left_out += 1
-                tf.logging.warning("%s: %s (%s) is left out: %s", path, question.place, question.id, problem)
+                tf.logging.warning(
+                    "%s: %s (%s) is left out: %s", path, question.place, question.id, problem
+                )
                 continue
-            found = dataset.joiner.join(text.words[words[0]:words[1] + 1])
+            found = dataset.joiner.join(text.words[words[0] : words[1] + 1])
             if dataset.joiner.join(answer.text.split()) not in found:
-                tf.logging.warning("%s: %s (%s): the words at answer_start are %r, which is learned for the answer %r; mend "
-                                   "answer_start if that is wrong", path, question.place, question.id, found, answer.text)
+                tf.logging.warning(
+                    "%s: %s (%s): the words at answer_start are %r, which is learned for the "
+                    "answer %r; mend "
+                    "answer_start if that is wrong",
+                    path,
+                    question.place,
+                    question.id,
+                    found,
+                    answer.text,
+                )
             examples.append(_make_example(question, text, answer, words))
     if left_out:
-        tf.logging.warning("%s: %d of %d training questions are left out because their answer is not in their passage",
-                           path, left_out, left_out + len(examples))
+        tf.logging.warning(
+            "%s: %d of %d training questions are left out because their answer is not in their "
+            "passage",
+            path,
+            left_out,
+            left_out + len(examples),
+        )
     if not examples:
-        raise InputError("the training file %s has no question whose answer stands in its passage; check each answer_start, "
-                         "which counts characters from 0" % path)
+        raise InputError(
+            f"the training file {path} has no question whose answer stands in its passage; check "
+            "each answer_start, "
+            "which counts characters from 0"
+        )
     return examples
 
 
@@ -110,6 +161,11 @@ def make_prediction_examples(dataset, passages, path):
             examples.append(_make_example(question, text))
     repeated = [identifier for identifier, count in seen.items() if count > 1]
     if repeated:
-        tf.logging.warning("%s: %d question ids stand there more than once (%s); the last question of each is answered",
-                           path, len(repeated), ", ".join(repeated[:3]))
+        tf.logging.warning(
+            "%s: %d question ids stand there more than once (%s); the last question of each is "
+            "answered",
+            path,
+            len(repeated),
+            ", ".join(repeated[:3]),
+        )
     return examples

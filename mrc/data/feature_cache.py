@@ -3,7 +3,6 @@
 
 They are taken up again by a run that would make the same, and never by another.
 """
-from __future__ import absolute_import, division, print_function
 
 import contextlib
 import io
@@ -12,9 +11,9 @@ import json
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from mrc.data.windows import Pieces, Windows, cut, passage_pieces
 from mrc.util import files
 from mrc.util.errors import InputError
-from mrc.data.windows import Pieces, Windows, cut, passage_pieces
 
 VERSION = 1  # counted up when the same text is to become other pieces or records
 
@@ -46,9 +45,17 @@ def save(path, made_from, pieces):
     passages, passage_lengths = _flat(passage.ids for passage in pieces.passages)
     words, word_counts = _flat(np.diff(passage.first_piece) for passage in pieces.passages)
     buffer = io.BytesIO()
-    np.savez(buffer, made_from=np.array(_to_text(made_from)), questions=questions, question_lengths=question_lengths,
-             passage_of=_small(np.array(pieces.passage_of, np.int64)), passages=passages, passage_lengths=passage_lengths,
-             words=words, word_counts=word_counts)
+    np.savez(
+        buffer,
+        made_from=np.array(_to_text(made_from)),
+        questions=questions,
+        question_lengths=question_lengths,
+        passage_of=_small(np.array(pieces.passage_of, np.int64)),
+        passages=passages,
+        passage_lengths=passage_lengths,
+        words=words,
+        word_counts=word_counts,
+    )
     files.write(path, buffer.getvalue(), binary=True)
 
 
@@ -60,15 +67,23 @@ def load(path, made_from):
         kept = files.read_arrays(path)
         if str(kept["made_from"]) != _to_text(made_from):
             return None
-        passages = zip(_parted(kept["passages"], kept["passage_lengths"]), _parted(kept["words"], kept["word_counts"]))
-        return Pieces(_parted(kept["questions"], kept["question_lengths"]), kept["passage_of"].tolist(),
-                      [passage_pieces(*passage) for passage in passages])
+        passages = zip(
+            _parted(kept["passages"], kept["passage_lengths"]),
+            _parted(kept["words"], kept["word_counts"]),
+        )
+        return Pieces(
+            _parted(kept["questions"], kept["question_lengths"]),
+            kept["passage_of"].tolist(),
+            [passage_pieces(*passage) for passage in passages],
+        )
     except Exception:  # whatever is wrong with it, it can be made anew
         tf.logging.warning("%s is damaged; it is made anew", path)
         return None
 
 
-def make_windows(path, made_from, examples, tokenizer, max_seq_length, doc_stride, max_query_length):
+def make_windows(
+    path, made_from, examples, tokenizer, max_seq_length, doc_stride, max_query_length
+):
     """Returns the `Windows` of `examples`; their word pieces come from `path` if they fit, and end up there if not."""
     pieces = load(path, made_from)
     if pieces is None:
@@ -100,6 +115,8 @@ def has_records(path, made_from):
 def noting_records(path, made_from):
     """Notes that the records which the block writes to `path` were made from `made_from`."""
     if tf.gfile.Exists(_note_path(path)):
-        tf.gfile.Remove(_note_path(path))  # or it might speak of the wrong records, were this stopped
+        tf.gfile.Remove(
+            _note_path(path)
+        )  # or it might speak of the wrong records, were this stopped
     yield
     files.write_json(_note_path(path), _note(path, made_from))

@@ -4,7 +4,6 @@
 Both datasets come in it: SQuAD 1.1 and 2.0 (https://rajpurkar.github.io/SQuAD-explorer), and the
 "squad-style" files of CMRC 2018 (https://github.com/ymcui/cmrc2018).
 """
-from __future__ import absolute_import, division, print_function
 
 import collections
 import re
@@ -24,7 +23,13 @@ the file (SQuAD 1.1, CMRC 2018) does not say; `place` is where it stands in the 
 Passage = collections.namedtuple("Passage", ["context", "questions", "place"])
 Passage.__doc__ = "A passage and the tuple of questions asked about it."
 
-_KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number", bool: "true or false"}
+_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    int: "a whole number",
+    bool: "true or false",
+}
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -33,7 +38,7 @@ def _kind(value):
     return "null" if value is None else _KINDS.get(type(value), "a number")
 
 
-class _Place(object):
+class _Place:
     """A value of the file with the path that leads to it, so that whatever is wrong can be named."""
 
     def __init__(self, path, place, value):
@@ -41,12 +46,14 @@ class _Place(object):
 
     def wrong(self, problem):
         where = "at " + self.place if self.place else "at the top"
-        return InputError("%s is not in SQuAD format: %s %s; give a file that is laid out as SQuAD's train-v1.1.json" %
-                          (self.path, where, problem))
+        return InputError(
+            f"{self.path} is not in SQuAD format: {where} {problem}; give a file that is laid out "
+            "as SQuAD's train-v1.1.json"
+        )
 
     def expect(self, kind):
         if type(self.value) is not kind:  # not isinstance: True is no whole number here
-            raise self.wrong("stands %s where %s belongs" % (_kind(self.value), _KINDS[kind]))
+            raise self.wrong(f"stands {_kind(self.value)} where {_KINDS[kind]} belongs")
         return self
 
     def has(self, key):
@@ -55,37 +62,59 @@ class _Place(object):
     def get(self, key, kind):
         self.expect(dict)
         if key not in self.value:
-            raise self.wrong("the key \"%s\" is missing" % key)
-        place = "%s.%s" % (self.place, key) if self.place else key
+            raise self.wrong(f'the key "{key}" is missing')
+        place = f"{self.place}.{key}" if self.place else key
         return _Place(self.path, place, self.value[key]).expect(kind)
 
     def items(self, key):
         entries = self.get(key, list)
-        return [_Place(self.path, "%s[%d]" % (entries.place, i), value) for i, value in enumerate(entries.value)]
+        return [
+            _Place(self.path, "%s[%d]" % (entries.place, i), value)
+            for i, value in enumerate(entries.value)
+        ]
 
 
 def _read_answers(question):
     if not question.has("answers"):
         return ()
-    return tuple(Answer(answer.get("text", str).value, answer.get("answer_start", int).value)
-                 for answer in question.items("answers"))
+    return tuple(
+        Answer(answer.get("text", str).value, answer.get("answer_start", int).value)
+        for answer in question.items("answers")
+    )
 
 
 def _read_question(question):
     question.expect(dict)
-    is_impossible = question.get("is_impossible", bool).value if question.has("is_impossible") else None
-    return Question(question.get("id", str).value, question.get("question", str).value,
-                    _read_answers(question), is_impossible, question.place)
+    is_impossible = (
+        question.get("is_impossible", bool).value if question.has("is_impossible") else None
+    )
+    return Question(
+        question.get("id", str).value,
+        question.get("question", str).value,
+        _read_answers(question),
+        is_impossible,
+        question.place,
+    )
 
 
 def _warn_of_surrogates(passages, path):
     places = []
     for passage in passages:
         places += [passage.place + ".context"] * bool(_SURROGATE.search(passage.context))
-        places += [question.place for question in passage.questions if _SURROGATE.search(question.id + question.text)]
+        places += [
+            question.place
+            for question in passage.questions
+            if _SURROGATE.search(question.id + question.text)
+        ]
     if places:
-        tf.logging.warning("%s: %d texts have halves of characters (surrogates, the first in %s); no reader sees them, "
-                           "answers keep them", path, len(places), places[0])
+        tf.logging.warning(
+            "%s: %d texts have halves of characters (surrogates, the first in %s); no reader sees "
+            "them, "
+            "answers keep them",
+            path,
+            len(places),
+            places[0],
+        )
 
 
 def read(path, what="data file"):
@@ -102,9 +131,13 @@ def read(path, what="data file"):
     for article in _Place(path, "", read_json(path, what)).items("data"):
         for paragraph in article.items("paragraphs"):
             questions = tuple(_read_question(question) for question in paragraph.items("qas"))
-            passages.append(Passage(paragraph.get("context", str).value, questions, paragraph.place))
+            passages.append(
+                Passage(paragraph.get("context", str).value, questions, paragraph.place)
+            )
     if not any(passage.questions for passage in passages):
-        raise InputError("the %s %s has no questions, so there is nothing to do; give a file that asks something" %
-                         (what, path))
+        raise InputError(
+            f"the {what} {path} has no questions, so there is nothing to do; give a file that "
+            "asks something"
+        )
     _warn_of_surrogates(passages, path)
     return passages

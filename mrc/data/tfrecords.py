@@ -5,15 +5,13 @@ A record is a `tf.train.Example` of lists of integers. Its bytes, which are the 
 integers, are put together here, those of many windows at a time
 (https://developers.google.com/protocol-buffers/docs/encoding).
 """
-from __future__ import absolute_import, division, print_function
 
 import functools
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mrc.util import files
-from mrc.util import progress
+from mrc.util import files, progress
 
 BLOCK = 256  # windows spread out at a time
 SHUFFLE_BUFFER = 100
@@ -21,12 +19,21 @@ _VARINT_BITS = 7  # of each byte of a number; the eighth tells whether another b
 _FOLLOWED = 1 << _VARINT_BITS
 
 # Tags of the fields on the way to the integers: features.feature[name].int64_list.value.
-_FEATURES, _MAP_ENTRY, _KEY, _VALUE, _INT64_LIST, _PACKED = b"\x0a", b"\x0a", b"\x0a", b"\x12", b"\x1a", b"\x0a"
+_FEATURES, _MAP_ENTRY, _KEY, _VALUE, _INT64_LIST, _PACKED = (
+    b"\x0a",
+    b"\x0a",
+    b"\x0a",
+    b"\x12",
+    b"\x1a",
+    b"\x0a",
+)
 
 
 def encode_varints(values):
     """Returns the rows of an array [rows, n] of integers, each as packed variable-length integers: list of bytes."""
-    values = np.asarray(values, np.int64).view(np.uint64)  # negative numbers are written as their two's complement
+    values = np.asarray(values, np.int64).view(
+        np.uint64
+    )  # negative numbers are written as their two's complement
     most = int(values.max()) if values.size else 0
     if most < _FOLLOWED:
         return [row.tobytes() for row in values.astype(np.uint8)]
@@ -41,7 +48,9 @@ def encode_varints(values):
         here = num_bytes > number
         part = (values[here] >> np.uint64(number * _VARINT_BITS)) & np.uint64(_FOLLOWED - 1)
         followed = num_bytes[here] > number + 1
-        encoded[ends[here] - num_bytes[here] + number] = part.astype(np.uint8) + followed * np.uint8(_FOLLOWED)
+        encoded[ends[here] - num_bytes[here] + number] = part.astype(
+            np.uint8
+        ) + followed * np.uint8(_FOLLOWED)
     encoded, stops = encoded.tobytes(), ends[:, -1].tolist()
     return [encoded[start:stop] for start, stop in zip([0] + stops, stops)]
 
@@ -69,8 +78,10 @@ def serialize(arrays):
     Args:
       arrays: {name: integers [rows, ...]}.
     """
-    columns = [(name, encode_varints(array.reshape([len(array), int(np.prod(array.shape[1:]))])))
-               for name, array in arrays.items()]
+    columns = [
+        (name, encode_varints(array.reshape([len(array), int(np.prod(array.shape[1:]))])))
+        for name, array in arrays.items()
+    ]
     serialized = []
     for row in range(len(columns[0][1])):
         parts = []
@@ -92,23 +103,29 @@ def write(path, windows, names, positions=None, rows=None):
     """
     rows = list(range(len(windows)) if rows is None else rows)
     aside = files.aside(path)
-    with files.renamed(aside, path), tf.python_io.TFRecordWriter(aside) as writer, \
-            progress.bar(len(rows), "records", "window", delay=progress.PATIENCE) as bar:
+    with files.renamed(aside, path), tf.python_io.TFRecordWriter(aside) as writer, progress.bar(
+        len(rows), "records", "window", delay=progress.PATIENCE
+    ) as bar:
         for start in range(0, len(rows), BLOCK):
-            block = rows[start:start + BLOCK]
+            block = rows[start : start + BLOCK]
             batch = windows.batch(block)
             arrays = {name: batch[name] for name in names}
             if positions is not None:
-                arrays["start_positions"], arrays["end_positions"] = (side[block] for side in positions)
+                arrays["start_positions"], arrays["end_positions"] = (
+                    side[block] for side in positions
+                )
             for record in serialize(arrays):
                 writer.write(record)
             bar.update(len(block))
 
 
 def _parse(record, shapes):
-    features = tf.parse_single_example(record, {name: tf.FixedLenFeature(shape, tf.int64)
-                                                for name, shape in shapes.items()})
-    return {name: tf.cast(value, tf.int32) for name, value in features.items()}  # TPUs have no int64
+    features = tf.parse_single_example(
+        record, {name: tf.FixedLenFeature(shape, tf.int64) for name, shape in shapes.items()}
+    )
+    return {
+        name: tf.cast(value, tf.int32) for name, value in features.items()
+    }  # TPUs have no int64
 
 
 def training_dataset(path, shapes, batch_size, seed, records_seen=0, host=0, num_hosts=1):
@@ -122,7 +139,12 @@ def training_dataset(path, shapes, batch_size, seed, records_seen=0, host=0, num
       records_seen: how many an interrupted training has seen, on all cores together.
       host, num_hosts: which of how many hosts reads; each has every `num_hosts`-th record for itself.
     """
-    records = tf.data.TFRecordDataset(path).shard(num_hosts, host).repeat().shuffle(SHUFFLE_BUFFER, seed=seed)
+    records = (
+        tf.data.TFRecordDataset(path)
+        .shard(num_hosts, host)
+        .repeat()
+        .shuffle(SHUFFLE_BUFFER, seed=seed)
+    )
     records = records.skip(records_seen // num_hosts).map(lambda record: _parse(record, shapes))
     return records.batch(batch_size, drop_remainder=True).prefetch(1)
 

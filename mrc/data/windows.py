@@ -5,7 +5,6 @@ A passage is turned into word pieces once, for all of its questions. What a wind
 length) and spread out into padded arrays only when a batch of them is asked for; which of its pieces have maximum context
 is worked out when it is asked.
 """
-from __future__ import absolute_import, division, print_function
 
 import collections
 import functools
@@ -13,9 +12,9 @@ import itertools
 
 import numpy as np
 
+from mrc.data.examples import NO_ANSWER
 from mrc.util import progress
 from mrc.util.errors import InputError
-from mrc.data.examples import NO_ANSWER
 
 FIRST_UNIQUE_ID = 1000000000
 PADDING_WINDOW = -1  # the number of a window that only fills a batch
@@ -38,14 +37,18 @@ no window with more context around them."""
 def passage_pieces(ids, counts):
     """Returns the `PassagePieces` of the ids of a passage's pieces, [n], and their number in each word, [words]."""
     first_piece = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    return PassagePieces(ids, np.repeat(np.arange(len(counts), dtype=np.int32), counts), first_piece)
+    return PassagePieces(
+        ids, np.repeat(np.arange(len(counts), dtype=np.int32), counts), first_piece
+    )
 
 
 def _cut_passage(text, tokenizer):
     """Returns the `PassagePieces` of a `datasets.Text`."""
     words = [tokenizer.word_ids(word) for word in text.words]
     counts = np.fromiter(map(len, words), np.int32, len(words))
-    return passage_pieces(np.fromiter(itertools.chain.from_iterable(words), np.int32, counts.sum()), counts)
+    return passage_pieces(
+        np.fromiter(itertools.chain.from_iterable(words), np.int32, counts.sum()), counts
+    )
 
 
 def cut(examples, tokenizer, max_query_length):
@@ -97,23 +100,28 @@ def slide(num_pieces, longest, stride):
         better = context > most[stretch]
         most[stretch][better] = context[better]
         owner[stretch][better] = number
-    return tuple(Span(start, length, owner[start:start + length] == number)
-                 for number, (start, length) in enumerate(spans))
+    return tuple(
+        Span(start, length, owner[start : start + length] == number)
+        for number, (start, length) in enumerate(spans)
+    )
 
 
 def _answer_pieces(example, pieces, tokenizer, refine):
     """Returns (first, last) piece of the training answer; refined, the first stretch of it that spells it exactly."""
-    first, last = pieces.first_piece[example.first_word], pieces.first_piece[example.last_word + 1] - 1
+    first, last = (
+        pieces.first_piece[example.first_word],
+        pieces.first_piece[example.last_word + 1] - 1,
+    )
     wanted = tokenizer.text_ids(example.answer) if refine else []
     if wanted:
-        ids = pieces.ids[first:last + 1].tolist()
+        ids = pieces.ids[first : last + 1].tolist()
         for start in range(len(ids) - len(wanted) + 1):
-            if ids[start] == wanted[0] and ids[start:start + len(wanted)] == wanted:
+            if ids[start] == wanted[0] and ids[start : start + len(wanted)] == wanted:
                 return first + start, first + start + len(wanted) - 1
     return first, last
 
 
-class Windows(object):
+class Windows:
     """All windows of a list of examples, in order.
 
     Attributes:
@@ -123,13 +131,19 @@ class Windows(object):
       starts, span_lengths: for each window, the first of its pieces of the passage and their number, int32.
     """
 
-    def __init__(self, examples, tokenizer, max_seq_length, doc_stride, max_query_length, pieces=None):
+    def __init__(
+        self, examples, tokenizer, max_seq_length, doc_stride, max_query_length, pieces=None
+    ):
         """Makes the windows of `examples`, from their `pieces` where these are known already."""
         self.examples, self.max_seq_length = examples, max_seq_length
         self._tokenizer, self._stride = tokenizer, doc_stride
         self._cls, self._sep = tokenizer.vocabulary.to_ids(["[CLS]", "[SEP]"])
-        self.question_ids, self.passage_of, self.passages = pieces or cut(examples, tokenizer, max_query_length)
-        self._question_lengths = np.array([len(question) for question in self.question_ids], np.int32)
+        self.question_ids, self.passage_of, self.passages = pieces or cut(
+            examples, tokenizer, max_query_length
+        )
+        self._question_lengths = np.array(
+            [len(question) for question in self.question_ids], np.int32
+        )
         self._check_room()
         self.example_of, self.starts, self.span_lengths = self._slide()
 
@@ -137,11 +151,21 @@ class Windows(object):
         return len(self.example_of)
 
     def _check_room(self):
-        for number in np.flatnonzero(self._question_lengths + SPECIAL_TOKENS_IN_WINDOW >= self.max_seq_length):
+        for number in np.flatnonzero(
+            self._question_lengths + SPECIAL_TOKENS_IN_WINDOW >= self.max_seq_length
+        ):
             length = self._question_lengths[number]
-            raise InputError("--max_seq_length=%d leaves no room for the passage beside question %s, which has %d word "
-                             "pieces; use at least %d, or a smaller --max_query_length" %
-                             (self.max_seq_length, self.examples[number].id, length, length + SPECIAL_TOKENS_IN_WINDOW + 1))
+            raise InputError(
+                "--max_seq_length=%d leaves no room for the passage beside question %s, which has "
+                "%d word "
+                "pieces; use at least %d, or a smaller --max_query_length"
+                % (
+                    self.max_seq_length,
+                    self.examples[number].id,
+                    length,
+                    length + SPECIAL_TOKENS_IN_WINDOW + 1,
+                )
+            )
 
     def _shape(self, example):
         """Returns (pieces of the passage, most pieces in a window, stride)."""
@@ -154,10 +178,16 @@ class Windows(object):
 
     def _slide(self):
         """Returns (example, first piece, number of pieces) of all windows, one array each."""
-        spans = [_starts_and_lengths(*self._shape(example)) for example in range(len(self.examples))]
+        spans = [
+            _starts_and_lengths(*self._shape(example)) for example in range(len(self.examples))
+        ]
         counts = np.fromiter(map(len, spans), np.int32, len(spans))
         placed = np.array(list(itertools.chain.from_iterable(spans)), np.int32).reshape([-1, 2])
-        return np.repeat(np.arange(len(spans), dtype=np.int32), counts), placed[:, 0].copy(), placed[:, 1].copy()
+        return (
+            np.repeat(np.arange(len(spans), dtype=np.int32), counts),
+            placed[:, 0].copy(),
+            placed[:, 1].copy(),
+        )
 
     def spans(self, example):
         """Returns the `Span`s of the windows of an example."""
@@ -169,7 +199,9 @@ class Windows(object):
 
     def lengths(self):
         """Returns the number of real tokens of each window, [windows]."""
-        return self._question_lengths[self.example_of] + SPECIAL_TOKENS_IN_WINDOW + self.span_lengths
+        return (
+            self._question_lengths[self.example_of] + SPECIAL_TOKENS_IN_WINDOW + self.span_lengths
+        )
 
     def batch(self, rows, length=None):
         """Returns the padded arrays of the windows numbered `rows`.
@@ -188,8 +220,12 @@ class Windows(object):
         stops = starts + self.span_lengths[rows[real]]
         place, first, stop = np.arange(length), starts[:, None], stops[:, None]
         in_passage = (first <= place) & (place < stop)
-        tokens = {"input_ids": self._input_ids(rows[real], starts, stops, length), "input_mask": place <= stop,
-                  "segment_ids": in_passage | (place == stop), "input_span_mask": in_passage | (place == 0)}
+        tokens = {
+            "input_ids": self._input_ids(rows[real], starts, stops, length),
+            "input_mask": place <= stop,
+            "segment_ids": in_passage | (place == stop),
+            "input_span_mask": in_passage | (place == 0),
+        }
         arrays = {"unique_ids": FIRST_UNIQUE_ID + rows}
         for name, values in tokens.items():
             arrays[name] = np.zeros([len(rows), length], np.int32)
@@ -200,10 +236,14 @@ class Windows(object):
         ids, places = np.zeros([len(rows), length], np.int32), np.arange(len(rows))
         ids[:, 0] = self._cls
         ids[places, starts - 1] = ids[places, stops] = self._sep
-        for place, (row, start, stop) in enumerate(zip(rows.tolist(), starts.tolist(), stops.tolist())):
+        for place, (row, start, stop) in enumerate(
+            zip(rows.tolist(), starts.tolist(), stops.tolist())
+        ):
             example, first = self.example_of[row], self.starts[row]
-            ids[place, 1:start - 1] = self.question_ids[example]
-            ids[place, start:stop] = self.passages[self.passage_of[example]].ids[first:first + stop - start]
+            ids[place, 1 : start - 1] = self.question_ids[example]
+            ids[place, start:stop] = self.passages[self.passage_of[example]].ids[
+                first : first + stop - start
+            ]
         return ids
 
     def answer_positions(self, refine):
@@ -212,10 +252,15 @@ class Windows(object):
         Args:
           refine: whether an answer is cut down to the first stretch of its words' pieces that spells it.
         """
-        answers = [(NO_ANSWER, NO_ANSWER) if example.first_word == NO_ANSWER else
-                   _answer_pieces(example, self.passages[passage], self._tokenizer, refine)
-                   for example, passage in zip(self.examples, self.passage_of)]
+        answers = [
+            (NO_ANSWER, NO_ANSWER)
+            if example.first_word == NO_ANSWER
+            else _answer_pieces(example, self.passages[passage], self._tokenizer, refine)
+            for example, passage in zip(self.examples, self.passage_of)
+        ]
         first, last = np.array(answers, np.int32).reshape([-1, 2])[self.example_of].T
-        inside = (first != NO_ANSWER) & (first >= self.starts) & (last < self.starts + self.span_lengths)
+        inside = (
+            (first != NO_ANSWER) & (first >= self.starts) & (last < self.starts + self.span_lengths)
+        )
         shift = self.passage_start(np.arange(len(self))) - self.starts
         return np.where(inside, first + shift, 0), np.where(inside, last + shift, 0)

@@ -4,7 +4,6 @@
 TensorFlow's own resolver then asks the Cloud TPU API the same again; on its own it ends every failure in a traceback,
 and tries for an hour to reach a worker that is not there.
 """
-from __future__ import absolute_import, division, print_function
 
 import contextlib
 import json
@@ -25,7 +24,10 @@ ADDRESS = "grpc://"
 LOCAL = "local"  # --tpu_name of the TPU that a TPU VM is attached to
 DISCOVERY_VARIABLE = "TPU_API_DISCOVERY_URL"  # TensorFlow's resolver reads it too
 _METADATA = "http://%s/computeMetadata/v1/"
-_METADATA_VARIABLE, _METADATA_SERVER = "GCE_METADATA_ROOT", "metadata.google.internal"  # oauth2client reads it too
+_METADATA_VARIABLE, _METADATA_SERVER = (
+    "GCE_METADATA_ROOT",
+    "metadata.google.internal",
+)  # oauth2client reads it too
 _SECONDS = 10  # that a server may take to answer
 
 
@@ -37,15 +39,23 @@ def _metadata(path, flag):
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
             return answer.read().decode("utf-8").split("/")[-1]
     except OSError:
-        raise InputError("--%s is needed to find the TPU: only on a machine in Google Cloud it can be found out" % flag)
+        raise InputError(
+            f"--{flag} is needed to find the TPU: only on a machine in Google Cloud it can be "
+            "found out"
+        )
 
 
 def _credentials():
     try:
         return oauth2client.client.GoogleCredentials.get_application_default()
     except (oauth2client.client.Error, OSError, httplib2.HttpLib2Error) as error:
-        raise InputError("there are no Google Cloud credentials to find the TPU with (%s); run `gcloud auth application-default "
-                         "login`, or give the TPU's address: --tpu_name=grpc://address:8470" % first_line(error).split(".")[0])
+        raise InputError(
+            "there are no Google Cloud credentials to find the TPU with ({}); run `gcloud auth "
+            "application-default "
+            "login`, or give the TPU's address: --tpu_name=grpc://address:8470".format(
+                first_line(error).split(".")[0]
+            )
+        )
 
 
 def _reason(error):
@@ -65,23 +75,37 @@ def _asking(name, zone, project):
         if error.resp.status == 404:
             raise _no_such_tpu(name, zone, project)
         if error.resp.status in (401, 403):
-            raise InputError("the Google Cloud credentials at hand may not see the TPU \"%s\" in project %s (%d: %s); log in with an "
-                             "account that may, or check --gcp_project" % (name, project, error.resp.status, _reason(error)))
-        raise InputError("the Cloud TPU API fails (%d: %s); try again later, or give the TPU's address: "
-                         "--tpu_name=grpc://address:8470" % (error.resp.status, _reason(error)))
+            raise InputError(
+                'the Google Cloud credentials at hand may not see the TPU "%s" in project %s (%d: '
+                "%s); log in with an "
+                "account that may, or check --gcp_project"
+                % (name, project, error.resp.status, _reason(error))
+            )
+        raise InputError(
+            "the Cloud TPU API fails (%d: %s); try again later, or give the TPU's address: "
+            "--tpu_name=grpc://address:8470" % (error.resp.status, _reason(error))
+        )
     except TypeError:  # the client does not even ask for such a name
         raise _no_such_tpu(name, zone, project)
     except oauth2client.client.Error as error:
-        raise InputError("the Google Cloud credentials at hand are refused (%s); run `gcloud auth application-default login`" %
-                         first_line(error))
+        raise InputError(
+            f"the Google Cloud credentials at hand are refused ({first_line(error)}); run `gcloud "
+            "auth application-default login`"
+        )
     except (OSError, httplib2.HttpLib2Error, googleapiclient.errors.Error) as error:
-        raise InputError("the Cloud TPU API cannot be reached (%s); check this machine's network, or give the TPU's address: "
-                         "--tpu_name=grpc://address:8470" % first_line(error))
+        raise InputError(
+            f"the Cloud TPU API cannot be reached ({first_line(error)}); check this machine's "
+            "network, or give the TPU's address: "
+            "--tpu_name=grpc://address:8470"
+        )
 
 
 def _no_such_tpu(name, zone, project):
-    return InputError("there is no TPU \"%s\" in zone %s of project %s; check --tpu_name, --tpu_zone and --gcp_project against "
-                      "`gcloud compute tpus list --zone=%s`" % (name, zone, project, zone))
+    return InputError(
+        f'there is no TPU "{name}" in zone {zone} of project {project}; check --tpu_name, '
+        "--tpu_zone and --gcp_project against "
+        f"`gcloud compute tpus list --zone={zone}`"
+    )
 
 
 def _node(name, zone, project):
@@ -90,36 +114,47 @@ def _node(name, zone, project):
     url = os.environ.get(DISCOVERY_VARIABLE)
     chosen = {"discoveryServiceUrl": url} if url else {}
     with _asking(name, zone, project):
-        service = discovery.build("tpu", "v1", credentials=credentials, cache_discovery=False, **chosen)
-        path = "projects/%s/locations/%s/nodes/%s" % (project, zone, name)
+        service = discovery.build(
+            "tpu", "v1", credentials=credentials, cache_discovery=False, **chosen
+        )
+        path = f"projects/{project}/locations/{zone}/nodes/{name}"
         return service.projects().locations().nodes().get(name=path).execute()
 
 
 def _minor(version):
-    """"1.15.3" -> "1.15": what two sides of a connection must share."""
+    """ "1.15.3" -> "1.15": what two sides of a connection must share."""
     return ".".join(version.split(".")[:2])
 
 
 def _check_node(node, name, zone):
     state, version = node.get("state", "READY"), node.get("tensorflowVersion", tf.__version__)
     if state != "READY":
-        raise InputError("the TPU \"%s\" is not ready but %s; wait until `gcloud compute tpus list --zone=%s` shows it READY, or "
-                         "start or make it anew" % (name, state, zone))
+        raise InputError(
+            f'the TPU "{name}" is not ready but {state}; wait until `gcloud compute tpus list '
+            f"--zone={zone}` shows it READY, or "
+            "start or make it anew"
+        )
     if _minor(version) != _minor(tf.__version__):
-        raise InputError("the TPU \"%s\" runs TensorFlow %s and this machine %s; make a TPU with --version=%s" %
-                         (name, version, tf.__version__, _minor(tf.__version__)))
+        raise InputError(
+            f'the TPU "{name}" runs TensorFlow {version} and this machine {tf.__version__}; make '
+            f"a TPU with --version={_minor(tf.__version__)}"
+        )
 
 
 def _check_answers(address):
     """Checks that something listens at "host:port"."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
-        raise InputError("\"%s\" is no address of a TPU; give host and port, as in grpc://10.240.1.2:8470" % address)
+        raise InputError(
+            f'"{address}" is no address of a TPU; give host and port, as in grpc://10.240.1.2:8470'
+        )
     try:
         socket.create_connection((host, int(port)), _SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise InputError("the TPU worker at %s does not answer (%s); is the TPU running, and in a network that this machine reaches?" %
-                         (address, first_line(error)))
+        raise InputError(
+            f"the TPU worker at {address} does not answer ({first_line(error)}); is the TPU "
+            "running, and in a network that this machine reaches?"
+        )
 
 
 def check(tpu_name, tpu_zone, gcp_project, master):
@@ -136,17 +171,23 @@ def check(tpu_name, tpu_zone, gcp_project, master):
     given = tpu_name or master
     if tpu_name == LOCAL:
         if not IS_TF2:
-            raise InputError("--tpu_name=local is the TPU of a TPU VM, which needs TensorFlow 2 and this is %s; install 2.15.1, "
-                             "as `TF_VERSION=2.15.1 . scripts/setup_environment.sh requirements.txt` does" % tf.__version__)
+            raise InputError(
+                "--tpu_name=local is the TPU of a TPU VM, which needs TensorFlow 2 and this is "
+                f"{tf.__version__}; install 2.15.1, "
+                "as `TF_VERSION=2.15.1 . scripts/setup_environment.sh requirements.txt` does"
+            )
         return
     if given.startswith(ADDRESS):
-        addresses = given[len(ADDRESS):].split(",")
+        addresses = given[len(ADDRESS) :].split(",")
     elif tpu_name:
         project = gcp_project or _metadata("project/project-id", "gcp_project")
         zone = tpu_zone or _metadata("instance/zone", "tpu_zone")
         node = _node(tpu_name, zone, project)
         _check_node(node, tpu_name, zone)
-        addresses = ["%(ipAddress)s:%(port)s" % endpoint for endpoint in node.get("networkEndpoints") or [node]]
+        addresses = [
+            "{ipAddress}:{port}".format(**endpoint)
+            for endpoint in node.get("networkEndpoints") or [node]
+        ]
     else:
         addresses = []  # a master that only TensorFlow can read
     for address in addresses:
@@ -161,11 +202,17 @@ def working():
     except RuntimeError as error:
         if "Cannot find any TPU cores" not in str(error):
             raise
-        raise InputError("the machine that --tpu_name or --master names has no TPU; check its address")
+        raise InputError(
+            "the machine that --tpu_name or --master names has no TPU; check its address"
+        )
     except ValueError as error:  # of TPUEstimator, which looks at the TPU when it is connected
         if "num_shards is not set correctly" not in str(error):
             raise
-        raise InputError("--num_tpu_cores is not what the TPU has (%s); give that number" % first_line(error))
+        raise InputError(
+            f"--num_tpu_cores is not what the TPU has ({first_line(error)}); give that number"
+        )
     except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError) as error:
-        raise InputError("the TPU worker does not answer any more (%s); give the same command again to go on" %
-                         first_line(error))
+        raise InputError(
+            f"the TPU worker does not answer any more ({first_line(error)}); give the same "
+            "command again to go on"
+        )

@@ -3,7 +3,6 @@
 
 Windows are handled in blocks that end where a question ends; a part file holds those that a stretch of time finished.
 """
-from __future__ import absolute_import, division, print_function
 
 import contextlib
 import io
@@ -36,13 +35,15 @@ def cut_blocks(example_of):
     return blocks
 
 
-class Spool(object):
+class Spool:
     """The best positions of finished windows, in part files of `folder`."""
 
     def __init__(self, folder):
         self._folder = folder
         self._pending, self._since, self._size = [], time.time(), 0
-        self._parts = [part for part in map(self._read_rows, sorted(tf.gfile.ListDirectory(folder))) if part]
+        self._parts = [
+            part for part in map(self._read_rows, sorted(tf.gfile.ListDirectory(folder))) if part
+        ]
         self._rows = set()
         for _, rows in self._parts:
             self._rows.update(rows.tolist())
@@ -95,8 +96,10 @@ class Spool(object):
         """Writes what was added since the last part."""
         if self._pending:
             rows = np.concatenate([added for added, _ in self._pending])
-            arrays = {name: np.concatenate([best[name] for _, best in self._pending])
-                      for name in self._pending[0][1]}
+            arrays = {
+                name: np.concatenate([best[name] for _, best in self._pending])
+                for name in self._pending[0][1]
+            }
             name, buffer = "part-%06d.npz" % self._next_number(), io.BytesIO()
             np.savez(buffer, rows=rows, **arrays)
             files.write(self._path(name), buffer.getvalue(), binary=True)
@@ -104,7 +107,7 @@ class Spool(object):
         self._pending, self._since, self._size = [], time.time(), 0
 
     def _next_number(self):
-        return 1 + max([int(name[len("part-"):-len(".npz")]) for name, _ in self._parts] or [-1])
+        return 1 + max([int(name[len("part-") : -len(".npz")]) for name, _ in self._parts] or [-1])
 
     def read(self, first, stop):
         """Returns the arrays of the windows `first` to `stop - 1`, in order: dict of [windows, ...]."""
@@ -116,7 +119,9 @@ class Spool(object):
                 for key in part.files:
                     if key != "rows":
                         values = part[key]
-                        array = found.setdefault(key, np.zeros((stop - first,) + values.shape[1:], values.dtype))
+                        array = found.setdefault(
+                            key, np.zeros((stop - first,) + values.shape[1:], values.dtype)
+                        )
                         array[rows[inside] - first] = values[inside]
         return found
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answering: a forward pass over all windows for every cell of a grid, then decoding into files."""
-from __future__ import absolute_import, division, print_function
 
 import contextlib
 import os
@@ -9,13 +8,10 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mrc.answers import answer_files
-from mrc.data import feature_cache
-from mrc.util import files
-from mrc.util import progress
-from mrc.experiment import provenance
-from mrc.data import tfrecords
-from mrc.experiment import partial_results
+from mrc.data import feature_cache, tfrecords
 from mrc.data.windows import FIRST_UNIQUE_ID, PADDING_WINDOW
+from mrc.experiment import partial_results, provenance
+from mrc.util import files, progress
 
 RECORDS_FILE = "eval.tf_record"
 FEATURES_FILE = "eval.features.npz"
@@ -32,8 +28,12 @@ def batches_to_do(windows, found, batch_size):
     for first, stop in partial_results.cut_blocks(windows.example_of):
         rows.extend((first + np.argsort(-lengths[first:stop], kind="stable")).tolist())
     rows.extend([PADDING_WINDOW] * (-len(rows) % batch_size))
-    batches = (rows[start:start + batch_size] for start in range(0, len(rows), batch_size))
-    return [batch for batch in batches if any(row not in found for row in batch if row != PADDING_WINDOW)]
+    batches = (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
+    return [
+        batch
+        for batch in batches
+        if any(row not in found for row in batch if row != PADDING_WINDOW)
+    ]
 
 
 def make_input_fn(windows, batches):
@@ -44,7 +44,10 @@ def make_input_fn(windows, batches):
     def input_fn(params):
         size = params["batch_size"]
         shapes = {name: [size] if name == "unique_ids" else [size, length] for name in _INPUTS}
-        return tf.data.Dataset.from_generator(lambda: map(windows.batch, batches), types, shapes).prefetch(2)
+        return tf.data.Dataset.from_generator(
+            lambda: map(windows.batch, batches), types, shapes
+        ).prefetch(2)
+
     return input_fn
 
 
@@ -72,8 +75,12 @@ def forward(estimator, input_fn, windows, found, checkpoint, is_stopped=lambda: 
       checkpoint: path of the weights; None for those that the estimator starts from.
       is_stopped: asked after each batch whether to leave the others.
     """
-    with found.kept(), progress.bar(len(windows), "forward pass", "window", initial=len(found)) as bar:
-        for best in estimator.predict(input_fn, checkpoint_path=checkpoint, yield_single_examples=False):
+    with found.kept(), progress.bar(
+        len(windows), "forward pass", "window", initial=len(found)
+    ) as bar:
+        for best in estimator.predict(
+            input_fn, checkpoint_path=checkpoint, yield_single_examples=False
+        ):
             rows = best.pop("unique_ids") - FIRST_UNIQUE_ID
             real = (rows != PADDING_WINDOW) & np.array([row not in found for row in rows])
             found.add(rows[real], {name: values[real] for name, values in best.items()})
@@ -113,7 +120,10 @@ def decode(windows, found, decoder, dataset, output_dir, file_names):
     rows_of = _rows_of_examples(windows)
     files.allow_open(sum(map(len, file_names)))
     with contextlib.ExitStack() as stack:
-        outputs = [stack.enter_context(answer_files.CellFiles(output_dir, names, dataset)) for names in file_names]
+        outputs = [
+            stack.enter_context(answer_files.CellFiles(output_dir, names, dataset))
+            for names in file_names
+        ]
         bar = stack.enter_context(progress.bar(len(windows.examples), "answers", "question"))
         answered = _last_of_each_id(windows.examples)
         for (first, stop), numbers in _blocks_of_examples(windows, rows_of):
@@ -121,7 +131,10 @@ def decode(windows, found, decoder, dataset, output_dir, file_names):
             for number in numbers:
                 rows = rows_of[number]
                 if number in answered:
-                    mine = {name: values[rows.start - first:rows.stop - first] for name, values in best.items()}
+                    mine = {
+                        name: values[rows.start - first : rows.stop - first]
+                        for name, values in best.items()
+                    }
                     for output, answer in zip(outputs, decoder.answer(number, rows, mine)):
                         output.add(windows.examples[number].id, answer)
                 bar.update()

@@ -3,7 +3,6 @@
 
 `cells.json` in the output folder holds for each cell what it was made from and the fingerprints of its files.
 """
-from __future__ import absolute_import, division, print_function
 
 import collections
 import hashlib
@@ -42,7 +41,7 @@ def checkpoint_fingerprint(path):
 def _difference(key, ours, theirs):
     """Returns the name of a value that differs, with both values where they are numbers or true and false."""
     if all(isinstance(value, (bool, int, float)) for value in (ours, theirs)):
-        return "%s (%s then, %s now)" % (key, theirs, ours)
+        return f"{key} ({theirs} then, {ours} now)"
     return key
 
 
@@ -51,8 +50,11 @@ def differences(ours, theirs):
     if not isinstance(theirs, dict):
         return "record, which is damaged"
     keys = list(ours) + [key for key in theirs if key not in ours]
-    return ", ".join(_difference(key, ours.get(key), theirs.get(key))
-                     for key in keys if ours.get(key) != theirs.get(key))
+    return ", ".join(
+        _difference(key, ours.get(key), theirs.get(key))
+        for key in keys
+        if ours.get(key) != theirs.get(key)
+    )
 
 
 def read_record(path):
@@ -63,7 +65,7 @@ def read_record(path):
         return None
 
 
-class CellRecord(object):
+class CellRecord:
     """The finished cells of an output folder."""
 
     def __init__(self, folder):
@@ -71,10 +73,15 @@ class CellRecord(object):
         self._path = os.path.join(folder, RECORD_FILE)
         self._cells = read_record(self._path) if tf.gfile.Exists(self._path) else {}
         if not isinstance(self._cells, dict) or not all(
-                isinstance(entry, dict) and set(entry) == {"made_from", "files"} and
-                all(isinstance(part, dict) for part in entry.values()) for entry in self._cells.values()):
-            raise InputError("%s is not the record that this project keeps; delete it to decode all cells again" %
-                             self._path)
+            isinstance(entry, dict)
+            and set(entry) == {"made_from", "files"}
+            and all(isinstance(part, dict) for part in entry.values())
+            for entry in self._cells.values()
+        ):
+            raise InputError(
+                f"{self._path} is not the record that this project keeps; delete it to decode all "
+                "cells again"
+            )
 
     def why_not_done(self, name, file_names, made_from):
         """Returns None where the cell `name` was made from `made_from` and its files are whole, and else why it does not count.
@@ -89,9 +96,9 @@ class CellRecord(object):
         for file_name in file_names:
             path = os.path.join(self._folder, file_name)
             if file_name not in entry["files"] or not tf.gfile.Exists(path):
-                return "%s is missing" % file_name
+                return f"{file_name} is missing"
             if file_fingerprint(path) != entry["files"][file_name]:
-                return "%s was changed since" % file_name
+                return f"{file_name} was changed since"
         return None
 
     def check_together(self, name, file_names):
@@ -99,16 +106,27 @@ class CellRecord(object):
         recorded = self._cells.get(name, {"files": {}})["files"]
         for file_name in file_names:
             path = os.path.join(self._folder, file_name)
-            if recorded.get(file_name, "") and tf.gfile.Exists(path) and file_fingerprint(path) != recorded[file_name]:
-                raise InputError("%s is not what was decoded with %s; decode it again with --do_predict before it is "
-                                 "scored" %
-                                 (path, name))
+            if (
+                recorded.get(file_name, "")
+                and tf.gfile.Exists(path)
+                and file_fingerprint(path) != recorded[file_name]
+            ):
+                raise InputError(
+                    f"{path} is not what was decoded with {name}; decode it again with "
+                    "--do_predict before it is "
+                    "scored"
+                )
 
     def add(self, names, made_from):
         """Takes the cells of {name: file names} as finished."""
         for name, file_names in names.items():
-            self._cells[name] = collections.OrderedDict(made_from=made_from, files={
-                file_name: file_fingerprint(os.path.join(self._folder, file_name)) for file_name in file_names})
+            self._cells[name] = collections.OrderedDict(
+                made_from=made_from,
+                files={
+                    file_name: file_fingerprint(os.path.join(self._folder, file_name))
+                    for file_name in file_names
+                },
+            )
         files.write_json(self._path, self._cells)
 
 
@@ -122,9 +140,13 @@ def unfinished_folder(output_dir, made_from, cells):
         name = name.rstrip("/")
         path = os.path.join(output_dir, name, _MADE_FROM_FILE)
         if name.startswith(_UNFINISHED) and name != mine and tf.gfile.Exists(path):
-            tf.logging.warning("%s holds unfinished work with another %s; it is not used (the same flags as then go on with "
-                               "it; delete the folder to be rid of it)", os.path.join(output_dir, name),
-                               differences(whole, read_record(path)))
+            tf.logging.warning(
+                "%s holds unfinished work with another %s; it is not used (the same flags as then "
+                "go on with "
+                "it; delete the folder to be rid of it)",
+                os.path.join(output_dir, name),
+                differences(whole, read_record(path)),
+            )
     folder = os.path.join(output_dir, mine)
     tf.gfile.MakeDirs(folder)
     files.write_json(os.path.join(folder, _MADE_FROM_FILE), whole)

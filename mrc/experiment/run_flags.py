@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line of both run scripts: flags, their defaults, and what a single flag's value may be."""
-from __future__ import absolute_import, division, print_function
 
 import math
 import re
@@ -11,23 +10,26 @@ from mrc.util import errors
 from mrc.util.errors import InputError
 
 # No work that these stop can be meant, and beyond them numbers or memory give out.
-_MOST_WINDOWS = 2 ** 16  # in a batch
-_MOST_STEPS = 2 ** 31 - 1  # steps are counted in 32 bits on a TPU
-_MOST_EPOCHS = 10.0 ** 4
+_MOST_WINDOWS = 2**16  # in a batch
+_MOST_STEPS = 2**31 - 1  # steps are counted in 32 bits on a TPU
+_MOST_EPOCHS = 10.0**4
 
-_PLAIN_WORDS = ((r"invalid literal for int\(\) with base 10: (['\"])(.*)\1", r"\2 is not an integer"),
-                (r"could not convert string to float: (['\"])(.*)\1", r"\2 is not a number"),
-                (r"\('Non-boolean argument to boolean flag', '(.*)'\)", r"\1 is neither true nor false"),
-                (r"Unknown command line flag '(.*?)'", r"there is no flag --\1"),
-                (r"\. Did you mean: (.*) \?", r" (did you mean --\1?)"))
+_PLAIN_WORDS = (
+    (r"invalid literal for int\(\) with base 10: (['\"])(.*)\1", r"\2 is not an integer"),
+    (r"could not convert string to float: (['\"])(.*)\1", r"\2 is not a number"),
+    (r"\('Non-boolean argument to boolean flag', '(.*)'\)", r"\1 is neither true nor false"),
+    (r"Unknown command line flag '(.*?)'", r"there is no flag --\1"),
+    (r"\. Did you mean: (.*) \?", r" (did you mean --\1?)"),
+)
 
 
 class _NumberParser(flags.FloatParser):
     """Takes numbers within bounds; what is not a number at all lies within any for `FloatParser`."""
+
     syntactic_help = "a finite number"
 
     def is_outside_bounds(self, value):
-        return not math.isfinite(value) or super(_NumberParser, self).is_outside_bounds(value)
+        return not math.isfinite(value) or super().is_outside_bounds(value)
 
 
 def _define_number(name, default, description, lower_bound=None, upper_bound=None):
@@ -36,68 +38,135 @@ def _define_number(name, default, description, lower_bound=None, upper_bound=Non
 
 
 def _define_files():
-    flags.DEFINE_string("bert_config_file", None, "The bert_config.json that came with the checkpoint.")
+    flags.DEFINE_string(
+        "bert_config_file", None, "The bert_config.json that came with the checkpoint."
+    )
     flags.DEFINE_string("vocab_file", None, "The vocab.txt that came with the checkpoint.")
     flags.DEFINE_string("output_dir", None, "Folder for checkpoints, predictions and scores.")
     flags.DEFINE_string("train_file", None, "Questions with answers to train on, in SQuAD format.")
     flags.DEFINE_string("predict_file", None, "Questions to answer, in SQuAD format.")
     flags.DEFINE_string("eval_file", None, "Answers to score against; --predict_file if not given.")
-    flags.DEFINE_string("init_checkpoint", None, "Checkpoint to start from: BERT, or a reader that was trained already. One that was trained in "
-                        "--output_dir goes before it.")
+    flags.DEFINE_string(
+        "init_checkpoint",
+        None,
+        "Checkpoint to start from: BERT, or a reader that was trained already. One that was "
+        "trained in "
+        "--output_dir goes before it.",
+    )
 
 
 def _define_text(do_lower_case):
     flags.DEFINE_bool("do_lower_case", do_lower_case, "Whether the vocabulary is lower-cased.")
-    flags.DEFINE_integer("max_seq_length", 384, "Word pieces in a window, question and padding included.", lower_bound=1)
-    flags.DEFINE_integer("doc_stride", 128, "Word pieces from one window's start to the next.", lower_bound=1)
-    flags.DEFINE_integer("max_query_length", 64, "Word pieces that a question is cut to.", lower_bound=1)
+    flags.DEFINE_integer(
+        "max_seq_length",
+        384,
+        "Word pieces in a window, question and padding included.",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "doc_stride", 128, "Word pieces from one window's start to the next.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "max_query_length", 64, "Word pieces that a question is cut to.", lower_bound=1
+    )
 
 
 def _define_training():
     flags.DEFINE_bool("do_train", False, "Train on --train_file.")
-    flags.DEFINE_integer("train_batch_size", 32, "Windows in a step of training.", lower_bound=1, upper_bound=_MOST_WINDOWS)
-    _define_number("learning_rate", 5e-5, "Highest learning rate of Adam.", lower_bound=0.0, upper_bound=1.0)
-    _define_number("num_train_epochs", 3.0, "How often the training data is gone through.", lower_bound=0.0,
-                   upper_bound=_MOST_EPOCHS)
-    _define_number("warmup_proportion", 0.1, "Share of the training in which the learning rate rises.",
-                   lower_bound=0.0, upper_bound=1.0)
-    flags.DEFINE_integer("save_checkpoints_steps", 1000, "Steps between checkpoints.", lower_bound=1,
-                         upper_bound=_MOST_STEPS)
-    flags.DEFINE_integer("iterations_per_loop", 1000, "Steps that a TPU makes on its own.", lower_bound=1,
-                         upper_bound=_MOST_STEPS)
-    flags.DEFINE_integer("rand_seed", 12345, "Seed of every random choice.", lower_bound=0, upper_bound=2 ** 31 - 1)
+    flags.DEFINE_integer(
+        "train_batch_size",
+        32,
+        "Windows in a step of training.",
+        lower_bound=1,
+        upper_bound=_MOST_WINDOWS,
+    )
+    _define_number(
+        "learning_rate", 5e-5, "Highest learning rate of Adam.", lower_bound=0.0, upper_bound=1.0
+    )
+    _define_number(
+        "num_train_epochs",
+        3.0,
+        "How often the training data is gone through.",
+        lower_bound=0.0,
+        upper_bound=_MOST_EPOCHS,
+    )
+    _define_number(
+        "warmup_proportion",
+        0.1,
+        "Share of the training in which the learning rate rises.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
+    flags.DEFINE_integer(
+        "save_checkpoints_steps",
+        1000,
+        "Steps between checkpoints.",
+        lower_bound=1,
+        upper_bound=_MOST_STEPS,
+    )
+    flags.DEFINE_integer(
+        "iterations_per_loop",
+        1000,
+        "Steps that a TPU makes on its own.",
+        lower_bound=1,
+        upper_bound=_MOST_STEPS,
+    )
+    flags.DEFINE_integer(
+        "rand_seed", 12345, "Seed of every random choice.", lower_bound=0, upper_bound=2**31 - 1
+    )
 
 
 def _define_prediction():
     flags.DEFINE_bool("do_predict", False, "Answer the questions of --predict_file.")
     flags.DEFINE_bool("do_eval", False, "Score the answers against --eval_file.")
-    flags.DEFINE_integer("predict_batch_size", 8, "Windows that are answered at a time.", lower_bound=1,
-                         upper_bound=_MOST_WINDOWS)
+    flags.DEFINE_integer(
+        "predict_batch_size",
+        8,
+        "Windows that are answered at a time.",
+        lower_bound=1,
+        upper_bound=_MOST_WINDOWS,
+    )
     flags.DEFINE_integer("n_best_size", 20, "Texts in an n-best list.", lower_bound=1)
     flags.DEFINE_integer("max_answer_length", 30, "Word pieces in an answer.", lower_bound=1)
-    flags.DEFINE_string("mask_zone", None, "Attention to mask: q2, q2p, p2q, p2 or all. A comma separates cells of a grid, "
-                        "a plus joins zones, as in q2,p2q+p2.")
-    flags.DEFINE_string("mask_layer", None,
-                        "Layers to mask it in, from 0; all of them if not given. A comma separates cells, "
-                        "a plus joins layers, \"each\" is a cell for each, as in 0,8+9+10.")
-    flags.DEFINE_bool("trim_padding", False,
-                      "Leave padding out of the work and of the ranking of answers: faster, and now and "
-                      "then another answer than the released code's. Not with --use_tpu.")
+    flags.DEFINE_string(
+        "mask_zone",
+        None,
+        "Attention to mask: q2, q2p, p2q, p2 or all. A comma separates cells of a grid, "
+        "a plus joins zones, as in q2,p2q+p2.",
+    )
+    flags.DEFINE_string(
+        "mask_layer",
+        None,
+        "Layers to mask it in, from 0; all of them if not given. A comma separates cells, "
+        'a plus joins layers, "each" is a cell for each, as in 0,8+9+10.',
+    )
+    flags.DEFINE_bool(
+        "trim_padding",
+        False,
+        "Leave padding out of the work and of the ranking of answers: faster, and now and "
+        "then another answer than the released code's. Not with --use_tpu.",
+    )
 
 
 def _define_devices():
     flags.DEFINE_bool("use_tpu", False, "Run on a TPU.")
-    flags.DEFINE_string("tpu_name", None, "Name or grpc:// address of the Cloud TPU, or \"local\" on a TPU VM.")
+    flags.DEFINE_string(
+        "tpu_name", None, 'Name or grpc:// address of the Cloud TPU, or "local" on a TPU VM.'
+    )
     flags.DEFINE_string("tpu_zone", None, "Zone of the Cloud TPU; found out if not given.")
     flags.DEFINE_string("gcp_project", None, "Project of the Cloud TPU; found out if not given.")
     flags.DEFINE_string("master", None, "TensorFlow master address.")
-    flags.DEFINE_integer("num_tpu_cores", 8, "Cores of the TPU.", lower_bound=1, upper_bound=_MOST_WINDOWS)
+    flags.DEFINE_integer(
+        "num_tpu_cores", 8, "Cores of the TPU.", lower_bound=1, upper_bound=_MOST_WINDOWS
+    )
     flags.DEFINE_bool("verbose_logging", False, "Show TensorFlow's own log.")
 
 
 def _define_negatives():
     flags.DEFINE_bool("version_2_with_negative", False, "Questions may have no answer (SQuAD 2.0).")
-    _define_number("null_score_diff_threshold", 0.0, "Null odds above which a question has no answer.")
+    _define_number(
+        "null_score_diff_threshold", 0.0, "Null odds above which a question has no answer."
+    )
 
 
 def define(do_lower_case, with_negatives):
@@ -136,8 +205,13 @@ def parse(argv):
         try:
             rest = flags.FLAGS(argv)
         except flags.Error as error:
-            raise InputError("%s; python %s --help lists the flags" % (_in_plain_words(str(error)), argv[0]))
+            raise InputError(
+                f"{_in_plain_words(str(error))}; python {argv[0]} --help lists the flags"
+            )
         if len(rest) > 1:
-            raise InputError("\"%s\" is not a flag, which begins with --; write --flag=value, and lists as in --mask_zone=q2,p2, "
-                             "without a space" % rest[1])
+            raise InputError(
+                f'"{rest[1]}" is not a flag, which begins with --; write --flag=value, and lists '
+                "as in --mask_zone=q2,p2, "
+                "without a space"
+            )
     return rest

@@ -6,7 +6,6 @@
 The newest run stands last. It is written when the run begins, after each of its parts and at the end, so that a killed run
 has a record without an end. Files that have no room for the name of their run (`results.csv`) are found by their SHA-256.
 """
-from __future__ import absolute_import, division, print_function
 
 import collections
 import contextlib
@@ -19,9 +18,8 @@ import uuid
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mrc.util import errors
-from mrc.util import files
 from mrc.experiment import provenance
+from mrc.util import errors, files
 from mrc.util.errors import InputError
 
 RECORD_FILE = "run.json"
@@ -46,24 +44,43 @@ def _code_fingerprint():
     """Returns the fingerprint of all modules of the project, for where there is no commit or a file was changed."""
     names = sorted(name for name in tf.gfile.ListDirectory(_ROOT) if name.endswith(".py"))
     for folder, _, inside in sorted(tf.gfile.Walk(os.path.join(_ROOT, "mrc"))):
-        names += [os.path.relpath(os.path.join(folder, name), _ROOT) for name in sorted(inside) if name.endswith(".py")]
+        names += [
+            os.path.relpath(os.path.join(folder, name), _ROOT)
+            for name in sorted(inside)
+            if name.endswith(".py")
+        ]
     prints = [name + " " + provenance.file_fingerprint(os.path.join(_ROOT, name)) for name in names]
     return provenance.fingerprint("\n".join(prints).encode("utf-8"))
 
 
 def _versions():
-    return collections.OrderedDict([
-        ("python", platform.python_version()), ("tensorflow", tf.__version__), ("numpy", np.__version__),
-        ("commit", _commit()), ("code", _code_fingerprint()), ("platform", platform.platform()),
-        ("cores", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())])
+    return collections.OrderedDict(
+        [
+            ("python", platform.python_version()),
+            ("tensorflow", tf.__version__),
+            ("numpy", np.__version__),
+            ("commit", _commit()),
+            ("code", _code_fingerprint()),
+            ("platform", platform.platform()),
+            (
+                "cores",
+                len(os.sched_getaffinity(0))
+                if hasattr(os, "sched_getaffinity")
+                else os.cpu_count(),
+            ),
+        ]
+    )
 
 
 def _is_entry(value):
     if not isinstance(value, dict) or "run" not in value:
         return False
     scored = value.get("scored", {})
-    return isinstance(value.get("results", {}), dict) and isinstance(scored, dict) and all(
-        isinstance(answer, dict) and "sha256" in answer for answer in scored.values())
+    return (
+        isinstance(value.get("results", {}), dict)
+        and isinstance(scored, dict)
+        and all(isinstance(answer, dict) and "sha256" in answer for answer in scored.values())
+    )
 
 
 def _read(path):
@@ -76,14 +93,20 @@ def _read(path):
         value = None
     runs = value.get("runs") if isinstance(value, dict) else None
     if not isinstance(runs, list) or not all(_is_entry(run) for run in runs):
-        raise InputError("%s is not the record that this project keeps; move it away, and a new one is begun" % path)
+        raise InputError(
+            f"{path} is not the record that this project keeps; move it away, and a new one is "
+            "begun"
+        )
     return runs
 
 
 def _maker(runs, name, fingerprint):
     """Returns the name of the newest of `runs` that wrote the file `name` of that fingerprint; see `find`."""
     found = [run for run in runs if name in run.get("results", {})]
-    return next((run["run"] for run in reversed(found) if run["results"][name] == fingerprint), "" if found else None)
+    return next(
+        (run["run"] for run in reversed(found) if run["results"][name] == fingerprint),
+        "" if found else None,
+    )
 
 
 def find(path):
@@ -109,15 +132,21 @@ def outdated_by(path, maker):
     runs = _read(os.path.join(folder, RECORD_FILE))
     place = max(number for number, run in enumerate(runs) if run["run"] == maker)
     answers = runs[place].get("scored", {})
-    for run in reversed(runs[place + 1:]):
+    for run in reversed(runs[place + 1 :]):
         results = run.get("results", {})
-        if run.get("scored") and name not in results or any(
-                results.get(file_name, answer["sha256"]) != answer["sha256"] for file_name, answer in answers.items()):
+        if (
+            run.get("scored")
+            and name not in results
+            or any(
+                results.get(file_name, answer["sha256"]) != answer["sha256"]
+                for file_name, answer in answers.items()
+            )
+        ):
             return run["run"]
     return None
 
 
-class Record(object):
+class Record:
     """The record of the run at work.
 
     Args:
@@ -130,12 +159,25 @@ class Record(object):
         self._folder, self._path = folder, os.path.join(folder, RECORD_FILE)
         self._before = _read(self._path)
         self._begin = time.time()
-        self.name = "%s-%s" % (time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._begin)), uuid.uuid4().hex[:8])
-        self._entry = collections.OrderedDict([
-            ("run", self.name), ("begin", _time_text(self._begin)), ("end", None), ("seconds", None), ("outcome", None),
-            ("dataset", dataset), ("flags", collections.OrderedDict(sorted(flag_values.items()))), ("versions", _versions()),
-            ("inputs", collections.OrderedDict()), ("parts", collections.OrderedDict()),
-            ("scored", collections.OrderedDict()), ("results", collections.OrderedDict())])
+        self.name = "{}-{}".format(
+            time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._begin)), uuid.uuid4().hex[:8]
+        )
+        self._entry = collections.OrderedDict(
+            [
+                ("run", self.name),
+                ("begin", _time_text(self._begin)),
+                ("end", None),
+                ("seconds", None),
+                ("outcome", None),
+                ("dataset", dataset),
+                ("flags", collections.OrderedDict(sorted(flag_values.items()))),
+                ("versions", _versions()),
+                ("inputs", collections.OrderedDict()),
+                ("parts", collections.OrderedDict()),
+                ("scored", collections.OrderedDict()),
+                ("results", collections.OrderedDict()),
+            ]
+        )
         self._write()
 
     def _write(self):
@@ -148,13 +190,17 @@ class Record(object):
     def add_results(self, names):
         """Notes the fingerprints of files in the output folder that the run wrote."""
         for name in names:
-            self._entry["results"][name] = provenance.file_fingerprint(os.path.join(self._folder, name))
+            self._entry["results"][name] = provenance.file_fingerprint(
+                os.path.join(self._folder, name)
+            )
 
     def add_scored(self, name):
         """Notes that the run scored the answers in a file of the output folder, and which run they are from."""
         fingerprint = provenance.file_fingerprint(os.path.join(self._folder, name))
         made_by = _maker(self._before + [self._entry], name, fingerprint)
-        self._entry["scored"][name] = collections.OrderedDict([("sha256", fingerprint), ("run", made_by)])
+        self._entry["scored"][name] = collections.OrderedDict(
+            [("sha256", fingerprint), ("run", made_by)]
+        )
 
     @contextlib.contextmanager
     def part(self, name):
@@ -169,7 +215,9 @@ class Record(object):
     def close(self, outcome):
         """Notes how the run ended."""
         now = time.time()
-        self._entry.update(end=_time_text(now), seconds=round(now - self._begin, 3), outcome=outcome)
+        self._entry.update(
+            end=_time_text(now), seconds=round(now - self._begin, 3), outcome=outcome
+        )
         self._write()
 
 

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training: examples to records, and the estimator over them."""
-from __future__ import absolute_import, division, print_function
 
 import os
 import random
 
 import tensorflow.compat.v1 as tf
 
-from mrc.data import feature_cache
+from mrc.data import feature_cache, tfrecords
 from mrc.experiment import provenance
-from mrc.data import tfrecords
 from mrc.util.errors import InputError
 
 RECORDS_FILE = "train.tf_record"
@@ -29,7 +27,12 @@ def write_records(windows, dataset, output_dir, made_from):
     path = os.path.join(output_dir, RECORDS_FILE)
     if not feature_cache.has_records(path, made_from):
         with feature_cache.noting_records(path, made_from):
-            tfrecords.write(path, windows, _model_inputs(dataset), windows.answer_positions(dataset.refines_answers))
+            tfrecords.write(
+                path,
+                windows,
+                _model_inputs(dataset),
+                windows.answer_positions(dataset.refines_answers),
+            )
     return path
 
 
@@ -42,12 +45,18 @@ def count_steps(windows, dataset, batch_size, epochs):
     """Returns the number of training steps: whole batches in so many times the examples (SQuAD) or windows (CMRC 2018)."""
     number = len(windows.examples) if dataset.steps_count == "examples" else len(windows)
     if not len(windows):
-        raise InputError("all passages of the training questions are blank, so there is nothing to learn; give a file with "
-                         "text")
+        raise InputError(
+            "all passages of the training questions are blank, so there is nothing to learn; give "
+            "a file with "
+            "text"
+        )
     steps = int(number / float(batch_size) * epochs)
     if steps < 1:
-        raise InputError("%d %s and --num_train_epochs=%g make no step of --train_batch_size=%d; use a smaller batch or "
-                         "more epochs" % (number, dataset.steps_count, epochs, batch_size))
+        raise InputError(
+            "%d %s and --num_train_epochs=%g make no step of --train_batch_size=%d; use a smaller "
+            "batch or "
+            "more epochs" % (number, dataset.steps_count, epochs, batch_size)
+        )
     return steps
 
 
@@ -59,7 +68,10 @@ def make_input_fn(path, dataset, max_seq_length, seed, records_seen=0):
     def input_fn(params):
         context = params.get("context")  # a TPU's; without one there is but one host
         hosts = (context.current_host, context.num_hosts) if context else (0, 1)
-        return tfrecords.training_dataset(path, shapes, params["batch_size"], seed, records_seen, *hosts)
+        return tfrecords.training_dataset(
+            path, shapes, params["batch_size"], seed, records_seen, *hosts
+        )
+
     return input_fn
 
 
@@ -68,7 +80,10 @@ def read_record(path):
     record = provenance.read_record(path) if tf.gfile.Exists(path) else None
     record = record if isinstance(record, dict) else {}
     steps = record.get("num_steps")
-    return {"made_from": record.get("made_from"), "num_steps": steps if isinstance(steps, int) else None}
+    return {
+        "made_from": record.get("made_from"),
+        "num_steps": steps if isinstance(steps, int) else None,
+    }
 
 
 def check_reader(checkpoint, do_lower_case):
@@ -80,14 +95,22 @@ def check_reader(checkpoint, do_lower_case):
     made_from, num_steps = record["made_from"], record["num_steps"]
     trained_with = made_from.get("do_lower_case") if isinstance(made_from, dict) else None
     if isinstance(trained_with, bool) and trained_with != do_lower_case:
-        raise InputError("%s was trained with --do_lower_case=%s and reads other word pieces badly; give that flag here, too" %
-                         (checkpoint, trained_with))
+        raise InputError(
+            f"{checkpoint} was trained with --do_lower_case={trained_with} and reads other word "
+            "pieces badly; give that flag here, too"
+        )
     if num_steps is None or not tf.train.load_checkpoint(checkpoint).has_tensor("global_step"):
         return
     done = steps_done(checkpoint)
     if done < num_steps:
-        tf.logging.warning("%s is of step %d of %d of its training: a reader that is not trained to the end answers; the "
-                           "training's command goes on with it", checkpoint, done, num_steps)
+        tf.logging.warning(
+            "%s is of step %d of %d of its training: a reader that is not trained to the end "
+            "answers; the "
+            "training's command goes on with it",
+            checkpoint,
+            done,
+            num_steps,
+        )
 
 
 def steps_done(checkpoint):

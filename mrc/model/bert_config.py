@@ -1,22 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shape of a BERT: what `bert_config.json` of a released checkpoint says, checked."""
-from __future__ import absolute_import, division, print_function
 
 import collections
 import reprlib
 
+from modeling import ACTIVATIONS
 from mrc.util.errors import InputError
 from mrc.util.files import read_json
-from modeling import ACTIVATIONS
 
-_SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-          "max_position_embeddings", "type_vocab_size")
-_MOST = 10 ** 6  # of each of these
-_MOST_LAYERS = 10 ** 3
-_MOST_WEIGHTS = 10 ** 10
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
+_MOST = 10**6  # of each of these
+_MOST_LAYERS = 10**3
+_MOST_WEIGHTS = 10**10
 _RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
-BertConfig = collections.namedtuple("BertConfig", _SIZES + _RATES + ("hidden_act", "initializer_range"))
+BertConfig = collections.namedtuple(
+    "BertConfig", _SIZES + _RATES + ("hidden_act", "initializer_range")
+)
 BertConfig.__doc__ = """Sizes and rates of a BERT, named as in the released `bert_config.json`."""
 
 
@@ -37,21 +45,33 @@ def make(values, where="bert_config"):
     Raises:
       InputError: a key is missing, of the wrong type or out of range, or the heads do not divide the width.
     """
+
     def wrong(key, what):
-        return InputError("%s: \"%s\" must be %s, it is %s; use the bert_config.json that came with the checkpoint" %
-                          (where, key, what, reprlib.repr(values[key])))
+        return InputError(
+            f'{where}: "{key}" must be {what}, it is {reprlib.repr(values[key])}; use the '
+            "bert_config.json that came with the checkpoint"
+        )
 
     if not isinstance(values, dict):
-        raise InputError("%s must be a JSON object as in Google's bert_config.json; it is a %s, so give the one that came "
-                         "with the checkpoint" %
-                         (where, type(values).__name__))
+        raise InputError(
+            f"{where} must be a JSON object as in Google's bert_config.json; it is a "
+            f"{type(values).__name__}, so give the one that came "
+            "with the checkpoint"
+        )
     missing = [key for key in BertConfig._fields if key not in values]
     if missing:
-        raise InputError("%s lacks %s; use the bert_config.json that came with the checkpoint" %
-                         (where, ", ".join('"%s"' % key for key in missing)))
+        raise InputError(
+            "{} lacks {}; use the bert_config.json that came with the checkpoint".format(
+                where, ", ".join(f'"{key}"' for key in missing)
+            )
+        )
     for key in _SIZES:
         most = _MOST_LAYERS if key == "num_hidden_layers" else _MOST
-        if not isinstance(values[key], int) or isinstance(values[key], bool) or not 1 <= values[key] <= most:
+        if (
+            not isinstance(values[key], int)
+            or isinstance(values[key], bool)
+            or not 1 <= values[key] <= most
+        ):
             raise wrong(key, "a whole number from 1 to %d" % most)
     for key in _RATES:
         if not _is_number(values[key]) or not 0 <= values[key] < 1:
@@ -61,14 +81,18 @@ def make(values, where="bert_config"):
     if values["hidden_act"] not in list(ACTIVATIONS):  # it may be a list itself
         raise wrong("hidden_act", "one of " + ", ".join(ACTIVATIONS))
     if values["hidden_size"] % values["num_attention_heads"]:
-        raise InputError("%s: %d attention heads do not divide a hidden_size of %d; use the bert_config.json that came with "
-                         "the checkpoint" %
-                         (where, values["num_attention_heads"], values["hidden_size"]))
+        raise InputError(
+            "%s: %d attention heads do not divide a hidden_size of %d; use the bert_config.json "
+            "that came with "
+            "the checkpoint" % (where, values["num_attention_heads"], values["hidden_size"])
+        )
     config = BertConfig(**{key: values[key] for key in BertConfig._fields})
     weights = _count_weights(config)
     if weights > _MOST_WEIGHTS:
-        raise InputError("%s asks for a model of %d million weights, which is none that fits a machine; use the "
-                         "bert_config.json that came with the checkpoint" % (where, weights // 10 ** 6))
+        raise InputError(
+            "%s asks for a model of %d million weights, which is none that fits a machine; use the "
+            "bert_config.json that came with the checkpoint" % (where, weights // 10**6)
+        )
     return config
 
 

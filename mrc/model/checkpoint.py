@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a checkpoint fits the model, told before any long work."""
-from __future__ import absolute_import, division, print_function
 
 import contextlib
 import os
@@ -13,8 +12,11 @@ from mrc.util import files
 from mrc.util.errors import InputError, first_line
 
 _HEAD = ("cls/squad/output_weights", "cls/squad/output_bias")
-_FOREIGN = (("electra/", "an ELECTRA checkpoint"), ("bert/encoder/transformer/", "an ALBERT checkpoint"),
-            ("_CHECKPOINTABLE_OBJECT_GRAPH", "a TensorFlow 2 checkpoint"))
+_FOREIGN = (
+    ("electra/", "an ELECTRA checkpoint"),
+    ("bert/encoder/transformer/", "an ALBERT checkpoint"),
+    ("_CHECKPOINTABLE_OBJECT_GRAPH", "a TensorFlow 2 checkpoint"),
+)
 _OBJECT_ENDING = ".ATTRIBUTES/VARIABLE_VALUE"
 _PART = re.compile(r"(.*)(\.index|\.meta|\.data-[0-9]{5}-of-[0-9]{5})$", re.DOTALL)
 # TensorFlow 2 raises an IndexError for a file that is cut short.
@@ -27,16 +29,25 @@ _INDEX = re.compile(r"(model\.ckpt-([0-9]+))\.index$")
 def _optional_shapes(config):
     """Returns {variable name: shape} of what a checkpoint of BERT need not have but a trained reader has."""
     hidden = config.hidden_size
-    return {"bert/pooler/dense/kernel": [hidden, hidden], "bert/pooler/dense/bias": [hidden],
-            "cls/squad/output_weights": [2, hidden], "cls/squad/output_bias": [2]}
+    return {
+        "bert/pooler/dense/kernel": [hidden, hidden],
+        "bert/pooler/dense/bias": [hidden],
+        "cls/squad/output_weights": [2, hidden],
+        "cls/squad/output_bias": [2],
+    }
 
 
 def _layer_shapes(layer, hidden, wide):
     at = "bert/encoder/layer_%d/" % layer
     shapes = {}
-    for dense, rows, columns in (("attention/self/query", hidden, hidden), ("attention/self/key", hidden, hidden),
-                                 ("attention/self/value", hidden, hidden), ("attention/output/dense", hidden, hidden),
-                                 ("intermediate/dense", hidden, wide), ("output/dense", wide, hidden)):
+    for dense, rows, columns in (
+        ("attention/self/query", hidden, hidden),
+        ("attention/self/key", hidden, hidden),
+        ("attention/self/value", hidden, hidden),
+        ("attention/output/dense", hidden, hidden),
+        ("intermediate/dense", hidden, wide),
+        ("output/dense", wide, hidden),
+    ):
         shapes[at + dense + "/kernel"], shapes[at + dense + "/bias"] = [rows, columns], [columns]
     for norm in ("attention/output/LayerNorm", "output/LayerNorm"):
         shapes[at + norm + "/beta"] = shapes[at + norm + "/gamma"] = [hidden]
@@ -47,10 +58,13 @@ def encoder_shapes(config):
     """Returns {variable name: shape} of the embeddings and layers of a `BertConfig`."""
     hidden = config.hidden_size
     at = "bert/embeddings/"
-    shapes = {at + "word_embeddings": [config.vocab_size, hidden],
-              at + "token_type_embeddings": [config.type_vocab_size, hidden],
-              at + "position_embeddings": [config.max_position_embeddings, hidden],
-              at + "LayerNorm/beta": [hidden], at + "LayerNorm/gamma": [hidden]}
+    shapes = {
+        at + "word_embeddings": [config.vocab_size, hidden],
+        at + "token_type_embeddings": [config.type_vocab_size, hidden],
+        at + "position_embeddings": [config.max_position_embeddings, hidden],
+        at + "LayerNorm/beta": [hidden],
+        at + "LayerNorm/gamma": [hidden],
+    }
     for layer in range(config.num_hidden_layers):
         shapes.update(_layer_shapes(layer, hidden, config.intermediate_size))
     return shapes
@@ -67,14 +81,24 @@ def _read_shapes(path):
     """Returns {name: shape} of all tensors of a checkpoint."""
     part = _PART.match(path)
     if part and _exists(part.group(1)):
-        raise InputError("%s is a part of a checkpoint; leave out %s" % part.group(0, 2))
+        raise InputError("{} is a part of a checkpoint; leave out {}".format(*part.group(0, 2)))
     if tf.gfile.IsDirectory(path):
-        there = sorted(name[:-len(".index")] for name in tf.gfile.ListDirectory(path) if name.endswith(".index"))
-        raise InputError("the checkpoint %s is a folder; give the path of what lies in it, as in %s" %
-                         (path, os.path.join(path, (there or ["bert_model.ckpt"])[-1])))
+        there = sorted(
+            name[: -len(".index")]
+            for name in tf.gfile.ListDirectory(path)
+            if name.endswith(".index")
+        )
+        raise InputError(
+            "the checkpoint {} is a folder; give the path of what lies in it, as in {}".format(
+                path, os.path.join(path, (there or ["bert_model.ckpt"])[-1])
+            )
+        )
     if not _exists(path):
-        raise InputError("there is no checkpoint %s; give the path up to and with .ckpt, as in "
-                         "uncased_L-12_H-768_A-12/bert_model.ckpt, or that of a training with its step, as in model.ckpt-1000" % path)
+        raise InputError(
+            f"there is no checkpoint {path}; give the path up to and with .ckpt, as in "
+            "uncased_L-12_H-768_A-12/bert_model.ckpt, or that of a training with its step, as in "
+            "model.ckpt-1000"
+        )
     with _reading(path):
         return tf.train.load_checkpoint(path).get_variable_to_shape_map()
 
@@ -84,12 +108,14 @@ def _reading(path):
     try:
         yield
     except _READING_ERRORS as error:
-        raise InputError("the checkpoint %s cannot be read (%s); it is damaged or not whole, so copy or download it again" %
-                         (path, first_line(error)))
+        raise InputError(
+            f"the checkpoint {path} cannot be read ({first_line(error)}); it is damaged or not "
+            "whole, so copy or download it again"
+        )
 
 
 def _foreign(path, what):
-    return InputError("%s is %s; give a BERT checkpoint in Google's TensorFlow 1 format" % (path, what))
+    return InputError(f"{path} is {what}; give a BERT checkpoint in Google's TensorFlow 1 format")
 
 
 def _check_values(path, names):
@@ -99,11 +125,16 @@ def _check_values(path, names):
         types = reader.get_variable_to_dtype_map()
         for name in sorted(names):
             if types[name] != tf.float32:
-                raise InputError("the checkpoint %s has %s of type %s where float32 is needed; convert it, or use Google's" %
-                                 (path, name, types[name].name))
+                raise InputError(
+                    f"the checkpoint {path} has {name} of type {types[name].name} where float32 "
+                    "is needed; convert it, or use Google's"
+                )
             if not np.isfinite(reader.get_tensor(name)).all():
-                raise InputError("the checkpoint %s has values in %s that are no numbers (NaN or infinite); use an earlier "
-                                 "one, or train anew with a smaller --learning_rate" % (path, name))
+                raise InputError(
+                    f"the checkpoint {path} has values in {name} that are no numbers (NaN or "
+                    "infinite); use an earlier "
+                    "one, or train anew with a smaller --learning_rate"
+                )
 
 
 def _check_not_foreign(path, shapes):
@@ -129,21 +160,38 @@ def check(path, config, needs_head, trained_here=False):
     shapes = _read_shapes(path)
     _check_not_foreign(path, shapes)
     wanted = encoder_shapes(config)
-    wanted.update((name, shape) for name, shape in _optional_shapes(config).items() if trained_here or name in shapes)
+    wanted.update(
+        (name, shape)
+        for name, shape in _optional_shapes(config).items()
+        if trained_here or name in shapes
+    )
     for name, shape in sorted(wanted.items()):
         if name not in shapes:
-            raise InputError("the checkpoint %s has no %s, which a reader of this BERT config needs; "
-                             "use the bert_config.json that came with it" % (path, name))
+            raise InputError(
+                f"the checkpoint {path} has no {name}, which a reader of this BERT config needs; "
+                "use the bert_config.json that came with it"
+            )
         if list(shapes[name]) != shape:
-            raise InputError("the checkpoint %s has %s of shape %s where the BERT config asks for %s; "
-                             "use the bert_config.json that came with it" % (path, name, list(shapes[name]), shape))
+            raise InputError(
+                f"the checkpoint {path} has {name} of shape {list(shapes[name])} where the BERT "
+                f"config asks for {shape}; "
+                "use the bert_config.json that came with it"
+            )
     _check_values(path, wanted)
     layers_there = "bert/encoder/layer_%d/output/dense/kernel" % config.num_hidden_layers
     if layers_there in shapes:
-        tf.logging.warning("the checkpoint %s has more layers than the %d of the BERT config; the upper ones are not used",
-                           path, config.num_hidden_layers)
+        tf.logging.warning(
+            "the checkpoint %s has more layers than the %d of the BERT config; the upper ones are "
+            "not used",
+            path,
+            config.num_hidden_layers,
+        )
     if needs_head and not all(name in shapes for name in _HEAD):
-        tf.logging.warning("the checkpoint %s has no span head (%s): without training, answers are random", path, _HEAD[0])
+        tf.logging.warning(
+            "the checkpoint %s has no span head (%s): without training, answers are random",
+            path,
+            _HEAD[0],
+        )
 
 
 def _read_list(folder):
@@ -160,11 +208,20 @@ def listed(folder):
         return []
     state = _read_list(folder)
     if state is not None:
-        older = [path for path in state.all_model_checkpoint_paths if path != state.model_checkpoint_path]
+        older = [
+            path for path in state.all_model_checkpoint_paths if path != state.model_checkpoint_path
+        ]
         there = [state.model_checkpoint_path] + older[::-1]
-        return there if any(files.exists(path + ".index") for path in there) else []  # somebody made room
-    found = filter(None, map(_INDEX.match, tf.gfile.ListDirectory(folder)))  # the list itself is damaged
-    return [os.path.join(folder, match.group(1)) for match in sorted(found, key=lambda match: -int(match.group(2)))]
+        return (
+            there if any(files.exists(path + ".index") for path in there) else []
+        )  # somebody made room
+    found = filter(
+        None, map(_INDEX.match, tf.gfile.ListDirectory(folder))
+    )  # the list itself is damaged
+    return [
+        os.path.join(folder, match.group(1))
+        for match in sorted(found, key=lambda match: -int(match.group(2)))
+    ]
 
 
 def _is_whole(path):
@@ -194,13 +251,19 @@ def find_trained(folder, to_train):
     there = listed(folder)
     whole = next((path for path in there if _is_whole(path)), None)
     if there and whole is None:
-        raise InputError("none of the checkpoints in %s is whole (the last is %s); delete %s to train from the start" %
-                         (folder, there[0], os.path.join(folder, _STATE_FILE)))
+        raise InputError(
+            f"none of the checkpoints in {folder} is whole (the last is {there[0]}); delete "
+            f"{os.path.join(folder, _STATE_FILE)} to train from the start"
+        )
     if there and whole != there[0]:
         if not to_train:
-            raise InputError("the checkpoint %s is not whole; train again with the same --output_dir, which goes on from %s"
-                             % (there[0], whole))
-        tf.logging.warning("the checkpoint %s is not whole; the training goes on from %s", there[0], whole)
+            raise InputError(
+                f"the checkpoint {there[0]} is not whole; train again with the same --output_dir, "
+                f"which goes on from {whole}"
+            )
+        tf.logging.warning(
+            "the checkpoint %s is not whole; the training goes on from %s", there[0], whole
+        )
     return whole
 
 
@@ -210,9 +273,9 @@ def make_last(folder, path):
     state = _read_list(folder)
     if state is not None and state.model_checkpoint_path == path:
         return
-    kept = [os.path.basename(other) for other in there[there.index(path):]]
-    lines = ["model_checkpoint_path: \"%s\"" % kept[0]]
-    lines += ["all_model_checkpoint_paths: \"%s\"" % name for name in reversed(kept)]
+    kept = [os.path.basename(other) for other in there[there.index(path) :]]
+    lines = [f'model_checkpoint_path: "{kept[0]}"']
+    lines += [f'all_model_checkpoint_paths: "{name}"' for name in reversed(kept)]
     files.write(os.path.join(folder, _STATE_FILE), "\n".join(lines) + "\n")
 
 

@@ -4,7 +4,6 @@
 Attention goes head by head, so that one head's scores stay in the processor's cache from product to product; the
 activation and the layer norms are compiled by XLA, each into one pass over its input.
 """
-from __future__ import absolute_import, division, print_function
 
 import ctypes
 import functools
@@ -17,7 +16,7 @@ from mrc.util import tensorflow_versions
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 
-class ReusedFunctions(object):
+class ReusedFunctions:
     """Python functions made into functions of the graph once for each signature, however often they are called.
 
     A grid calls the same parts hundreds of times; this keeps the graph small.
@@ -34,7 +33,9 @@ class ReusedFunctions(object):
           body: function of any number of tensors that returns a list of tensors.
         """
         tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
-        signature = (form,) + tuple((tensor.dtype, tuple(tensor.shape.as_list())) for tensor in tensors)
+        signature = (form,) + tuple(
+            (tensor.dtype, tuple(tensor.shape.as_list())) for tensor in tensors
+        )
         if signature not in self._made:
             self._made[signature] = tensorflow_versions.graph_function(body, tensors)
         return self._made[signature](*tensors)
@@ -57,14 +58,21 @@ def _head_by_head(tensors, numbers, heads):
       heads: N.
     """
     biases = {bias for _, _, _, bias in numbers}
-    parts = [tensor if number in biases else tf.split(tensor, heads, axis=1) for number, tensor in enumerate(tensors)]
+    parts = [
+        tensor if number in biases else tf.split(tensor, heads, axis=1)
+        for number, tensor in enumerate(tensors)
+    ]
     contexts = [[] for _ in numbers]
     for head in range(heads):
         scores = {}
         for context, (query, key, values, bias) in zip(contexts, numbers):
             if (query, key) not in scores:
-                scores[query, key] = tf.matmul(parts[query][head], parts[key][head], transpose_b=True)
-            context.append(tf.matmul(tf.nn.softmax(scores[query, key] + parts[bias]), parts[values][head]))
+                scores[query, key] = tf.matmul(
+                    parts[query][head], parts[key][head], transpose_b=True
+                )
+            context.append(
+                tf.matmul(tf.nn.softmax(scores[query, key] + parts[bias]), parts[values][head])
+            )
     return [tf.concat(context, axis=1) for context in contexts]
 
 
@@ -76,7 +84,7 @@ def attention_by_head(functions, asks, heads):
       asks, heads: as there.
     """
     tensors, numbers = modeling.distinct([tensor for ask in asks for tensor in ask])
-    numbers = tuple(tuple(numbers[first:first + 4]) for first in range(0, len(numbers), 4))
+    numbers = tuple(tuple(numbers[first : first + 4]) for first in range(0, len(numbers), 4))
     windows = asks[0].query.shape.as_list()[0]
 
     def one_window(*inside):
@@ -87,9 +95,15 @@ def attention_by_head(functions, asks, heads):
         for window in range(windows):
             # A bias may be the same for all windows, and is for all heads.
             mine = [tensor[min(window, tensor.shape.as_list()[0] - 1)] for tensor in inside]
-            found.append(functions(("window", heads, numbers), one_window,
-                                   *[tensor if tensor.shape.ndims == 2 else tensor[0] for tensor in mine]))
+            found.append(
+                functions(
+                    ("window", heads, numbers),
+                    one_window,
+                    *[tensor if tensor.shape.ndims == 2 else tensor[0] for tensor in mine],
+                )
+            )
         return [tf.stack(contexts) for contexts in zip(*found)]
+
     return functions(("windows", heads, numbers), all_windows, *tensors)
 
 
@@ -114,12 +128,20 @@ def make_forms():
             result = compiled(body, *inside)
             result.set_shape(tensors[0].shape)
             return [result]
+
         return functions(form, part, *tensors)[0]
 
     def activation(function, x, bias):
-        return compiled_part(function.__name__, functools.partial(modeling.biased_activation, function), x, bias)
+        return compiled_part(
+            function.__name__, functools.partial(modeling.biased_activation, function), x, bias
+        )
 
     def residual_norm(*tensors):
         return compiled_part("norm", modeling.biased_residual_norm, *tensors)
-    return {"kernels": modeling.Kernels(functools.partial(attention_by_head, functions), activation, residual_norm),
-            "run": functions}
+
+    return {
+        "kernels": modeling.Kernels(
+            functools.partial(attention_by_head, functions), activation, residual_norm
+        ),
+        "run": functions,
+    }

@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reader as a TPUEstimator, which runs the same model on TPU, GPU and CPU."""
-from __future__ import absolute_import, division, print_function
 
 import collections
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mrc.model import cpu_ops
 import modeling
 import optimization
-from mrc.util import progress
-from mrc.model import span_model
-from mrc.util import tensorflow_versions
-from mrc.util.tensorflow_versions import (InputPipelineConfig, RunConfig, TPUClusterResolver, TPUConfig, TPUEstimator,
-                                 TPUEstimatorSpec)
+from mrc.model import cpu_ops, span_model
+from mrc.util import progress, tensorflow_versions
+from mrc.util.tensorflow_versions import (
+    InputPipelineConfig,
+    RunConfig,
+    TPUClusterResolver,
+    TPUConfig,
+    TPUEstimator,
+    TPUEstimatorSpec,
+)
 
 STEPS_BETWEEN_SUMMARIES = 100
 
@@ -48,7 +51,7 @@ class TrainingProgress(LossHook):
         return int(session.run(tf.train.get_global_step()))
 
     def after_run(self, run_context, run_values):
-        self._bar.set_postfix(loss="%.4f" % run_values.results, refresh=False)
+        self._bar.set_postfix(loss=f"{run_values.results:.4f}", refresh=False)
         self._bar.update(self._step(run_context.session) - self._bar.n)
 
     def end(self, session):
@@ -62,6 +65,7 @@ def _tpu_summaries(output_dir, **scalars):
     def write(step, *values):
         means = {name: tf.reduce_mean(value) for name, value in zip(names, values)}
         return tensorflow_versions.write_scalars(output_dir, step[0], means)
+
     step = tf.reshape(tf.train.get_global_step(), [1])
     return write, [step] + [tf.reshape(scalars[name], [1]) for name in names]
 
@@ -69,8 +73,11 @@ def _tpu_summaries(output_dir, **scalars):
 def _restore_from(checkpoint, use_tpu):
     """Has the variables that `checkpoint` holds start from it; returns the scaffold function that a TPU needs."""
     in_checkpoint = dict(tf.train.list_variables(checkpoint))
-    names = {variable.op.name: variable.op.name for variable in tf.trainable_variables()
-             if variable.op.name in in_checkpoint}
+    names = {
+        variable.op.name: variable.op.name
+        for variable in tf.trainable_variables()
+        if variable.op.name in in_checkpoint
+    }
     if not use_tpu:
         tf.train.init_from_checkpoint(checkpoint, names)
         return None
@@ -78,6 +85,7 @@ def _restore_from(checkpoint, use_tpu):
     def scaffold():
         tf.train.init_from_checkpoint(checkpoint, names)
         return tf.train.Scaffold()
+
     return scaffold
 
 
@@ -91,7 +99,9 @@ def step_of_core(step, input_ids):
       input_ids: the windows that this core reads, [B, T], of static shape.
     """
     size = input_ids.shape.num_elements()
-    odd = (2 * np.arange(size, dtype=np.uint64) + 1) * 2654435761 % 2 ** 32  # 2^32 / golden ratio (Knuth, vol. 3, 6.4)
+    odd = (
+        (2 * np.arange(size, dtype=np.uint64) + 1) * 2654435761 % 2**32
+    )  # 2^32 / golden ratio (Knuth, vol. 3, 6.4)
     factors = odd.astype(np.uint32).view(np.int32).reshape(input_ids.shape.as_list())
     return tf.cast(step, tf.int32) + tf.reduce_sum(input_ids * factors)  # wraps around at 32 bits
 
@@ -101,7 +111,9 @@ def on_cpu(use_tpu):
     return not use_tpu and not tf.test.is_gpu_available()
 
 
-def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tpu, seed, training_hooks=()):
+def make_model_fn(
+    config, dataset, init_checkpoint, training, prediction, use_tpu, seed, training_hooks=()
+):
     """Returns the model function of the reader.
 
     Args:
@@ -114,13 +126,16 @@ def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tp
       seed: of the dropout.
       training_hooks: `SessionRunHook`s of a training besides its progress.
     """
+
     def model_fn(features, labels, mode, params):
         del labels
         is_training = mode == tf.estimator.ModeKeys.TRAIN
         dropout = modeling.no_dropout
         if is_training:
             step = tf.train.get_or_create_global_step()
-            dropout = modeling.Dropout(seed, step_of_core(step, features["input_ids"]) if use_tpu else step)
+            dropout = modeling.Dropout(
+                seed, step_of_core(step, features["input_ids"]) if use_tpu else step
+            )
         fast = {}
         if on_cpu(use_tpu):
             cpu_ops.keep_freed_memory()
@@ -130,21 +145,44 @@ def make_model_fn(config, dataset, init_checkpoint, training, prediction, use_tp
         model = span_model.SpanModel(bert, dataset.masks_span)
         scaffold_fn = _restore_from(init_checkpoint, use_tpu) if init_checkpoint else None
         if not is_training:
-            return TPUEstimatorSpec(mode, predictions=model.best_positions(features, **prediction),
-                                        scaffold_fn=scaffold_fn)
+            return TPUEstimatorSpec(
+                mode,
+                predictions=model.best_positions(features, **prediction),
+                scaffold_fn=scaffold_fn,
+            )
         loss = model.training_loss(features)
         train_op, rate = optimization.training_op(loss, use_tpu=use_tpu, **training)
         host_call = _tpu_summaries(params["output_dir"], learning_rate=rate) if use_tpu else None
         if not use_tpu:
             tf.summary.scalar("learning_rate", rate)
-        return TPUEstimatorSpec(mode, loss=loss, train_op=train_op, scaffold_fn=scaffold_fn, host_call=host_call,
-                                    training_hooks=[TrainingProgress(training["num_steps"])] + list(training_hooks))
+        return TPUEstimatorSpec(
+            mode,
+            loss=loss,
+            train_op=train_op,
+            scaffold_fn=scaffold_fn,
+            host_call=host_call,
+            training_hooks=[TrainingProgress(training["num_steps"])] + list(training_hooks),
+        )
+
     return model_fn
 
 
-class Device(collections.namedtuple("Device", ["use_tpu", "tpu_name", "tpu_zone", "gcp_project", "master",
-                                               "num_tpu_cores", "iterations_per_loop"])):
+class Device(
+    collections.namedtuple(
+        "Device",
+        [
+            "use_tpu",
+            "tpu_name",
+            "tpu_zone",
+            "gcp_project",
+            "master",
+            "num_tpu_cores",
+            "iterations_per_loop",
+        ],
+    )
+):
     """Where the model runs: a TPU with its address, or the GPU or CPU of this machine."""
+
     __slots__ = ()
 
     def resolver(self):
@@ -154,7 +192,9 @@ class Device(collections.namedtuple("Device", ["use_tpu", "tpu_name", "tpu_zone"
         return None
 
 
-def make_estimator(model_fn, device, output_dir, train_batch_size, predict_batch_size, save_checkpoints_steps, seed):
+def make_estimator(
+    model_fn, device, output_dir, train_batch_size, predict_batch_size, save_checkpoints_steps, seed
+):
     """Returns the TPUEstimator of the reader.
 
     Args:
@@ -167,10 +207,26 @@ def make_estimator(model_fn, device, output_dir, train_batch_size, predict_batch
     """
     per_host = InputPipelineConfig.PER_HOST_V2
     run_config = RunConfig(
-        cluster=device.resolver(), master=device.master, model_dir=output_dir, tf_random_seed=seed,
-        save_checkpoints_steps=save_checkpoints_steps, save_summary_steps=STEPS_BETWEEN_SUMMARIES,
-        log_step_count_steps=None, session_config=tensorflow_versions.session_config(device.use_tpu),
-        tpu_config=TPUConfig(iterations_per_loop=device.iterations_per_loop, num_shards=device.num_tpu_cores,
-                                 per_host_input_for_training=per_host))
-    return TPUEstimator(model_fn, use_tpu=device.use_tpu, config=run_config, params={"output_dir": output_dir},
-                            train_batch_size=train_batch_size, predict_batch_size=predict_batch_size, eval_on_tpu=False)
+        cluster=device.resolver(),
+        master=device.master,
+        model_dir=output_dir,
+        tf_random_seed=seed,
+        save_checkpoints_steps=save_checkpoints_steps,
+        save_summary_steps=STEPS_BETWEEN_SUMMARIES,
+        log_step_count_steps=None,
+        session_config=tensorflow_versions.session_config(device.use_tpu),
+        tpu_config=TPUConfig(
+            iterations_per_loop=device.iterations_per_loop,
+            num_shards=device.num_tpu_cores,
+            per_host_input_for_training=per_host,
+        ),
+    )
+    return TPUEstimator(
+        model_fn,
+        use_tpu=device.use_tpu,
+        config=run_config,
+        params={"output_dir": output_dir},
+        train_batch_size=train_batch_size,
+        predict_batch_size=predict_batch_size,
+        eval_on_tpu=False,
+    )

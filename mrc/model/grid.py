@@ -8,7 +8,6 @@ for each this is less than N + Z N (N + 1) / 2 layer passes with the baseline, w
 Where shapes need not be static, padding is not asked (its share in a softmax is 0 but for the zone `all`), and it is not
 worked out either if nobody wants it.
 """
-from __future__ import absolute_import, division, print_function
 
 import collections
 
@@ -36,7 +35,7 @@ def _round_down(number):
     return number // LENGTH_STEP * LENGTH_STEP
 
 
-class _Bounds(object):
+class _Bounds:
     """Where questions and passages lie in the windows of a batch, `[CLS] question [SEP] passage [SEP] padding`."""
 
     def __init__(self, roles):
@@ -44,7 +43,9 @@ class _Bounds(object):
         passage_stop = question_stop + 1 + tf.cast(tf.reduce_sum(roles.passage, axis=1), tf.int32)
         self._first_passage = _round_down(tf.reduce_min(question_stop) + 1)
         self._all_in_passage = round_up(tf.reduce_max(question_stop) + 1)
-        self._end_of_all_in_passage = tf.maximum(_round_down(tf.reduce_min(passage_stop)), self._all_in_passage)
+        self._end_of_all_in_passage = tf.maximum(
+            _round_down(tf.reduce_min(passage_stop)), self._all_in_passage
+        )
         self._last_passage = round_up(tf.reduce_max(passage_stop))
 
     def stretches(self, zones, end):
@@ -54,11 +55,18 @@ class _Bounds(object):
             return [Stretch(0, question, True), Stretch(question, end, False)]
         if zones <= {"q2", "q2p"}:
             tail = tf.minimum(self._end_of_all_in_passage, end)
-            return [Stretch(0, question, True), Stretch(question, tail, False), Stretch(tail, end, True)]
+            return [
+                Stretch(0, question, True),
+                Stretch(question, tail, False),
+                Stretch(tail, end, True),
+            ]
         if zones == {"p2"}:
             stop = tf.minimum(self._last_passage, end)
-            return [Stretch(0, self._first_passage, False), Stretch(self._first_passage, stop, True),
-                    Stretch(stop, end, False)]
+            return [
+                Stretch(0, self._first_passage, False),
+                Stretch(self._first_passage, stop, True),
+                Stretch(stop, end, False),
+            ]
         return None
 
 
@@ -67,7 +75,7 @@ def _put_together(stretches, changed, unchanged):
     pieces, done = [], 0
     for start, stop, is_changed in stretches:
         if is_changed:
-            pieces.append(changed[:, done:done + stop - start])
+            pieces.append(changed[:, done : done + stop - start])
             done += stop - start
         else:
             pieces.append(unchanged[:, start:stop])
@@ -87,7 +95,7 @@ def _reads_padding_above(cells, layer):
     return any("all" in cell.zones and max(cell.layers) > layer for cell in cells)
 
 
-class _Pass(object):
+class _Pass:
     """One forward pass over a batch."""
 
     def __init__(self, bert, bias, roles, length, trim_padding):
@@ -101,7 +109,7 @@ class _Pass(object):
     def start(self, embedded, cells):
         """Returns the state below layer 0."""
         keep = self._keeps_padding(cells, -1)
-        return State(embedded if keep else embedded[:, :self._length], cells, not keep)
+        return State(embedded if keep else embedded[:, : self._length], cells, not keep)
 
     def _stretches(self, zones, groups, trimmed, layer):
         """Returns the `Stretch`es of which some come from the state without a mask, or None where all is worked out."""
@@ -109,7 +117,9 @@ class _Pass(object):
             return None
         if not trimmed and not self._keeps_padding(groups[NO_ZONES], layer):
             return None
-        return self._bounds.stretches(zones, self._length if trimmed else modeling.dimensions(self._roles.question)[1])
+        return self._bounds.stretches(
+            zones, self._length if trimmed else modeling.dimensions(self._roles.question)[1]
+        )
 
     def _branch(self, zones, stretches, state, trimmed):
         rows = None
@@ -130,12 +140,22 @@ class _Pass(object):
         for zones, members in groups.items():
             trimmed = state.trimmed or not self._keeps_padding(members, layer)
             plans.append((zones, trimmed, self._stretches(zones, groups, trimmed, layer)))
-        outputs = self._bert.branch(layer, state.hidden, [self._branch(zones, stretches, state, trimmed)
-                                                          for zones, trimmed, stretches in plans])
+        outputs = self._bert.branch(
+            layer,
+            state.hidden,
+            [self._branch(zones, stretches, state, trimmed) for zones, trimmed, stretches in plans],
+        )
         outputs = dict(zip(groups, outputs))
-        return [State(outputs[zones] if stretches is None else
-                      _put_together(stretches, outputs[zones], outputs[NO_ZONES]), groups[zones], trimmed)
-                for zones, trimmed, stretches in plans]
+        return [
+            State(
+                outputs[zones]
+                if stretches is None
+                else _put_together(stretches, outputs[zones], outputs[NO_ZONES]),
+                groups[zones],
+                trimmed,
+            )
+            for zones, trimmed, stretches in plans
+        ]
 
 
 def encode(bert, cells, embedded, bias, roles, length=None, trim_padding=False):

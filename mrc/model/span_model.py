@@ -3,20 +3,19 @@
 
 Shapes: B batch, T tokens, H hidden size, C cells of a grid, K best positions.
 """
-from __future__ import absolute_import, division, print_function
 
 import collections
 
 import tensorflow.compat.v1 as tf
 
 import attention_mask
-from mrc.model import grid
 import modeling
+from mrc.model import grid
 
 _NEVER = -1e30  # below every logit
 
 
-class SpanModel(object):
+class SpanModel:
     """A BERT with its span head in the current graph.
 
     Args:
@@ -27,14 +26,21 @@ class SpanModel(object):
     def __init__(self, bert, masks_span):
         self.bert = bert
         self._masks_span = masks_span
-        self._weights = tf.get_variable("cls/squad/output_weights", [2, bert.config.hidden_size],
-                                        initializer=tf.truncated_normal_initializer(stddev=0.02))
-        self._bias = tf.get_variable("cls/squad/output_bias", [2], initializer=tf.zeros_initializer())
+        self._weights = tf.get_variable(
+            "cls/squad/output_weights",
+            [2, bert.config.hidden_size],
+            initializer=tf.truncated_normal_initializer(stddev=0.02),
+        )
+        self._bias = tf.get_variable(
+            "cls/squad/output_bias", [2], initializer=tf.zeros_initializer()
+        )
 
     def span_logits(self, hidden, input_span_mask=None):
         """Returns the logits [B, T] of the starts and of the ends from the encoder's output [B, T, H]."""
         batch, tokens, width = modeling.dimensions(hidden)
-        both = tf.matmul(tf.reshape(hidden, [-1, width]), self._weights, transpose_b=True) + self._bias
+        both = (
+            tf.matmul(tf.reshape(hidden, [-1, width]), self._weights, transpose_b=True) + self._bias
+        )
         start, end = tf.unstack(tf.reshape(both, [batch, tokens, 2]), axis=2)
         if self._masks_span:
             kept_out = (1.0 - tf.cast(input_span_mask, tf.float32)) * modeling.MASKED
@@ -51,8 +57,12 @@ class SpanModel(object):
         bias = modeling.padding_bias(features["input_mask"])
         hidden = self.bert.layers(0, self.bert.config.num_hidden_layers, hidden, bias)
         logits = self.span_logits(hidden, features.get("input_span_mask"))
-        losses = [tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=features[name], logits=scores))
-                  for name, scores in zip(("start_positions", "end_positions"), logits)]
+        losses = [
+            tf.reduce_mean(
+                tf.nn.sparse_softmax_cross_entropy_with_logits(labels=features[name], logits=scores)
+            )
+            for name, scores in zip(("start_positions", "end_positions"), logits)
+        ]
         return (losses[0] + losses[1]) / 2.0
 
     def _best(self, scores, input_mask, size, trim_padding):
@@ -60,14 +70,18 @@ class SpanModel(object):
         if self._masks_span:
             scores = tf.nn.log_softmax(scores)
         if trim_padding:
-            scores = tf.where(tf.cast(input_mask, tf.bool), scores, tf.fill(tf.shape(scores), _NEVER))
+            scores = tf.where(
+                tf.cast(input_mask, tf.bool), scores, tf.fill(tf.shape(scores), _NEVER)
+            )
         return tf.nn.top_k(scores, k=size)
 
     @staticmethod
     def _working_length(input_mask, size):
         """Returns a scalar: the longest window of the batch, rounded up, and at least `size`."""
         longest = tf.reduce_max(tf.reduce_sum(input_mask, axis=1))
-        return tf.minimum(tf.maximum(grid.round_up(longest), size), modeling.dimensions(input_mask)[1])
+        return tf.minimum(
+            tf.maximum(grid.round_up(longest), size), modeling.dimensions(input_mask)[1]
+        )
 
     def best_positions(self, features, cells, size, trim_padding=False, static_shapes=False):
         """Returns what decoding needs of every cell's logits.
@@ -89,9 +103,13 @@ class SpanModel(object):
         embedded = self.bert.embeddings(features["input_ids"], features["segment_ids"])
         found = collections.defaultdict(list)
         length = None if static_shapes else self._working_length(mask, size)
-        outputs = grid.encode(self.bert, cells, embedded, modeling.padding_bias(mask), roles, length, trim_padding)
+        outputs = grid.encode(
+            self.bert, cells, embedded, modeling.padding_bias(mask), roles, length, trim_padding
+        )
         if trim_padding:
-            mask, span_mask = (None if part is None else part[:, :length] for part in (mask, span_mask))
+            mask, span_mask = (
+                None if part is None else part[:, :length] for part in (mask, span_mask)
+            )
         for hidden in outputs:
             logits = self.span_logits(hidden, span_mask)
             for side, scores in zip(("start", "end"), logits):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exits with a one-line message where a package is missing or TensorFlow is not 1.13 to 2.15; scripts import it first."""
+
 from __future__ import absolute_import, division, print_function
 
 import os
@@ -8,9 +9,12 @@ import sys
 
 _NEEDED = ("tensorflow", "numpy", "absl", "tqdm", "nltk", "googleapiclient", "oauth2client")
 # as in "tensorflow_cpu-2.15.1.dist-info" or "tensorflow-1.15.3-py3.7.egg-info"
-_METADATA = re.compile(r"(?:tensorflow|tensorflow[-_]cpu|tensorflow[-_]gpu|tensorflow[-_]intel|tensorflow[-_]macos|"
-                       r"tensorflow[-_]cpu[-_]aws|nvidia[-_]tensorflow|tf[-_]nightly)-"
-                       r"((\d+)\.(\d+)[^-]*)(?:-.*)?\.(?:dist|egg)-info$", re.IGNORECASE)
+_METADATA = re.compile(
+    r"(?:tensorflow|tensorflow[-_]cpu|tensorflow[-_]gpu|tensorflow[-_]intel|tensorflow[-_]macos|"
+    r"tensorflow[-_]cpu[-_]aws|nvidia[-_]tensorflow|tf[-_]nightly)-"
+    r"((\d+)\.(\d+)[^-]*)(?:-.*)?\.(?:dist|egg)-info$",
+    re.IGNORECASE,
+)
 
 
 def _tensorflow_version():
@@ -32,7 +36,11 @@ def _what_is_wrong():
         return "is too old: Python 3.7 to 3.11 is needed"
     import importlib.util  # Python 2 has none
 
-    missing = [name for name in _NEEDED if name not in sys.modules and importlib.util.find_spec(name) is None]
+    missing = [
+        name
+        for name in _NEEDED
+        if name not in sys.modules and importlib.util.find_spec(name) is None
+    ]
     if "tensorflow" not in missing:
         version = _tensorflow_version()  # None for a package without metadata, which is accepted
         if version and version[1] >= (2, 16):
@@ -44,7 +52,11 @@ def _what_is_wrong():
 
 _wrong = _what_is_wrong()
 if _wrong:
-    print("error: Python %d.%d at %s %s; run `. scripts/setup_environment.sh requirements.txt requirements/figures.txt && "
-          ". .venv/bin/activate` in the project folder, then rerun the command" %
-          (sys.version_info[0], sys.version_info[1], sys.executable, _wrong), file=sys.stderr)
+    print(
+        "error: Python %d.%d at %s %s; run `. scripts/setup_environment.sh requirements.txt "
+        "requirements/figures.txt && "
+        ". .venv/bin/activate` in the project folder, then rerun the command"
+        % (sys.version_info[0], sys.version_info[1], sys.executable, _wrong),
+        file=sys.stderr,
+    )
     sys.exit(2)

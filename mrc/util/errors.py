@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a run ends before its work is done: each way has its exit code, and one sentence for the user."""
-from __future__ import absolute_import, division, print_function
 
 import argparse
 import contextlib
 import signal
 import sys
 
-from mrc.util import progress
-from mrc.util import streams
+from mrc.util import progress, streams
 
 EXIT_CODE = 2
 FAULT_EXIT_CODE = 1
@@ -21,7 +19,11 @@ class InputError(Exception):
 
 def first_line(error):
     """Returns the first line of what an exception says, without its full stop."""
-    return (str(getattr(error, "message", error)).strip() or type(error).__name__).split("\n")[0].rstrip(".")
+    return (
+        (str(getattr(error, "message", error)).strip() or type(error).__name__)
+        .split("\n")[0]
+        .rstrip(".")
+    )
 
 
 def check_words(words):
@@ -30,8 +32,11 @@ def check_words(words):
         try:
             word.encode("utf-8")
         except UnicodeEncodeError:
-            raise InputError("%s is not UTF-8 text; rename the file, or write the word in UTF-8" %
-                             word.encode("utf-8", "backslashreplace").decode("ascii", "replace"))
+            raise InputError(
+                "{} is not UTF-8 text; rename the file, or write the word in UTF-8".format(
+                    word.encode("utf-8", "backslashreplace").decode("ascii", "replace")
+                )
+            )
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -39,10 +44,10 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         check_words(sys.argv if args is None else args)
-        return super(ArgumentParser, self).parse_args(args, namespace)
+        return super().parse_args(args, namespace)
 
     def error(self, message):
-        raise InputError("%s; python %s --help lists the arguments" % (message, self.prog))
+        raise InputError(f"{message}; python {self.prog} --help lists the arguments")
 
 
 class Fault(Exception):
@@ -58,8 +63,11 @@ class Stopped(BaseException):
     """
 
     def __init__(self, number, state=""):
-        super(Stopped, self).__init__("stopped by %s%s; give the same command again to go on" %
-                                      (signal.Signals(number).name, state and ": " + state))
+        super().__init__(
+            "stopped by {}{}; give the same command again to go on".format(
+                signal.Signals(number).name, state and ": " + state
+            )
+        )
         self.number = number
 
 
@@ -80,8 +88,8 @@ def one_sentence():
         try:
             yield
         except InputError as error:
-            _leave("error: %s" % error, EXIT_CODE)
+            _leave(f"error: {error}", EXIT_CODE)
         except Fault as fault:
-            _leave("error: %s" % fault, FAULT_EXIT_CODE)
+            _leave(f"error: {fault}", FAULT_EXIT_CODE)
         except Stopped as stopped:
             _leave(str(stopped), _SIGNALLED + stopped.number)

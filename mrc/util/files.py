@@ -4,7 +4,6 @@
 Every path of the project goes through `tf.gfile`, so `gs://bucket/file` works wherever a local path does.
 A file that is written appears whole or not at all: it is written aside and then renamed.
 """
-from __future__ import absolute_import, division, print_function
 
 import contextlib
 import io
@@ -25,7 +24,9 @@ _OTHER_OPEN_FILES = 200
 SECONDS_AT_WORK = 24 * 60 * 60
 _ASIDE = re.compile(r"\.[0-9a-f]{8}\.tmp$")
 _BYTES_IN_BLOCK = 1 << 20
-_MOST_DIGITS = 1000  # of a whole number in a JSON file: the time to read one grows with their square
+_MOST_DIGITS = (
+    1000  # of a whole number in a JSON file: the time to read one grows with their square
+)
 
 
 def exists(path):
@@ -33,8 +34,10 @@ def exists(path):
     try:
         return tf.gfile.Exists(path)
     except tf.errors.OpError as error:
-        raise InputError("%s cannot be looked at (%s); check the path, and that you may read it" %
-                         (path, first_line(error)))
+        raise InputError(
+            f"{path} cannot be looked at ({first_line(error)}); check the path, and that you may "
+            "read it"
+        )
 
 
 @contextlib.contextmanager
@@ -42,14 +45,16 @@ def _reading(path, what):
     """Gives a reader of the bytes of `path`."""
     try:
         if not tf.gfile.Exists(path):
-            raise InputError("the %s %s does not exist; check the path" % (what, path))
+            raise InputError(f"the {what} {path} does not exist; check the path")
         if tf.gfile.IsDirectory(path):
-            raise InputError("the %s %s is a folder; give the path of a file" % (what, path))
+            raise InputError(f"the {what} {path} is a folder; give the path of a file")
         with tf.gfile.GFile(path, "rb") as reader:
             yield reader
     except tf.errors.OpError as error:
-        raise InputError("the %s %s cannot be read (%s); check the path, and that you may read it" %
-                         (what, path, first_line(error)))
+        raise InputError(
+            f"the {what} {path} cannot be read ({first_line(error)}); check the path, and that "
+            "you may read it"
+        )
 
 
 def read_bytes(path, what="file"):
@@ -61,8 +66,7 @@ def read_bytes(path, what="file"):
 def read_blocks(path, what="file"):
     """Yields the bytes of `path` in blocks, so that a large file is never in memory as a whole."""
     with _reading(path, what) as reader:
-        for block in iter(lambda: reader.read(_BYTES_IN_BLOCK), b""):
-            yield block
+        yield from iter(lambda: reader.read(_BYTES_IN_BLOCK), b"")
 
 
 def read_text(path, what="file"):
@@ -72,8 +76,10 @@ def read_text(path, what="file"):
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError("the %s %s is not UTF-8 text: byte 0x%02x in line %d; save it as UTF-8" %
-                         (what, path, data[error.start], line))
+        raise InputError(
+            "the %s %s is not UTF-8 text: byte 0x%02x in line %d; save it as UTF-8"
+            % (what, path, data[error.start], line)
+        )
 
 
 class _TooManyDigits(Exception):
@@ -90,30 +96,40 @@ def read_json(path, what="file"):
     """Returns the value of a JSON file; what is not JSON is an `InputError` with line and column."""
     text = read_text(path, what)
     if not text.strip():
-        raise InputError("the %s %s is empty where JSON was expected; write or download it again" % (what, path))
+        raise InputError(
+            f"the {what} {path} is empty where JSON was expected; write or download it again"
+        )
     try:
         return json.loads(text, parse_int=_whole_number)
     except json.JSONDecodeError as error:
-        raise InputError("the %s %s is not valid JSON: %s at line %d, column %d; is it the right file, and whole?" %
-                         (what, path, error.msg, error.lineno, error.colno))
+        raise InputError(
+            "the %s %s is not valid JSON: %s at line %d, column %d; is it the right file, and "
+            "whole?" % (what, path, error.msg, error.lineno, error.colno)
+        )
     except RecursionError:
-        raise InputError("the %s %s is not usable JSON: it is nested too deep; is it the right file?" % (what, path))
+        raise InputError(
+            f"the {what} {path} is not usable JSON: it is nested too deep; is it the right file?"
+        )
     except _TooManyDigits as error:
-        raise InputError("the %s %s is not usable JSON: it has a number of %s digits; is it the right file?" % (what, path,
-                                                                                                                error))
+        raise InputError(
+            f"the {what} {path} is not usable JSON: it has a number of {error} digits; is it the "
+            "right file?"
+        )
 
 
 def read_arrays(path, what="file"):
     """Returns the arrays of an .npz file by name; whatever is raised but an `InputError` tells that it is damaged."""
     buffer = io.BytesIO(read_bytes(path, what))
-    zipfile.ZipFile(buffer)  # NumPy tells of a damaged one a second time, on stderr, when it drops what it began
+    zipfile.ZipFile(
+        buffer
+    )  # NumPy tells of a damaged one a second time, on stderr, when it drops what it began
     buffer.seek(0)
     return np.load(buffer)
 
 
 def aside(path):
     """Returns the path beside `path` that a file is written to before it is renamed."""
-    return "%s.%s.tmp" % (path, uuid.uuid4().hex[:8])
+    return f"{path}.{uuid.uuid4().hex[:8]}.tmp"
 
 
 def remove_leftovers(folder):
@@ -135,8 +151,11 @@ def told(path):
     try:
         yield
     except tf.errors.OpError as error:
-        raise Fault("%s cannot be written (%s); see that its folder is there, has room and may be written to, then give the "
-                    "same command again" % (path, first_line(error)))
+        raise Fault(
+            f"{path} cannot be written ({first_line(error)}); see that its folder is there, has "
+            "room and may be written to, then give the "
+            "same command again"
+        )
 
 
 @contextlib.contextmanager
@@ -157,7 +176,9 @@ def writing(path, binary=False):
     """Gives a writer of text, or of bytes, whose content replaces `path` only when the block ends without an exception."""
     beside = aside(path)
     if tf.gfile.IsDirectory(path):
-        raise InputError("%s is a folder, and cannot be written to as a file; give another path" % path)
+        raise InputError(
+            f"{path} is a folder, and cannot be written to as a file; give another path"
+        )
     with renamed(beside, path), tf.gfile.GFile(beside, "wb" if binary else "w") as writer:
         yield writer
 
@@ -179,7 +200,10 @@ def allow_open(number):
     wanted = number + _OTHER_OPEN_FILES
     if resource.RLIM_INFINITY != limit < wanted:
         with contextlib.suppress(ValueError, OSError):  # some systems have a limit besides
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
+            resource.setrlimit(
+                resource.RLIMIT_NOFILE,
+                (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most),
+            )
 
 
 def make_folder(path):
@@ -189,10 +213,12 @@ def make_folder(path):
         is_folder = tf.gfile.IsDirectory(path)
     except tf.errors.OpError as error:
         if tf.gfile.Exists(path) and not tf.gfile.IsDirectory(path):
-            raise InputError("%s is a file where a folder is needed; give another path" % path)
-        raise InputError("the folder %s cannot be made (%s); may you write there?" % (path, first_line(error)))
+            raise InputError(f"{path} is a file where a folder is needed; give another path")
+        raise InputError(
+            f"the folder {path} cannot be made ({first_line(error)}); may you write there?"
+        )
     if not is_folder:
-        raise InputError("%s is a file where a folder is needed; give another path" % path)
+        raise InputError(f"{path} is a file where a folder is needed; give another path")
 
 
 def make_folder_of(path):

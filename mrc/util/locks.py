@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run at a time in an output folder: a lock of the file system, which goes with the process that holds it."""
-from __future__ import absolute_import, division, print_function
 
 import contextlib
 import errno
@@ -23,7 +22,7 @@ def local_path(path):
     scheme = _SCHEME.match(path)
     if scheme is None:
         return path
-    return path[scheme.end():] if scheme.group(1) == "file" else None
+    return path[scheme.end() :] if scheme.group(1) == "file" else None
 
 
 def _open(folder, path):
@@ -32,10 +31,14 @@ def _open(folder, path):
         return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)  # tf.gfile knows no locks
     except OSError as error:
         if tf.gfile.Exists(lock):  # another user's, say
-            raise InputError("%s cannot be written to (%s); have it deleted, or give another --output_dir" %
-                             (lock, error.strerror))
-        raise InputError("the output folder %s cannot be written to (%s); mend that or give another --output_dir" %
-                         (folder, error.strerror))
+            raise InputError(
+                f"{lock} cannot be written to ({error.strerror}); have it deleted, or give "
+                "another --output_dir"
+            )
+        raise InputError(
+            f"the output folder {folder} cannot be written to ({error.strerror}); mend that or "
+            "give another --output_dir"
+        )
 
 
 def _lock(descriptor, folder):
@@ -44,13 +47,22 @@ def _lock(descriptor, folder):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            tf.logging.warning("the file system of %s has no locks (%s); see that no second run works there", folder,
-                               error.strerror)
+            tf.logging.warning(
+                "the file system of %s has no locks (%s); see that no second run works there",
+                folder,
+                error.strerror,
+            )
             return
         owner = os.read(descriptor, 1000).decode("utf-8", "replace").strip()
-        raise InputError("another run is at work in %s (%s); wait until it has ended, or give another --output_dir" %
-                         (folder, owner or "it has just begun"))
-    text = "process %d on %s, since %s\n" % (os.getpid(), socket.gethostname(), time.strftime("%Y-%m-%d %H:%M:%S"))
+        raise InputError(
+            "another run is at work in {} ({}); wait until it has ended, or give another "
+            "--output_dir".format(folder, owner or "it has just begun")
+        )
+    text = "process %d on %s, since %s\n" % (
+        os.getpid(),
+        socket.gethostname(),
+        time.strftime("%Y-%m-%d %H:%M:%S"),
+    )
     with contextlib.suppress(OSError):  # on a full disk nobody is told who is at work
         os.ftruncate(descriptor, 0)
         os.write(descriptor, text.encode("utf-8"))

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Progress of long work on stderr: how much is done, how fast, and the time left."""
-from __future__ import absolute_import, division, print_function
 
 import sys
 import weakref
@@ -19,8 +18,15 @@ def bar(total, what, unit, initial=0, delay=0):
       delay: seconds before it is shown; work that is done sooner shows none.
     """
     watched = sys.stderr.isatty()
-    made = tqdm.tqdm(total=total, desc=what, unit=unit, initial=initial, dynamic_ncols=watched, delay=delay,
-                     mininterval=0.2 if watched else SECONDS_BETWEEN_LINES)
+    made = tqdm.tqdm(
+        total=total,
+        desc=what,
+        unit=unit,
+        initial=initial,
+        dynamic_ncols=watched,
+        delay=delay,
+        mininterval=0.2 if watched else SECONDS_BETWEEN_LINES,
+    )
     _bars.add(made)
     return made
 

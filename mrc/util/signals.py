@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGINT (Ctrl-C) and SIGTERM: work ends where the same command can go on from."""
-from __future__ import absolute_import, division, print_function
 
 import contextlib
 import os
@@ -16,11 +15,13 @@ _NOTICE = b"\nstopping: the step under way is finished first (Ctrl-\\ ends it at
 
 def end_at_once():
     """Has a Ctrl-C end the process without a word, where nothing has begun; a `Watch` takes it over."""
-    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # and not that of a shell's background work
+    if (
+        signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    ):  # and not that of a shell's background work
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-class Watch(object):
+class Watch:
     """Turns the signals into an `errors.Stopped`, as a context manager.
 
     It is raised at once, but within `waiting` only noted: long work looks at `asked` where it can stop without loss.
@@ -31,9 +32,13 @@ class Watch(object):
         self._waits, self._impatience, self._before = False, 0, {}
 
     def __enter__(self):
-        if threading.current_thread() is threading.main_thread():  # Python lets no other one have handlers
+        if (
+            threading.current_thread() is threading.main_thread()
+        ):  # Python lets no other one have handlers
             for number in SIGNALS:
-                if signal.getsignal(number) != signal.SIG_IGN:  # a shell's background work ignores Ctrl-C
+                if (
+                    signal.getsignal(number) != signal.SIG_IGN
+                ):  # a shell's background work ignores Ctrl-C
                     self._before[number] = signal.signal(number, self._take)
         return self
 

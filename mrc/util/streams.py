@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Standard output and standard error that outlast those who read them."""
-from __future__ import absolute_import, division, print_function
 
 import contextlib
 import os
 import sys
 
 
-class Outlasting(object):
+class Outlasting:
     """A text stream that says into the void what nobody reads any more, where a plain one ends the work.
 
     In `run_squad.py ... 2>&1 | tee log`, say, a Ctrl-C ends `tee` too, while the run has a checkpoint to write.

@@ -3,7 +3,6 @@
 
 Import this module before building a graph: under TensorFlow 2 it turns the behaviour of version 1 back on.
 """
-from __future__ import absolute_import, division, print_function
 
 import contextlib
 import os
@@ -17,8 +16,9 @@ IS_TF2 = VERSION >= (2, 0)
 
 # An estimator traces each function once and XLA compiles it for each shape. Compiling at the first call rather than the second
 # keeps the last bits of a result independent of which window comes first. Read when the process opens its first session.
-os.environ["TF_XLA_FLAGS"] = " ".join([os.environ.get("TF_XLA_FLAGS", ""), "--tf_xla_enable_lazy_compilation=false"])
-
+os.environ["TF_XLA_FLAGS"] = " ".join(
+    [os.environ.get("TF_XLA_FLAGS", ""), "--tf_xla_enable_lazy_compilation=false"]
+)
 
 
 @contextlib.contextmanager
@@ -48,7 +48,11 @@ else:
     from tensorflow.python.framework import function as framework_function
 
 with _without_warnings():
-    InputPipelineConfig, RunConfig, TPUConfig = tpu.InputPipelineConfig, tpu.RunConfig, tpu.TPUConfig
+    InputPipelineConfig, RunConfig, TPUConfig = (
+        tpu.InputPipelineConfig,
+        tpu.RunConfig,
+        tpu.TPUConfig,
+    )
     TPUEstimator, TPUEstimatorSpec = tpu.TPUEstimator, tpu.TPUEstimatorSpec
 
 # The attribute that keeps a function from being inlined where it is called; TensorFlow 1.13 has none.
@@ -72,19 +76,27 @@ def graph_function(body, tensors):
     """Returns `body`, a function from tensors to a list of tensors, as a function of the graph for arguments like `tensors`."""
     signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
     if IS_TF2:
-        return tf2.function(body, input_signature=signature, autograph=False, experimental_attributes=_NOT_INLINED)
-    return eager_function.defun_with_attributes(body, signature, attributes=_NOT_INLINED, autograph=False)
+        return tf2.function(
+            body, input_signature=signature, autograph=False, experimental_attributes=_NOT_INLINED
+        )
+    return eager_function.defun_with_attributes(
+        body, signature, attributes=_NOT_INLINED, autograph=False
+    )
 
 
 def xla_function(body, tensors):
     """Returns `body`, a function from tensors to a tensor, compiled by XLA for arguments like `tensors`."""
+
     def with_shapes(*arguments):
         for argument, tensor in zip(arguments, tensors):
             argument.set_shape(tensor.shape)
         return body(*arguments)
+
     if IS_TF2:
         return tf2.function(with_shapes, autograph=False, jit_compile=True)
-    return framework_function.Defun(*[tensor.dtype for tensor in tensors], noinline=True, compiled=True)(with_shapes)
+    return framework_function.Defun(
+        *[tensor.dtype for tensor in tensors], noinline=True, compiled=True
+    )(with_shapes)
 
 
 def session_config(use_tpu=False):
@@ -92,7 +104,9 @@ def session_config(use_tpu=False):
     config = tf.ConfigProto(allow_soft_placement=True, isolate_session_state=use_tpu)
     if not use_tpu:
         # Functions are called hundreds of times; specialised for each call, they would be compiled as often.
-        config.graph_options.rewrite_options.function_optimization = rewriter_config_pb2.RewriterConfig.OFF
+        config.graph_options.rewrite_options.function_optimization = (
+            rewriter_config_pb2.RewriterConfig.OFF
+        )
     return config
 
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of cmrc2018_evaluate.py: values worked out by hand, properties, and the command line."""
-from __future__ import absolute_import, division, print_function
 
 import collections
 import json
@@ -9,53 +8,71 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import assume, given, settings, strategies as st
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 import cmrc2018_evaluate as scorer
-from mrc.util.errors import InputError
 from mrc.data.squad_format import Answer, Passage, Question
+from mrc.util.errors import InputError
 
-SCRIPT = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "cmrc2018_evaluate.py")
+SCRIPT = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+    "cmrc2018_evaluate.py",
+)
 
 
 def question(question_id, *answers):
-    return Question(question_id, "?", tuple(Answer(answer, 0) for answer in answers), None, "data[0]")
+    return Question(
+        question_id, "?", tuple(Answer(answer, 0) for answer in answers), None, "data[0]"
+    )
 
 
 def passages(*questions):
     return [Passage("", questions, "")]
 
 
-@pytest.mark.parametrize("text, units", [
-    ("我爱NLP 2018！", ["我", "爱", "nlp", "2018"]),
-    ("《红楼梦》", ["红", "楼", "梦"]),
-    ("a-b", ["ab"]),  # punctuation goes without a gap
-    ("微软的Windows 10系统", ["微", "软", "的", "windows", "10", "系", "统"]),
-    ("约3.5%(年)", ["约", "3.5", "%", "(", "年", ")"]),
-    ("u.s. army. foo", ["u.s.", "army.", "foo"]),  # one sentence: only a run's last full stop stands alone
-    ("u.s. army.", ["u.s.", "army", "."]),
-    ("it's \"so\"", ["it", "'s", "``", "so", "''"]),
-    ("  ，。", []),
-    ("嗯…", ["嗯", "…"]),  # a single ellipsis character is not on the list
-])
+@pytest.mark.parametrize(
+    "text, units",
+    [
+        ("我爱NLP 2018！", ["我", "爱", "nlp", "2018"]),
+        ("《红楼梦》", ["红", "楼", "梦"]),
+        ("a-b", ["ab"]),  # punctuation goes without a gap
+        ("微软的Windows 10系统", ["微", "软", "的", "windows", "10", "系", "统"]),
+        ("约3.5%(年)", ["约", "3.5", "%", "(", "年", ")"]),
+        (
+            "u.s. army. foo",
+            ["u.s.", "army.", "foo"],
+        ),  # one sentence: only a run's last full stop stands alone
+        ("u.s. army.", ["u.s.", "army", "."]),
+        ('it\'s "so"', ["it", "'s", "``", "so", "''"]),
+        ("  ，。", []),
+        ("嗯…", ["嗯", "…"]),  # a single ellipsis character is not on the list
+    ],
+)
 def test_segments(text, units):
     assert scorer.segments(text) == units
 
 
 def test_strip_punctuation_keeps_what_is_not_on_its_list():
-    assert scorer.strip_punctuation(" 《A-B》：C_D*^/\\~`+=，。：？！“”；’·、「」（）－～『』 ") == "abcd"
+    assert (
+        scorer.strip_punctuation(" 《A-B》：C_D*^/\\~`+=，。：？！“”；’·、「」（）－～『』 ")
+        == "abcd"
+    )
     assert scorer.strip_punctuation("a.b,c(d)‘e…") == "a.b,c(d)‘e…"
 
 
-@pytest.mark.parametrize("answer, prediction, f1", [
-    ("北京大学医学院", "在北京大学", 2 / 3),  # 4 in common: P 4/5, R 4/7
-    ("甲乙丙丁", "甲丙丁乙", 1 / 2),  # a substring of 2, though a subsequence of 3
-    ("微软的Windows 10系统", "windows 10", 4 / 9),  # 2 of 7 and of 2
-    ("北京，大学", "北京大学。", 1),
-    ("甲", "乙", 0),
-    ("甲", "", 0),
-    ("，", "。", 0),  # nothing in common, though an exact match
-])
+@pytest.mark.parametrize(
+    "answer, prediction, f1",
+    [
+        ("北京大学医学院", "在北京大学", 2 / 3),  # 4 in common: P 4/5, R 4/7
+        ("甲乙丙丁", "甲丙丁乙", 1 / 2),  # a substring of 2, though a subsequence of 3
+        ("微软的Windows 10系统", "windows 10", 4 / 9),  # 2 of 7 and of 2
+        ("北京，大学", "北京大学。", 1),
+        ("甲", "乙", 0),
+        ("甲", "", 0),
+        ("，", "。", 0),  # nothing in common, though an exact match
+    ],
+)
 def test_segment_f1(answer, prediction, f1):
     assert scorer.segment_f1(answer, prediction) == pytest.approx(f1)
     assert scorer.segment_f1(prediction, answer) == pytest.approx(f1)
@@ -66,20 +83,32 @@ def test_segment_f1_counts_the_common_characters_of_long_texts():
     assert scorer.segment_f1("甲" + "的" * 249, "乙" + "的" * 249) == pytest.approx(249 / 250)
 
 
-@pytest.mark.parametrize("answer, prediction, match", [
-    ("《红楼梦》", "红楼梦。", 1), ("ＮBA", "ｎba", 1), ("NBA", " nba ", 1),
-    ("红楼梦", "红楼", 0), ("a b", "ab", 0), ("，", "。", 1),
-])
+@pytest.mark.parametrize(
+    "answer, prediction, match",
+    [
+        ("《红楼梦》", "红楼梦。", 1),
+        ("ＮBA", "ｎba", 1),
+        ("NBA", " nba ", 1),
+        ("红楼梦", "红楼", 0),
+        ("a b", "ab", 0),
+        ("，", "。", 1),
+    ],
+)
 def test_exact_match(answer, prediction, match):
     assert scorer.exact_match(answer, prediction) == match
 
 
 def test_evaluate_takes_the_best_answer_and_skips_what_is_not_predicted():
-    asked = passages(question("right", "红楼", "红楼梦"), question("half", "丁", "甲乙丙丁"), question("missing", "甲"))
+    asked = passages(
+        question("right", "红楼", "红楼梦"),
+        question("half", "丁", "甲乙丙丁"),
+        question("missing", "甲"),
+    )
     # EM 1, 0, 0 and F1 1, 1/2, 0 over three questions
     predictions = {"right": "《红楼梦》", "half": "甲丙丁乙", "other": "x"}
-    assert scorer.evaluate(asked, predictions) == collections.OrderedDict([
-        ("AVERAGE", "41.667"), ("F1", "50.000"), ("EM", "33.333"), ("TOTAL", 3), ("SKIP", 1)])
+    assert scorer.evaluate(asked, predictions) == collections.OrderedDict(
+        [("AVERAGE", "41.667"), ("F1", "50.000"), ("EM", "33.333"), ("TOTAL", 3), ("SKIP", 1)]
+    )
 
 
 def test_evaluate_refuses_questions_without_answers():
@@ -87,7 +116,7 @@ def test_evaluate_refuses_questions_without_answers():
         scorer.evaluate(passages(question("q1", "甲"), question("q2")), {"q1": "甲"})
 
 
-TEXTS = st.text(alphabet="甲乙丙ab 1.,，-\"", max_size=12)
+TEXTS = st.text(alphabet='甲乙丙ab 1.,，-"', max_size=12)
 
 
 @given(TEXTS, TEXTS)
@@ -100,8 +129,10 @@ def test_f1_is_at_least_the_exact_match_where_there_are_segments(answer, predict
 
 def longest_common_run(left, right):
     runs = [left[i:j] for i in range(len(left)) for j in range(i + 1, len(left) + 1)]
-    return max([len(run) for run in runs
-                if any(right[k:k + len(run)] == run for k in range(len(right)))] or [0])
+    return max(
+        [len(run) for run in runs if any(right[k : k + len(run)] == run for k in range(len(right)))]
+        or [0]
+    )
 
 
 @given(TEXTS, TEXTS)
@@ -121,41 +152,56 @@ def test_predicting_the_answer_scores_100(golds):
 
 
 def entry(question_id, *answers):
-    return {"id": question_id, "question": "?",
-            "answers": [{"text": text, "answer_start": 0} for text in answers]}
+    return {
+        "id": question_id,
+        "question": "?",
+        "answers": [{"text": text, "answer_start": 0} for text in answers],
+    }
 
 
 @pytest.fixture
 def run(tmp_path):
     """Gives a function that writes the two files and returns the scorer's exit code, stdout and stderr."""
+
     def run_scorer(qas, predictions, arguments=("data.json", "pred.json")):
         data = {"data": [{"paragraphs": [{"context": "甲", "qas": qas}]}]}
         tmp_path.joinpath("data.json").write_text(json.dumps(data))
         tmp_path.joinpath("pred.json").write_text(
-            predictions if isinstance(predictions, str) else json.dumps(predictions))
-        done = subprocess.run([sys.executable, SCRIPT] + list(arguments), cwd=str(tmp_path),
-                              universal_newlines=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            predictions if isinstance(predictions, str) else json.dumps(predictions)
+        )
+        done = subprocess.run(
+            [sys.executable, SCRIPT] + list(arguments),
+            cwd=str(tmp_path),
+            text=True,
+            capture_output=True,
+        )
         return done.returncode, done.stdout, done.stderr
+
     return run_scorer
 
 
 def test_command_line_prints_one_line_and_reports_the_gaps(run):
     code, out, err = run([entry("a", "甲"), entry("b", "乙")], {"a": "甲", "c": "丙"})
     assert code == 0
-    assert out == ('{"AVERAGE": "50.000", "F1": "50.000", "EM": "50.000", "TOTAL": 2, "SKIP": 1, '
-                   '"FILE": "pred.json"}\n')
+    assert out == (
+        '{"AVERAGE": "50.000", "F1": "50.000", "EM": "50.000", "TOTAL": 2, "SKIP": 1, '
+        '"FILE": "pred.json"}\n'
+    )
     assert "1 of 2 questions have no prediction and count as wrong: b\n" in err
     assert "1 of 2 predictions are for ids that the data does not have and are ignored: c\n" in err
 
 
-@pytest.mark.parametrize("qas, predictions, told", [
-    ([entry("a", "甲"), entry("b")], {"a": "甲"}, ["data.json", "no answers", "question b"]),
-    ([{"id": "a", "question": "?"}], {"a": "甲"}, ["data.json", "no answers", "question a"]),
-    ([entry("a", "甲")], {"a": ["甲"]}, ["pred.json", "for a "]),
-    ([entry("a", "甲")], [], ["pred.json", "object", "[]"]),
-    ([entry("a", "甲")], "", ["pred.json", "empty"]),
-    ([], {}, ["data.json", "no questions"]),
-])
+@pytest.mark.parametrize(
+    "qas, predictions, told",
+    [
+        ([entry("a", "甲"), entry("b")], {"a": "甲"}, ["data.json", "no answers", "question b"]),
+        ([{"id": "a", "question": "?"}], {"a": "甲"}, ["data.json", "no answers", "question a"]),
+        ([entry("a", "甲")], {"a": ["甲"]}, ["pred.json", "for a "]),
+        ([entry("a", "甲")], [], ["pred.json", "object", "[]"]),
+        ([entry("a", "甲")], "", ["pred.json", "empty"]),
+        ([], {}, ["data.json", "no questions"]),
+    ],
+)
 def test_a_wrong_file_is_refused_in_one_sentence(run, qas, predictions, told):
     code, out, err = run(qas, predictions)
     assert (code, out) == (2, "")
@@ -165,8 +211,13 @@ def test_a_wrong_file_is_refused_in_one_sentence(run, qas, predictions, told):
     assert all(part in sentence for part in told), sentence
 
 
-@pytest.mark.parametrize("arguments, told", [
-    (("data.json", "nowhere.json"), "nowhere.json does not exist"), (("data.json",), "prediction_file")])
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (("data.json", "nowhere.json"), "nowhere.json does not exist"),
+        (("data.json",), "prediction_file"),
+    ],
+)
 def test_a_wrong_command_line_is_refused(run, arguments, told):
     code, out, err = run([entry("a", "甲")], {}, arguments)
     assert (code, out) == (2, "")

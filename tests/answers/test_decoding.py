@@ -1,46 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of decoding.py: projection and n-best lists by hand. test_against_reference.py holds it against the rules."""
-from __future__ import absolute_import, division, print_function
 
 import math
 
 import numpy as np
 import pytest
-
 import tiny
-from mrc.datasets import CMRC2018, SQUAD, Text
+
 from mrc.answers.decoding import Decoder, project, softmax
 from mrc.data.examples import Example
-from tokenization import BasicTokenizer, Vocabulary, WordPieceTokenizer
 from mrc.data.windows import Windows
+from mrc.datasets import CMRC2018, SQUAD, Text
+from tokenization import BasicTokenizer, Vocabulary, WordPieceTokenizer
 
 PIECES = "[PAD] [UNK] [CLS] [SEP] q a ##b ##c e x y z , 灯 塔 河 1 ##2 α ##ς".split()
 VOCABULARY = Vocabulary(PIECES)
 LOW = -50.0
 
 
-@pytest.mark.parametrize("text, original, found", [
-    ("stone", "Stone", "Stone"),
-    ("old stone", "The Old Stone.", "Old Stone"),
-    ("eclair", "(Éclair)", "Éclair"),
-    ("steve smith", "Steve Smith's", "Steve Smith"),
-    ("1902", "1902-1904", "1902"),
-    ("- 1904", "1902-1904", "-1904"),
-    ("a", "a b a", "a"),                     # the first of several
-    ("b a", "a b a", "b a"),
-    ("tower", "a bridge", "a bridge"),       # not there
-    ("[UNK]", "☃ man", "☃ man"),
-    ("", "a bridge", "a bridge"),
-    ("tower", "a tower\u200b", "a tower\u200b"),  # a dropped character: the letters cannot be aligned
-    ("boat", "e\u0301 boat", "e\u0301 boat"),
-    (" tower", "a tower", "a tower"),        # begins with a space
-])
+@pytest.mark.parametrize(
+    "text, original, found",
+    [
+        ("stone", "Stone", "Stone"),
+        ("old stone", "The Old Stone.", "Old Stone"),
+        ("eclair", "(Éclair)", "Éclair"),
+        ("steve smith", "Steve Smith's", "Steve Smith"),
+        ("1902", "1902-1904", "1902"),
+        ("- 1904", "1902-1904", "-1904"),
+        ("a", "a b a", "a"),  # the first of several
+        ("b a", "a b a", "b a"),
+        ("tower", "a bridge", "a bridge"),  # not there
+        ("[UNK]", "☃ man", "☃ man"),
+        ("", "a bridge", "a bridge"),
+        (
+            "tower",
+            "a tower\u200b",
+            "a tower\u200b",
+        ),  # a dropped character: the letters cannot be aligned
+        ("boat", "e\u0301 boat", "e\u0301 boat"),
+        (" tower", "a tower", "a tower"),  # begins with a space
+    ],
+)
 def test_projection(text, original, found):
     assert project(text, original, " ", BasicTokenizer(True)) == found
 
 
-@pytest.mark.parametrize("text, original, found", [
-    ("灯塔", "灯塔在", "灯塔"), ("abc", "在ABC", "ABC"), ("塔a", "灯塔A", "塔A"), ("河", "灯塔", "灯塔")])
+@pytest.mark.parametrize(
+    "text, original, found",
+    [
+        ("灯塔", "灯塔在", "灯塔"),
+        ("abc", "在ABC", "ABC"),
+        ("塔a", "灯塔A", "塔A"),
+        ("河", "灯塔", "灯塔"),
+    ],
+)
 def test_projection_without_spaces(text, original, found):
     assert project(text, original, "", BasicTokenizer(True)) == found
 
@@ -49,7 +62,7 @@ def test_softmax():
     assert softmax([1000.0, 1000.0 + math.log(3)]) == pytest.approx([0.25, 0.75])
 
 
-class Case(object):
+class Case:
     """A question with its windows and a decoder."""
 
     def __init__(self, context, dataset=SQUAD, max_seq_length=14, doc_stride=3, **options):
@@ -57,8 +70,10 @@ class Case(object):
         tokenizer = WordPieceTokenizer(VOCABULARY, do_lower_case=True)
         self.windows = Windows([example], tokenizer, max_seq_length, doc_stride, 64)
         self.dataset = dataset
-        self.options = dict(dict(n_best_size=20, max_answer_length=30, with_negatives=False, null_threshold=0.0),
-                            **options)
+        self.options = dict(
+            dict(n_best_size=20, max_answer_length=30, with_negatives=False, null_threshold=0.0),
+            **options,
+        )
 
     def answer(self, *logits):
         """Returns the `Answer` of one cell for the [start logits, end logits] of each window."""
@@ -69,7 +84,9 @@ class Case(object):
         decoder = Decoder(self.windows, VOCABULARY, self.dataset, True, **self.options)
         rows = range(len(self.windows))
         size = min(self.options["n_best_size"], self.windows.max_seq_length)
-        logits = np.array(cells, np.float32).reshape([len(cells), len(rows), 2, self.windows.max_seq_length])
+        logits = np.array(cells, np.float32).reshape(
+            [len(cells), len(rows), 2, self.windows.max_seq_length]
+        )
         return decoder.answer(0, rows, tiny.best_positions(logits.transpose([1, 0, 2, 3]), size))
 
 
@@ -94,7 +111,9 @@ def test_a_list_by_hand():
     # 3 + 2: "aBc"; 3 + 1.5: "aBc, Y"; there the list is full.
     assert answer.text == "aBc" and texts(answer) == ["aBc", "aBc, Y"]
     assert [tuple(entry)[1:] for entry in answer.entries] == [(3.0, 2.0, 4, 6), (3.0, 1.5, 4, 8)]
-    assert answer.probabilities == pytest.approx([1 / (1 + math.exp(-0.5)), 1 / (1 + math.exp(0.5))])
+    assert answer.probabilities == pytest.approx(
+        [1 / (1 + math.exp(-0.5)), 1 / (1 + math.exp(0.5))]
+    )
     assert answer.null_odds is None
 
 
@@ -102,15 +121,18 @@ def test_a_piece_of_a_word():
     assert Case(CONTEXT).answer([logits(p5=3.0), logits(p6=2.0)]).text == "Bc"
 
 
-@pytest.mark.parametrize("starts, ends", [
-    (dict(p8=1.0), dict(p4=1.0)),      # the end before the start
-    (dict(p1=1.0), dict(p4=1.0)),      # the start in the question
-    (dict(p0=1.0), dict(p0=1.0)),
-    (dict(p2=1.0), dict(p3=1.0)),
-    (dict(p4=1.0), dict(p9=1.0)),      # the end at [SEP]
-    (dict(p4=1.0), dict(p12=1.0)),     # and in the padding
-    (dict(p12=1.0), dict(p13=1.0)),
-])
+@pytest.mark.parametrize(
+    "starts, ends",
+    [
+        (dict(p8=1.0), dict(p4=1.0)),  # the end before the start
+        (dict(p1=1.0), dict(p4=1.0)),  # the start in the question
+        (dict(p0=1.0), dict(p0=1.0)),
+        (dict(p2=1.0), dict(p3=1.0)),
+        (dict(p4=1.0), dict(p9=1.0)),  # the end at [SEP]
+        (dict(p4=1.0), dict(p12=1.0)),  # and in the padding
+        (dict(p12=1.0), dict(p13=1.0)),
+    ],
+)
 @pytest.mark.parametrize("dataset", [SQUAD, CMRC2018])
 def test_nothing_left_is_empty(dataset, starts, ends):
     answer = Case(CONTEXT, dataset, n_best_size=1).answer([logits(**starts), logits(**ends)])
@@ -125,7 +147,9 @@ def test_places_outside_the_passage_take_part_in_the_ranking():
 
 
 def test_ties_go_to_the_lower_place():
-    answer = Case("x y z", n_best_size=2).answer([logits(p5=1.0, p4=1.0, p3=1.0), logits(p3=1.0, p4=1.0, p5=1.0)])
+    answer = Case("x y z", n_best_size=2).answer(
+        [logits(p5=1.0, p4=1.0, p3=1.0), logits(p3=1.0, p4=1.0, p5=1.0)]
+    )
     # Starts 3 and 4, ends 3 and 4; start 3 with end 3, then with end 4.
     assert texts(answer) == ["x", "x y"]
 
@@ -147,31 +171,43 @@ def test_a_text_is_listed_once():
 
 # "x y z a e" in windows of four pieces, from 0 and 3, with 8 places: x y z a at 3 to 6, then a e at 3 and 4. The a
 # has 0.04 of context in the first window and 0.02 in the second, so it starts in the first alone.
-@pytest.mark.parametrize("first, second, found", [
-    ((dict(p6=1.0), dict(p6=1.0)), (dict(p3=5.0), dict(p3=5.0)), ["a"]),
-    ((dict(p3=1.0), dict(p6=1.0)), (dict(p4=1.0), dict(p4=1.0)), ["x y z a", "e"]),  # a tie
-    ((dict(p3=1.0), dict(p6=1.0)), (dict(p4=1.5), dict(p4=1.0)), ["e", "x y z a"]),
-    ((dict(p3=1.0), dict(p3=1.0)), (dict(p3=9.0), dict(p4=9.0)), ["x"]),  # no start with more context elsewhere
-])
+@pytest.mark.parametrize(
+    "first, second, found",
+    [
+        ((dict(p6=1.0), dict(p6=1.0)), (dict(p3=5.0), dict(p3=5.0)), ["a"]),
+        ((dict(p3=1.0), dict(p6=1.0)), (dict(p4=1.0), dict(p4=1.0)), ["x y z a", "e"]),  # a tie
+        ((dict(p3=1.0), dict(p6=1.0)), (dict(p4=1.5), dict(p4=1.0)), ["e", "x y z a"]),
+        (
+            (dict(p3=1.0), dict(p3=1.0)),
+            (dict(p3=9.0), dict(p4=9.0)),
+            ["x"],
+        ),  # no start with more context elsewhere
+    ],
+)
 def test_windows_are_ranked_together(first, second, found):
     case = Case("x y z a e", max_seq_length=8, n_best_size=1)
     assert case.windows.starts.tolist() == [0, 3]
     rows = [[logits(8, **side) for side in window] for window in (first, second)]
     assert texts(case.answer(*rows)) == found[:1]
     case.options["n_best_size"] = 2
-    assert [text for text, entry in zip(texts(case.answer(*rows)), case.answer(*rows).entries)
-            if entry.start_logit > 0 and entry.end_logit > 0] == found
+    assert [
+        text
+        for text, entry in zip(texts(case.answer(*rows)), case.answer(*rows).entries)
+        if entry.start_logit > 0 and entry.end_logit > 0
+    ] == found
 
 
 def negative(threshold=0.0, null=(0.0, 0.0), n_best_size=3, **spans):
     starts, ends = logits(**spans), logits(**spans)
     starts[0], ends[0] = null
-    return Case("x y z", with_negatives=True, null_threshold=threshold,
-                n_best_size=n_best_size).answer([starts, ends])
+    return Case(
+        "x y z", with_negatives=True, null_threshold=threshold, n_best_size=n_best_size
+    ).answer([starts, ends])
 
 
-@pytest.mark.parametrize("null, found",
-                         [((9.0, 0.0), ["", "y"]), ((1.0, 2.0), ["y", ""]), ((4.0, 0.0), ["y", ""])])
+@pytest.mark.parametrize(
+    "null, found", [((9.0, 0.0), ["", "y"]), ((1.0, 2.0), ["y", ""]), ((4.0, 0.0), ["y", ""])]
+)
 def test_the_null_answer_stands_where_it_ranks(null, found):
     answer = negative(null=null, p4=2.0)  # "y" has 4; the null answer follows on a tie
     assert texts(answer)[:2] == found and answer.null_odds == sum(null) - 4.0
@@ -185,7 +221,9 @@ def test_the_null_answer_follows_a_full_list():
 @pytest.mark.parametrize("threshold, text", [(0.9, ""), (1.0, "y"), (1.1, "y")])
 def test_threshold(threshold, text):
     answer = negative(threshold, null=(3.0, 2.0), p4=2.0)
-    assert answer.null_odds == 1.0 and answer.text == text  # "" where the odds are above the threshold
+    assert (
+        answer.null_odds == 1.0 and answer.text == text
+    )  # "" where the odds are above the threshold
 
 
 def test_nothing_but_the_null_answer():
@@ -196,7 +234,10 @@ def test_nothing_but_the_null_answer():
 
 def test_the_null_score_is_the_smallest_of_all_windows():
     case = Case("x y z a e", max_seq_length=8, with_negatives=True)
-    rows = [[logits(8, p0=3.0, p3=1.0), logits(8, p0=2.0, p3=1.0)], [logits(8, p0=1.0), logits(8, p0=0.5)]]
+    rows = [
+        [logits(8, p0=3.0, p3=1.0), logits(8, p0=2.0, p3=1.0)],
+        [logits(8, p0=1.0), logits(8, p0=0.5)],
+    ]
     answer = case.answer(*rows)
     null = answer.entries[texts(answer).index("")]
     assert (null.start_logit, null.end_logit) == (1.0, 0.5) and answer.null_odds == -0.5
@@ -204,13 +245,27 @@ def test_the_null_score_is_the_smallest_of_all_windows():
 
 def test_questions_without_windows():
     assert len(Case(" ").windows) == 0
-    for dataset, options, text in ((SQUAD, {}, "empty"), (CMRC2018, {}, "empty"),
-                                   (SQUAD, {"with_negatives": True}, "")):
+    for dataset, options, text in (
+        (SQUAD, {}, "empty"),
+        (CMRC2018, {}, "empty"),
+        (SQUAD, {"with_negatives": True}, ""),
+    ):
         case = Case("", dataset, **options)
-        answer, = Decoder(case.windows, VOCABULARY, dataset, True, **case.options).answer(0, range(0), {
-            name: np.zeros([0, 1] + shape) for name, shape in (
-                ("start_values", [3]), ("start_places", [3]), ("end_values", [3]), ("end_places", [3]),
-                ("start_nulls", []), ("end_nulls", []))})
+        (answer,) = Decoder(case.windows, VOCABULARY, dataset, True, **case.options).answer(
+            0,
+            range(0),
+            {
+                name: np.zeros([0, 1] + shape)
+                for name, shape in (
+                    ("start_values", [3]),
+                    ("start_places", [3]),
+                    ("end_values", [3]),
+                    ("end_places", [3]),
+                    ("start_nulls", []),
+                    ("end_nulls", []),
+                )
+            },
+        )
         assert answer.text == text and len(answer.entries) == 1
 
 
@@ -229,4 +284,7 @@ def test_words_that_change_each_other_where_they_are_joined():
 def test_cells_are_decoded_apart():
     case = Case("x y z", n_best_size=1)
     answers = case.answers([[[logits(p3=1.0), logits(p3=1.0)]], [[logits(p5=1.0), logits(p5=2.0)]]])
-    assert [(answer.text, answer.entries[0].end_logit) for answer in answers] == [("x", 1.0), ("z", 2.0)]
+    assert [(answer.text, answer.entries[0].end_logit) for answer in answers] == [
+        ("x", 1.0),
+        ("z", 2.0),
+    ]

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of a grid and the heat map drawn from it."""
-from __future__ import absolute_import, division, print_function
 
 import numpy as np
 import pytest
+import tiny
 
 import attention_mask
-from mrc.answers import results_table
-import tiny
 import visualize_zones
+from mrc.answers import results_table
 from mrc.util.errors import InputError
 
 CELLS = attention_mask.read_cells("p2,q2,q2p+p2", "0,1", num_layers=2)
-SCORES = dict(zip(CELLS, [80.0, 70.5, 80.0, 60.0, 79.0, 81.0, 50.0]))  # the baseline, then layer 0, then layer 1
+SCORES = dict(
+    zip(CELLS, [80.0, 70.5, 80.0, 60.0, 79.0, 81.0, 50.0])
+)  # the baseline, then layer 0, then layer 1
 
 CSV = """layer,q2,p2,q2p+p2
 baseline,80.0,80.0,80.0
@@ -48,24 +49,41 @@ def test_all_layers_at_once_and_cells_that_are_not_there(tmp_path):
 
 
 def test_differences_from_the_baseline():
-    np.testing.assert_array_equal(visualize_zones.differences(results_table.make_table(SCORES)),
-                                  [[0.0, -9.5, -20.0], [1.0, -1.0, -30.0]])
+    np.testing.assert_array_equal(
+        visualize_zones.differences(results_table.make_table(SCORES)),
+        [[0.0, -9.5, -20.0], [1.0, -1.0, -30.0]],
+    )
 
 
-@pytest.mark.parametrize("text, sentence", [
-    ("", "is not a table of results"), ("layer,q2\n0,1\n", "is not a table of results"),
-    ("layer,q2\nbaseline,5\n0,x\n", "line 3: \"x\" is not a number"),
-    ("layer,q2\nbaseline,5\n0,1,2\n", "line 3 has 3 places where the first line has 2")])
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        ("", "is not a table of results"),
+        ("layer,q2\n0,1\n", "is not a table of results"),
+        ("layer,q2\nbaseline,5\n0,x\n", 'line 3: "x" is not a number'),
+        ("layer,q2\nbaseline,5\n0,1,2\n", "line 3 has 3 places where the first line has 2"),
+    ],
+)
 def test_what_is_no_table_is_said_so(tmp_path, text, sentence):
     with pytest.raises(InputError) as caught:
         results_table.read_table(write(tmp_path / "results.csv", text))
     assert sentence in str(caught.value)
 
 
-@pytest.mark.parametrize("value_range, beyond", [((-30, 1), "neither"), ((-29, 1), "min"), ((-30, 0.5), "max"),
-                                                 ((-10, 0.5), "both"), ("auto", "neither")])
+@pytest.mark.parametrize(
+    "value_range, beyond",
+    [
+        ((-30, 1), "neither"),
+        ((-29, 1), "min"),
+        ((-30, 0.5), "max"),
+        ((-10, 0.5), "both"),
+        ("auto", "neither"),
+    ],
+)
 def test_colour_bar_points_where_changes_lie_beyond_it(value_range, beyond):
-    figure = visualize_zones.draw([results_table.make_table(SCORES)], ["title"], "exact match", value_range)
+    figure = visualize_zones.draw(
+        [results_table.make_table(SCORES)], ["title"], "exact match", value_range
+    )
     assert figure.axes[0].images[0].colorbar.extend == beyond
 
 
@@ -77,7 +95,9 @@ def test_colour_bar_does_not_point_at_what_floats_make():
 
 
 def test_colour_bar_has_numbers_in_both_halves():
-    figure = visualize_zones.draw([results_table.make_table(SCORES)], ["title"], "exact match", (-30, 0.1))
+    figure = visualize_zones.draw(
+        [results_table.make_table(SCORES)], ["title"], "exact match", (-30, 0.1)
+    )
     figure.canvas.draw()
     numbers = [label.get_text() for label in figure.axes[1].get_yticklabels()]
     assert numbers == ["-30", "-24", "-18", "-12", "-6", "0", "0.02", "0.04", "0.06", "0.08", "0.1"]
@@ -93,33 +113,56 @@ def test_figure_counts_layers_from_1_and_centres_its_colours_at_0():
     image = left.images[0]
     assert (image.norm(-10.0), image.norm(0.0), image.norm(2.0)) == (0.0, 0.5, 1.0)
     assert image.origin == "lower"
-    assert sorted(text.get_text() for text in left.texts) == ["-1.0", "-20.0", "-30.0", "-9.5", "0.0", "1.0"]
+    assert sorted(text.get_text() for text in left.texts) == [
+        "-1.0",
+        "-20.0",
+        "-30.0",
+        "-9.5",
+        "0.0",
+        "1.0",
+    ]
 
 
 def test_range_of_the_data():
-    figure = visualize_zones.draw([results_table.make_table(SCORES)], ["one"], "F1", value_range="auto")
+    figure = visualize_zones.draw(
+        [results_table.make_table(SCORES)], ["one"], "F1", value_range="auto"
+    )
     assert (figure.axes[0].images[0].norm.vmin, figure.axes[0].images[0].norm.vmax) == (-30.0, 1.0)
 
 
-@pytest.mark.parametrize("extension, beginning", [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
+@pytest.mark.parametrize(
+    "extension, beginning", [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
+)
 def test_command_line_draws(tmp_path, extension, beginning):
     write(tmp_path / "results_f1.csv")
     figure = tmp_path / "made" / ("zones." + extension)
-    code, _, stderr = tiny.run("visualize_zones.py", "--metric=f1", str(tmp_path / "results.csv"), str(figure))
+    code, _, stderr = tiny.run(
+        "visualize_zones.py", "--metric=f1", str(tmp_path / "results.csv"), str(figure)
+    )
     assert code == 0, stderr
     assert figure.read_bytes().startswith(beginning)
 
 
-@pytest.mark.parametrize("words, sentence", [
-    (["nowhere.csv", "a.png"], "does not exist"), (["results.csv", "a.gif"], "must end in .png, .pdf or .svg"),
-    (["results.csv", "a.png", "--range=5,2"], "must go from below 0 to above 0"),
-    (["results.csv", "a.png", "--titles=a,b"], "--titles names 2 tables and there are 1")])
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["nowhere.csv", "a.png"], "does not exist"),
+        (["results.csv", "a.gif"], "must end in .png, .pdf or .svg"),
+        (["results.csv", "a.png", "--range=5,2"], "must go from below 0 to above 0"),
+        (["results.csv", "a.png", "--titles=a,b"], "--titles names 2 tables and there are 1"),
+    ],
+)
 def test_command_line_says_what_is_wrong(tmp_path, words, sentence):
     write(tmp_path / "results.csv")
-    code, _, stderr = tiny.run("visualize_zones.py", *[str(tmp_path / word) if "." in word else word for word in words])
+    code, _, stderr = tiny.run(
+        "visualize_zones.py", *[str(tmp_path / word) if "." in word else word for word in words]
+    )
     assert code == 2 and sentence in stderr and "Traceback" not in stderr
 
 
-@pytest.mark.parametrize("label, name", [("0", "1"), ("8+9", "9+10"), ("all", "all"), ("\u00b2", "\u00b2"), ("9" * 5000, "9" * 5000)])
+@pytest.mark.parametrize(
+    "label, name",
+    [("0", "1"), ("8+9", "9+10"), ("all", "all"), ("\u00b2", "\u00b2"), ("9" * 5000, "9" * 5000)],
+)
 def test_layers_count_from_1(label, name):
     assert visualize_zones._row_name(label) == name

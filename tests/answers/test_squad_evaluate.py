@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of squad_evaluate.py: values worked out by hand, properties, and the command line."""
-from __future__ import absolute_import, division, print_function
 
 import json
 import os
@@ -8,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import squad_evaluate as scorer
 from mrc.data.squad_format import Answer, Passage, Question
@@ -16,14 +16,37 @@ from mrc.data.squad_format import Answer, Passage, Question
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 # Four questions: answered rightly, answered by half, rightly left without answer, wrongly answered.
-DATA = {"data": [{"title": "", "paragraphs": [{"context": "Paris has a blue whale.", "qas": [
-    {"id": "right", "question": "?", "is_impossible": False,
-     "answers": [{"text": "in Paris", "answer_start": 0}, {"text": "Paris", "answer_start": 0}]},
-    {"id": "half", "question": "?", "is_impossible": False,
-     "answers": [{"text": "blue whale", "answer_start": 12}]},
-    {"id": "none", "question": "?", "is_impossible": True, "answers": []},
-    {"id": "invented", "question": "?", "is_impossible": True, "answers": []},
-]}]}]}
+DATA = {
+    "data": [
+        {
+            "title": "",
+            "paragraphs": [
+                {
+                    "context": "Paris has a blue whale.",
+                    "qas": [
+                        {
+                            "id": "right",
+                            "question": "?",
+                            "is_impossible": False,
+                            "answers": [
+                                {"text": "in Paris", "answer_start": 0},
+                                {"text": "Paris", "answer_start": 0},
+                            ],
+                        },
+                        {
+                            "id": "half",
+                            "question": "?",
+                            "is_impossible": False,
+                            "answers": [{"text": "blue whale", "answer_start": 12}],
+                        },
+                        {"id": "none", "question": "?", "is_impossible": True, "answers": []},
+                        {"id": "invented", "question": "?", "is_impossible": True, "answers": []},
+                    ],
+                }
+            ],
+        }
+    ]
+}
 PREDICTIONS = {"right": "the PARIS!", "half": "blue", "none": "", "invented": "Paris"}
 NA_PROBS = {"right": 0.1, "half": 0.4, "none": 0.6, "invented": 0.5}
 
@@ -36,30 +59,40 @@ def passages(*questions):
     return [Passage("", questions, "")]
 
 
-PASSAGES = passages(question("right", "in Paris", "Paris"), question("half", "blue whale"),
-                    question("none"), question("invented"))
+PASSAGES = passages(
+    question("right", "in Paris", "Paris"),
+    question("half", "blue whale"),
+    question("none"),
+    question("invented"),
+)
 
 
-@pytest.mark.parametrize("text, normal", [
-    ("The  Cat, a dog;\tan Ant!", "cat dog ant"),
-    ("theatre another banana", "theatre another banana"),
-    ("U.S. (1998-2000)", "us 19982000"),
-    ("a", ""),
-    ("“Größe”", "“größe”"),
-])
+@pytest.mark.parametrize(
+    "text, normal",
+    [
+        ("The  Cat, a dog;\tan Ant!", "cat dog ant"),
+        ("theatre another banana", "theatre another banana"),
+        ("U.S. (1998-2000)", "us 19982000"),
+        ("a", ""),
+        ("“Größe”", "“größe”"),
+    ],
+)
 def test_normalize_drops_case_punctuation_articles_and_spaces(text, normal):
     assert scorer.normalize(text) == normal
 
 
-@pytest.mark.parametrize("answer, prediction, f1", [
-    ("one two three four", "four two six", 4 / 7),  # 2 in common: P 2/3, R 1/2
-    ("one two three four", "two four", 2 / 3),  # P 1, R 1/2
-    ("la la land", "la la la", 2 / 3),  # "la" counts as often as both have it
-    ("one", "two", 0),
-    ("the", "", 1),
-    ("", "two", 0),
-    ("one", "the", 0),
-])
+@pytest.mark.parametrize(
+    "answer, prediction, f1",
+    [
+        ("one two three four", "four two six", 4 / 7),  # 2 in common: P 2/3, R 1/2
+        ("one two three four", "two four", 2 / 3),  # P 1, R 1/2
+        ("la la land", "la la la", 2 / 3),  # "la" counts as often as both have it
+        ("one", "two", 0),
+        ("the", "", 1),
+        ("", "two", 0),
+        ("one", "the", 0),
+    ],
+)
 def test_token_f1(answer, prediction, f1):
     assert scorer.token_f1(answer, prediction) == pytest.approx(f1)
     assert scorer.token_f1(prediction, answer) == pytest.approx(f1)
@@ -72,17 +105,37 @@ def test_exact_match():
 
 def test_evaluate_takes_the_best_answer_and_tells_the_kinds_apart():
     # exact 1, 0, 1, 0; f1 1, 2/3 (P 1, R 1/2), 1, 0
-    assert scorer.evaluate(PASSAGES, PREDICTIONS) == pytest.approx({
-        "exact": 50.0, "f1": 100 * (8 / 3) / 4, "total": 4,
-        "HasAns_exact": 50.0, "HasAns_f1": 100 * (5 / 3) / 2, "HasAns_total": 2,
-        "NoAns_exact": 50.0, "NoAns_f1": 50.0, "NoAns_total": 2})
+    assert scorer.evaluate(PASSAGES, PREDICTIONS) == pytest.approx(
+        {
+            "exact": 50.0,
+            "f1": 100 * (8 / 3) / 4,
+            "total": 4,
+            "HasAns_exact": 50.0,
+            "HasAns_f1": 100 * (5 / 3) / 2,
+            "HasAns_total": 2,
+            "NoAns_exact": 50.0,
+            "NoAns_f1": 50.0,
+            "NoAns_total": 2,
+        }
+    )
 
 
 def test_keys_stand_in_the_official_order():
     assert list(scorer.evaluate(PASSAGES, PREDICTIONS, NA_PROBS)) == [
-        "exact", "f1", "total", "HasAns_exact", "HasAns_f1", "HasAns_total",
-        "NoAns_exact", "NoAns_f1", "NoAns_total",
-        "best_exact", "best_exact_thresh", "best_f1", "best_f1_thresh"]
+        "exact",
+        "f1",
+        "total",
+        "HasAns_exact",
+        "HasAns_f1",
+        "HasAns_total",
+        "NoAns_exact",
+        "NoAns_f1",
+        "NoAns_total",
+        "best_exact",
+        "best_exact_thresh",
+        "best_f1",
+        "best_f1_thresh",
+    ]
 
 
 def test_kinds_of_questions_that_are_not_there_have_no_keys():
@@ -117,7 +170,9 @@ def test_best_thresholds():
 
 
 def test_best_threshold_is_zero_where_answering_none_is_best():
-    scores = scorer.evaluate(PASSAGES, dict(PREDICTIONS, right="London"), dict(NA_PROBS, invented=0.05))
+    scores = scorer.evaluate(
+        PASSAGES, dict(PREDICTIONS, right="London"), dict(NA_PROBS, invented=0.05)
+    )
     assert (scores["best_exact"], scores["best_exact_thresh"]) == (50.0, 0.0)
 
 
@@ -150,7 +205,9 @@ def test_precision_recall_has_no_point_between_equal_no_answer_scores():
 
 
 TEXTS = st.text(alphabet="ab theTHE.,!é中", max_size=12)
-QUESTIONS = st.lists(st.tuples(st.lists(TEXTS, max_size=3), TEXTS, st.floats(-5, 5)), min_size=1, max_size=6)
+QUESTIONS = st.lists(
+    st.tuples(st.lists(TEXTS, max_size=3), TEXTS, st.floats(-5, 5)), min_size=1, max_size=6
+)
 
 
 @given(QUESTIONS, st.floats(-5, 5))
@@ -164,10 +221,10 @@ def test_scores_lie_within_their_bounds(questions, threshold):
         if prefix + "f1" in scores:
             assert 0 <= scores[prefix + "exact"] <= scores[prefix + "f1"] <= 100 + 1e-9
     for metric in ("exact", "f1"):
-        at_best = scorer.evaluate(asked, predictions, na_probs, scores["best_%s_thresh" % metric])
+        at_best = scorer.evaluate(asked, predictions, na_probs, scores[f"best_{metric}_thresh"])
         none_answered = scorer.evaluate(asked, predictions, na_probs, -9.0)
         assert scores["best_" + metric] >= none_answered[metric] - 1e-9
-        if len(set(na_probs.values())) == len(na_probs) and scores["best_%s_thresh" % metric]:
+        if len(set(na_probs.values())) == len(na_probs) and scores[f"best_{metric}_thresh"]:
             assert at_best[metric] == pytest.approx(scores["best_" + metric])
 
 
@@ -184,7 +241,7 @@ def test_f1_does_not_depend_on_which_text_is_the_answer(left, right):
     assert scorer.token_f1(left, right) == pytest.approx(scorer.token_f1(right, left))
 
 
-class Folder(object):
+class Folder:
     """A folder with data.json, pred.json and na.json, and the scorer run in it."""
 
     def __init__(self, path):
@@ -201,9 +258,13 @@ class Folder(object):
         return json.loads(self.path.joinpath(name).read_text(encoding="utf-8"))
 
     def run(self, *arguments, **environment):
-        done = subprocess.run([sys.executable, os.path.join(ROOT, "squad_evaluate.py")] + list(arguments),
-                              cwd=str(self.path), env=dict(os.environ, **environment),
-                              universal_newlines=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        done = subprocess.run(
+            [sys.executable, os.path.join(ROOT, "squad_evaluate.py")] + list(arguments),
+            cwd=str(self.path),
+            env=dict(os.environ, **environment),
+            text=True,
+            capture_output=True,
+        )
         return done.returncode, done.stdout, done.stderr
 
     def refusal(self, *arguments, **environment):
@@ -229,7 +290,9 @@ def test_command_line_prints_the_scores_as_json_indented_by_two(folder):
 def test_command_line_takes_a_no_answer_file_and_a_threshold(folder):
     code, out, _ = folder.run("data.json", "pred.json", "-n", "na.json", "-t", "0.45")
     assert code == 0
-    assert out == json.dumps(scorer.evaluate(PASSAGES, PREDICTIONS, NA_PROBS, 0.45), indent=2) + "\n"
+    assert (
+        out == json.dumps(scorer.evaluate(PASSAGES, PREDICTIONS, NA_PROBS, 0.45), indent=2) + "\n"
+    )
 
 
 def test_command_line_writes_the_scores_to_a_file_instead(folder):
@@ -245,10 +308,16 @@ def test_command_line_draws_the_curves_and_histograms(folder):
     scores = json.loads(out)
     assert list(scores)[-3:] == ["pr_exact_ap", "pr_f1_ap", "pr_oracle_ap"]
     assert [scores["pr_exact_ap"], scores["pr_f1_ap"], scores["pr_oracle_ap"]] == pytest.approx(
-        [50, 100 * (0.5 + 5 / 18), 100])
+        [50, 100 * (0.5 + 5 / 18), 100]
+    )
     drawn = sorted(folder.path.joinpath("figures").iterdir())
-    assert [path.name for path in drawn] == ["na_prob_hist_hasAns.png", "na_prob_hist_noAns.png",
-                                             "pr_exact.png", "pr_f1.png", "pr_oracle.png"]
+    assert [path.name for path in drawn] == [
+        "na_prob_hist_hasAns.png",
+        "na_prob_hist_noAns.png",
+        "pr_exact.png",
+        "pr_f1.png",
+        "pr_oracle.png",
+    ]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
 
 
@@ -267,8 +336,9 @@ def test_drawing_without_a_no_answer_file_is_remarked(folder):
 
 def test_without_matplotlib_the_remedy_is_told(folder):
     folder.write("matplotlib.py", "raise ImportError('not here')")
-    sentence = folder.refusal("data.json", "pred.json", "-n", "na.json", "-p", "figures",
-                              PYTHONPATH=str(folder.path))
+    sentence = folder.refusal(
+        "data.json", "pred.json", "-n", "na.json", "-p", "figures", PYTHONPATH=str(folder.path)
+    )
     assert "matplotlib" in sentence and "requirements/figures.txt" in sentence
 
 
@@ -279,24 +349,32 @@ def test_missing_and_surplus_predictions_are_counted_on_stderr(folder):
     folder.write("pred.json", {"id0": "x", "other": "y"})
     code, out, err = folder.run("data.json", "pred.json")
     assert (code, json.loads(out)["exact"]) == (0, 12.5)
-    assert "7 of 8 questions have no prediction and count as wrong: id1, id2, id3, id4, id5, ...\n" in err
-    assert "1 of 2 predictions are for ids that the data does not have and are ignored: other\n" in err
+    assert (
+        "7 of 8 questions have no prediction and count as wrong: id1, id2, id3, id4, id5, ...\n"
+        in err
+    )
+    assert (
+        "1 of 2 predictions are for ids that the data does not have and are ignored: other\n" in err
+    )
     assert "id6, id7\n" in folder.run("data.json", "pred.json", "-v")[2]
 
 
-@pytest.mark.parametrize("name, content, told", [
-    ("pred.json", ["x"], ["pred.json", "object", '["x"]']),
-    ("pred.json", {"right": 7}, ["pred.json", "right", "7"]),
-    ("pred.json", {"half": None}, ["pred.json", "half", "null"]),
-    ("pred.json", "{", ["pred.json", "JSON"]),
-    ("na.json", {"right": 0.5}, ["na.json", "half"]),
-    ("na.json", dict(NA_PROBS, none="0.5"), ["na.json", "none", '"0.5"']),
-    ("na.json", dict(NA_PROBS, none=True), ["na.json", "none", "true"]),
-    ("na.json", dict(NA_PROBS, none=float("nan")), ["na.json", "none", "NaN"]),
-    ("na.json", dict(NA_PROBS, none=10 ** 400), ["na.json", "none", "1000"]),
-    ("na.json", 3, ["na.json", "object", "3"]),
-    ("data.json", {"data": 1}, ["data.json", "data"]),
-])
+@pytest.mark.parametrize(
+    "name, content, told",
+    [
+        ("pred.json", ["x"], ["pred.json", "object", '["x"]']),
+        ("pred.json", {"right": 7}, ["pred.json", "right", "7"]),
+        ("pred.json", {"half": None}, ["pred.json", "half", "null"]),
+        ("pred.json", "{", ["pred.json", "JSON"]),
+        ("na.json", {"right": 0.5}, ["na.json", "half"]),
+        ("na.json", dict(NA_PROBS, none="0.5"), ["na.json", "none", '"0.5"']),
+        ("na.json", dict(NA_PROBS, none=True), ["na.json", "none", "true"]),
+        ("na.json", dict(NA_PROBS, none=float("nan")), ["na.json", "none", "NaN"]),
+        ("na.json", dict(NA_PROBS, none=10**400), ["na.json", "none", "1000"]),
+        ("na.json", 3, ["na.json", "object", "3"]),
+        ("data.json", {"data": 1}, ["data.json", "data"]),
+    ],
+)
 def test_a_wrong_file_is_refused_in_one_sentence(folder, name, content, told):
     folder.write(name, content)
     sentence = folder.refusal("data.json", "pred.json", "-n", "na.json")
@@ -304,12 +382,21 @@ def test_a_wrong_file_is_refused_in_one_sentence(folder, name, content, told):
     assert all(part in sentence for part in told), sentence
 
 
-@pytest.mark.parametrize("arguments, told", [
-    (["data.json", "nowhere.json"], "nowhere.json does not exist"),
-    (["data.json", "pred.json", "-t", "nan"], "-t must be a number to compare with, but it is nan"),
-    (["data.json", "pred.json", "-t", "much"], "much"),
-    (["data.json", "pred.json", "-o", "data.json/scores.json"], "data.json is a file where a folder is needed"),
-    (["data.json"], "pred_file"),
-])
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["data.json", "nowhere.json"], "nowhere.json does not exist"),
+        (
+            ["data.json", "pred.json", "-t", "nan"],
+            "-t must be a number to compare with, but it is nan",
+        ),
+        (["data.json", "pred.json", "-t", "much"], "much"),
+        (
+            ["data.json", "pred.json", "-o", "data.json/scores.json"],
+            "data.json is a file where a folder is needed",
+        ),
+        (["data.json"], "pred_file"),
+    ],
+)
 def test_a_wrong_command_line_is_refused_in_one_sentence(folder, arguments, told):
     assert told in folder.refusal(*arguments)

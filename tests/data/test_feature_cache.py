@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of features.py and records.py: what is kept is taken up again where it is right, and never where it is not."""
-from __future__ import absolute_import, division, print_function
 
 import os
 import types
@@ -8,45 +7,60 @@ import types
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from hypothesis import given, settings, strategies as st
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mrc import datasets
-from mrc.experiment import run as experiment
-from mrc.data import feature_cache
-from mrc.experiment import prediction
-from mrc.data import tfrecords
-import tiny
-from mrc.experiment import training
-from mrc.data import windows
+from mrc.data import feature_cache, tfrecords, windows
 from mrc.data.examples import Example
+from mrc.experiment import prediction, training
+from mrc.experiment import run as experiment
 from tokenization import Vocabulary, WordPieceTokenizer
 
-INT64 = st.integers(-2 ** 63, 2 ** 63 - 1)
-INTEGERS = st.one_of(st.sampled_from([0, 1, 127, 128, 16383, 16384, 2 ** 31, 2 ** 56 - 1, 2 ** 56, 2 ** 63 - 1, -1,
-                                      -2 ** 63]), st.integers(0, 127), INT64)
+INT64 = st.integers(-(2**63), 2**63 - 1)
+INTEGERS = st.one_of(
+    st.sampled_from(
+        [0, 1, 127, 128, 16383, 16384, 2**31, 2**56 - 1, 2**56, 2**63 - 1, -1, -(2**63)]
+    ),
+    st.integers(0, 127),
+    INT64,
+)
 
 
 @settings(deadline=None)
 @given(st.data())
 def test_records_are_read_back_by_protocol_buffers(data):
     rows, wide = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 200))
-    columns = {name: np.array(data.draw(st.lists(
-        st.lists(INTEGERS, min_size=width, max_size=width), min_size=rows, max_size=rows)), np.int64)
-               for name, width in (("a", 1), ("input_ids", 5))}
+    columns = {
+        name: np.array(
+            data.draw(
+                st.lists(
+                    st.lists(INTEGERS, min_size=width, max_size=width), min_size=rows, max_size=rows
+                )
+            ),
+            np.int64,
+        )
+        for name, width in (("a", 1), ("input_ids", 5))
+    }
     columns["wide"] = np.full([rows, wide], data.draw(INTEGERS), np.int64)
     serialized = tfrecords.serialize(columns)
     assert len(serialized) == rows
     for row, record in enumerate(serialized):
         found = tf.train.Example.FromString(record).features.feature
         assert {name: list(found[name].int64_list.value) for name in found} == {
-            name: column[row].tolist() for name, column in columns.items()}
+            name: column[row].tolist() for name, column in columns.items()
+        }
 
 
 def squad_windows(**changes):
     sizes = dict(dict(max_seq_length=24, doc_stride=8, max_query_length=5), **changes)
-    made = [Example(question["id"], question["question"], text, -1, -1, "")
-            for paragraph in tiny.squad()["data"][0]["paragraphs"]
-            for text in [datasets.Text(paragraph["context"], datasets.SQUAD.word_pattern)] for question in paragraph["qas"]]
+    made = [
+        Example(question["id"], question["question"], text, -1, -1, "")
+        for paragraph in tiny.squad()["data"][0]["paragraphs"]
+        for text in [datasets.Text(paragraph["context"], datasets.SQUAD.word_pattern)]
+        for question in paragraph["qas"]
+    ]
     return windows.Windows(made, WordPieceTokenizer(Vocabulary(tiny.PIECES), True), **sizes)
 
 
@@ -57,9 +71,14 @@ def test_blocks_of_records_and_padding(tmp_path, monkeypatch):
     rows = list(range(len(found))) + [windows.PADDING_WINDOW] * (-len(found) % 5)
     tfrecords.write(path, found, names, rows=rows)
     wanted = found.batch(rows)
-    read = [tf.train.Example.FromString(record).features.feature for record in tf.python_io.tf_record_iterator(path)]
+    read = [
+        tf.train.Example.FromString(record).features.feature
+        for record in tf.python_io.tf_record_iterator(path)
+    ]
     for name in names:
-        assert [list(one[name].int64_list.value) for one in read] == wanted[name].reshape([len(read), -1]).tolist()
+        assert [list(one[name].int64_list.value) for one in read] == wanted[name].reshape(
+            [len(read), -1]
+        ).tolist()
     assert set(read[0]) == set(names)
 
 
@@ -77,10 +96,15 @@ def assert_same_pieces(ours, theirs):
 @pytest.mark.parametrize("questions", [0, 1, 300])
 def test_pieces_are_kept(tmp_path, questions):
     random = np.random.RandomState(1)
-    passages = [windows.passage_pieces(random.randint(0, 70000, counts.sum()).astype(np.int32), counts)
-                for counts in (random.randint(0, 300, words) for words in (0, 3, 200))]
-    pieces = windows.Pieces([random.randint(0, 9, number % 7).astype(np.int32) for number in range(questions)],
-                            [number % 3 for number in range(questions)], passages if questions else [])
+    passages = [
+        windows.passage_pieces(random.randint(0, 70000, counts.sum()).astype(np.int32), counts)
+        for counts in (random.randint(0, 300, words) for words in (0, 3, 200))
+    ]
+    pieces = windows.Pieces(
+        [random.randint(0, 9, number % 7).astype(np.int32) for number in range(questions)],
+        [number % 3 for number in range(questions)],
+        passages if questions else [],
+    )
     path = str(tmp_path / "kept.npz")
     feature_cache.save(path, {"a": 1}, pieces)
     assert_same_pieces(feature_cache.load(path, {"a": 1}), pieces)
@@ -90,7 +114,10 @@ def test_pieces_made_from_something_else(tmp_path, monkeypatch):
     path = str(tmp_path / "kept.npz")
     assert feature_cache.load(path, {}) is None
     feature_cache.save(path, {"a": 1}, windows.Pieces([], [], []))
-    assert feature_cache.load(path, {"a": 1}) is not None and feature_cache.load(path, {"a": 2}) is None
+    assert (
+        feature_cache.load(path, {"a": 1}) is not None
+        and feature_cache.load(path, {"a": 2}) is None
+    )
     monkeypatch.setattr(feature_cache, "VERSION", feature_cache.VERSION + 1)
     assert feature_cache.load(path, {"a": 1}) is None
 
@@ -103,14 +130,21 @@ def cuts(monkeypatch):
     def counting(examples, *arguments):
         made.append(len(examples))
         return cut(examples, *arguments)
+
     monkeypatch.setattr(feature_cache, "cut", counting)
     return made
 
 
 def windows_of_run(paths, output_dir, dataset=datasets.SQUAD, **changes):
     """The windows that a run which predicts works with."""
-    flags = dict(tiny.model_flags(paths, output_dir=str(output_dir)), do_predict=True, predict_file=paths["squad"])
-    return experiment.Run(dataset, types.SimpleNamespace(**tiny.flag_values(**dict(flags, **changes)))).prediction_windows()
+    flags = dict(
+        tiny.model_flags(paths, output_dir=str(output_dir)),
+        do_predict=True,
+        predict_file=paths["squad"],
+    )
+    return experiment.Run(
+        dataset, types.SimpleNamespace(**tiny.flag_values(**dict(flags, **changes)))
+    ).prediction_windows()
 
 
 def test_a_run_takes_its_pieces_up_again(paths, tmp_path, cuts):
@@ -127,9 +161,16 @@ def test_pieces_are_made_anew_for_another_text(paths, tmp_path, cuts):
     data = tiny.squad()
     data["data"][0]["paragraphs"][0]["qas"][0]["question"] = "What?"
     data = tiny.write_json(tmp_path / "changed.json", data)
-    for changes in (dict(predict_file=data), dict(vocab_file=str(vocabulary)), dict(max_seq_length=31), dict(doc_stride=7),
-                    dict(max_query_length=5), dict(do_lower_case=False), dict(version_2_with_negative=True),
-                    dict(dataset=datasets.CMRC2018)):
+    for changes in (
+        dict(predict_file=data),
+        dict(vocab_file=str(vocabulary)),
+        dict(max_seq_length=31),
+        dict(doc_stride=7),
+        dict(max_query_length=5),
+        dict(do_lower_case=False),
+        dict(version_2_with_negative=True),
+        dict(dataset=datasets.CMRC2018),
+    ):
         windows_of_run(paths, tmp_path)
         del cuts[:]
         windows_of_run(paths, tmp_path, **changes)
@@ -144,17 +185,25 @@ def test_a_damaged_file_is_made_anew(paths, tmp_path, cuts, monkeypatch):
     path = tmp_path / prediction.FEATURES_FILE
     whole = path.read_bytes()
     middle = whole.index(b"passages.npy") + 140  # inside an array: its checksum is wrong
-    for damaged in (b"", b"text", whole[:len(whole) // 2], whole.replace(b"passages.npy", b"massages.npy"),
-                    whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1:]):
+    for damaged in (
+        b"",
+        b"text",
+        whole[: len(whole) // 2],
+        whole.replace(b"passages.npy", b"massages.npy"),
+        whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+    ):
         path.write_bytes(damaged)
         del cuts[:], warnings[:]
         windows_of_run(paths, tmp_path)
-        assert cuts == [4] and ["%s is damaged; it is made anew" % path] == warnings
+        assert cuts == [4] and [f"{path} is damaged; it is made anew"] == warnings
         assert path.read_bytes() == whole
 
 
 def test_training_records_are_taken_up_again(paths, tmp_path):
-    path, note = str(tmp_path / training.RECORDS_FILE), str(tmp_path / (training.RECORDS_FILE + ".json"))
+    path, note = (
+        str(tmp_path / training.RECORDS_FILE),
+        str(tmp_path / (training.RECORDS_FILE + ".json")),
+    )
     found = squad_windows()
 
     def written(made_from):
@@ -184,15 +233,25 @@ def test_records_whose_writing_was_stopped_are_written_anew(tmp_path):
                     raise KeyboardInterrupt()
         except KeyboardInterrupt:
             pass
-    assert not feature_cache.has_records(path, {"a": 1}) and not feature_cache.has_records(path, {"a": 2})
+    assert not feature_cache.has_records(path, {"a": 1}) and not feature_cache.has_records(
+        path, {"a": 2}
+    )
 
 
 def test_tpu_records(tmp_path):
     found, seen = squad_windows(), []
-    for batches, made_from in (([[0, 1], [2, -1]], {"a": 1}), ([[0, 1], [2, -1]], {"a": 1}), ([[2, -1]], {"a": 1}),
-                               ([[2, -1]], {"a": 2})):
+    for batches, made_from in (
+        ([[0, 1], [2, -1]], {"a": 1}),
+        ([[0, 1], [2, -1]], {"a": 1}),
+        ([[2, -1]], {"a": 1}),
+        ([[2, -1]], {"a": 2}),
+    ):
         prediction.make_tpu_input_fn(found, batches, str(tmp_path), made_from)
         path = tmp_path / prediction.RECORDS_FILE
         seen.append((len(list(tf.python_io.tf_record_iterator(str(path)))), path.stat().st_ino))
     assert [count for count, _ in seen] == [4, 4, 2, 2]
-    assert [inode == seen[number - 1][1] for number, (_, inode) in enumerate(seen)][1:] == [True, False, False]
+    assert [inode == seen[number - 1][1] for number, (_, inode) in enumerate(seen)][1:] == [
+        True,
+        False,
+        False,
+    ]

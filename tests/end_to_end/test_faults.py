@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults of machine and user in the midst of a run: each ends in one sentence, and the same command goes on after it."""
-from __future__ import absolute_import, division, print_function
 
 import glob
 import os
@@ -15,31 +14,42 @@ import time
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-
-from mrc import datasets
-from mrc.experiment import run as experiment
 import tiny
 from test_resume import many_questions
 
+from mrc import datasets
+from mrc.experiment import run as experiment
+
 STEPS = 100
-TRAINING = dict(do_train=True, num_train_epochs=STEPS / 2.0, save_checkpoints_steps=20, learning_rate=0.001)
+TRAINING = dict(
+    do_train=True, num_train_epochs=STEPS / 2.0, save_checkpoints_steps=20, learning_rate=0.001
+)
 SECONDS_BETWEEN_CHECKPOINTS = 0.2  # about; kills come within them
 PATIENCE = 300  # seconds until a test gives up
 
 
 def training_flags(paths, folder, **changes):
-    return dict(tiny.model_flags(paths, output_dir=str(folder), train_file=paths["squad"], **TRAINING), **changes)
+    return dict(
+        tiny.model_flags(paths, output_dir=str(folder), train_file=paths["squad"], **TRAINING),
+        **changes,
+    )
 
 
 # TensorFlow 2.15 logs the first compilation, past TF_CPP_MIN_LOG_LEVEL.
-XLA_LOG = re.compile("WARNING: All log messages before absl::InitializeLog|I0000 .* Compiled cluster using XLA!")
+XLA_LOG = re.compile(
+    "WARNING: All log messages before absl::InitializeLog|I0000 .* Compiled cluster using XLA!"
+)
 
 
 def end(process):
     """Waits for the end; returns (exit code, stdout, stderr without the progress and XLA's own log line)."""
     stdout, stderr = process.communicate(timeout=PATIENCE)
     lines = [line.split("\r")[-1] for line in stderr.decode("utf-8").splitlines()]
-    return process.returncode, stdout.decode("utf-8"), [line for line in lines if line and "%|" not in line and not XLA_LOG.match(line)]
+    return (
+        process.returncode,
+        stdout.decode("utf-8"),
+        [line for line in lines if line and "%|" not in line and not XLA_LOG.match(line)],
+    )
 
 
 def wait_for(process, pattern):
@@ -68,7 +78,9 @@ def weights(folder):
 
 def assert_one_sentence(lines, wanted, beginning="error: "):
     """The run said one thing, in a line of its own, and it was that."""
-    assert [line for line in lines if line.startswith(beginning)] == [line for line in lines if wanted in line], lines
+    assert [line for line in lines if line.startswith(beginning)] == [
+        line for line in lines if wanted in line
+    ], lines
     assert sum(wanted in line for line in lines) == 1, lines
     assert not any("Traceback" in line for line in lines), lines
 
@@ -96,8 +108,12 @@ def predicted(paths, data, tmp_path_factory):
 
 
 def prediction_flags(paths, data, folder, **changes):
-    return dict(tiny.model_flags(paths, output_dir=str(folder), predict_file=data, do_predict=True, predict_batch_size=2),
-                **changes)
+    return dict(
+        tiny.model_flags(
+            paths, output_dir=str(folder), predict_file=data, do_predict=True, predict_batch_size=2
+        ),
+        **changes,
+    )
 
 
 def test_the_same_training_makes_the_same_bytes(paths, uninterrupted, tmp_path, capsys):
@@ -135,8 +151,10 @@ def test_a_signal_in_training_keeps_the_step(paths, uninterrupted, tmp_path, num
     found, _, lines = end(process)
     step = int(tf.train.latest_checkpoint(str(tmp_path)).split("-")[-1])
     assert found == code and 0 < step < STEPS
-    assert lines == ["stopped by %s: the checkpoint of step %d of %d is in %s; give the same command again to go on" %
-                     (signal.Signals(number).name, step, STEPS, tmp_path)]
+    assert lines == [
+        "stopped by %s: the checkpoint of step %d of %d is in %s; give the same command again to "
+        "go on" % (signal.Signals(number).name, step, STEPS, tmp_path)
+    ]
     assert tiny.read_json(tmp_path, "run.json")["runs"][0]["outcome"] == lines[0]
     go_on(flags)
     assert weights(tmp_path) == weights(uninterrupted)
@@ -150,8 +168,10 @@ def test_a_signal_in_prediction_keeps_batches(paths, data, predicted, tmp_path, 
     process.send_signal(number)
     found, _, lines = end(process)
     assert found == code and len(lines) == 1
-    assert lines[0].startswith("stopped by %s: " % signal.Signals(number).name)
-    assert lines[0].endswith("windows are done, and kept in %s; give the same command again to go on" % tmp_path)
+    assert lines[0].startswith(f"stopped by {signal.Signals(number).name}: ")
+    assert lines[0].endswith(
+        f"windows are done, and kept in {tmp_path}; give the same command again to go on"
+    )
     parts = glob.glob(str(tmp_path / "unfinished*" / "*.npz"))
     done, of_all = (int(word) for word in lines[0].split(": ")[1].split() if word.isdigit())
     assert 0 < done < of_all and sum(len(np.load(part)["rows"]) for part in parts) == done
@@ -161,14 +181,21 @@ def test_a_signal_in_prediction_keeps_batches(paths, data, predicted, tmp_path, 
 
 def test_ctrl_c_ends_the_reader_of_the_output_too(paths, tmp_path):
     """As in run_squad.py ... 2>&1 | tee log."""
-    process = tiny.start(training_flags(paths, tmp_path), first="from mrc.util import progress; progress.SECONDS_BETWEEN_LINES = 0")
+    process = tiny.start(
+        training_flags(paths, tmp_path),
+        first="from mrc.util import progress; progress.SECONDS_BETWEEN_LINES = 0",
+    )
     wait_for(process, tmp_path / "model.ckpt-0.index")
     process.stdout.close()
     process.stderr.close()
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE) == 130
     outcome = tiny.read_json(tmp_path, "run.json")["runs"][0]["outcome"]
-    step = int(re.match("stopped by SIGINT: the checkpoint of step ([0-9]+) of 100 is in ", outcome).group(1))
+    step = int(
+        re.match("stopped by SIGINT: the checkpoint of step ([0-9]+) of 100 is in ", outcome).group(
+            1
+        )
+    )
     assert (tmp_path / ("model.ckpt-%d.index" % step)).exists()
 
 
@@ -185,7 +212,9 @@ def test_a_second_run_is_told_and_the_first_goes_on(paths, uninterrupted, tmp_pa
     wait_for(process, tmp_path / "model.ckpt-0.index")
     code, _, lines = end(tiny.start(flags))
     assert code == 2
-    assert_one_sentence(lines, "another run is at work in %s (process %d on " % (tmp_path, process.pid))
+    assert_one_sentence(
+        lines, "another run is at work in %s (process %d on " % (tmp_path, process.pid)
+    )
     assert end(process)[0] == 0
     assert weights(tmp_path) == weights(uninterrupted)
     assert len(tiny.read_json(tmp_path, "run.json")["runs"]) == 1
@@ -198,7 +227,9 @@ def test_the_folder_of_a_training_is_removed(paths, tmp_path):
     os.rename(str(folder), str(tmp_path / "elsewhere"))
     code, _, lines = end(process)
     assert code == 1
-    assert_one_sentence(lines, "the output folder %s was removed while the training was at work" % folder)
+    assert_one_sentence(
+        lines, f"the output folder {folder} was removed while the training was at work"
+    )
 
 
 def test_the_folder_of_a_prediction_is_removed(paths, data, tmp_path):
@@ -232,10 +263,12 @@ def mount(tmp_path):
         call(folder, "--bind", str(folder))
         mounted.append(str(folder))
         call(folder, "-o", "remount,bind,ro")
+
     lay.protect = protect
 
     def take_off():
         subprocess.check_call(["umount", "-l", mounted.pop()])
+
     lay.take_off = take_off
     yield lay
     while mounted:
@@ -261,7 +294,7 @@ def test_a_disk_is_full_in_training(paths, uninterrupted, tmp_path, mount):
     fill(folder)
     code, _, lines = end(process)
     assert code == 1
-    assert_one_sentence(lines, "a checkpoint in %s cannot be written (" % folder)
+    assert_one_sentence(lines, f"a checkpoint in {folder} cannot be written (")
     os.remove(str(folder / "filler"))
     go_on(flags)
     assert weights(folder) == weights(uninterrupted)
@@ -275,7 +308,7 @@ def test_a_disk_becomes_read_only_in_training(paths, uninterrupted, tmp_path, mo
     mount.protect(folder)
     code, _, lines = end(process)
     assert code == 1
-    assert_one_sentence(lines, "a checkpoint in %s cannot be written (" % folder)
+    assert_one_sentence(lines, f"a checkpoint in {folder} cannot be written (")
     mount.take_off()
     go_on(flags)
     assert weights(folder) == weights(uninterrupted)
@@ -286,7 +319,9 @@ def test_the_output_folder_is_read_only_from_the_start(paths, tmp_path, mount):
     mount(folder, "ro")
     code, _, lines = end(tiny.start(training_flags(paths, folder)))
     assert code == 2
-    assert_one_sentence(lines, "the output folder %s cannot be written to (Read-only file system)" % folder)
+    assert_one_sentence(
+        lines, f"the output folder {folder} cannot be written to (Read-only file system)"
+    )
 
 
 def test_a_disk_is_full_in_prediction(paths, data, predicted, tmp_path, mount):
@@ -336,8 +371,8 @@ def stopped_copy(uninterrupted, folder):
     names = [os.path.basename(path) for path in state.all_model_checkpoint_paths]
     for path in glob.glob(str(folder / (names[-1] + ".*"))):
         os.remove(path)
-    lines = ["model_checkpoint_path: \"%s\"" % names[-2]]
-    lines += ["all_model_checkpoint_paths: \"%s\"" % name for name in names[:-1]]
+    lines = [f'model_checkpoint_path: "{names[-2]}"']
+    lines += [f'all_model_checkpoint_paths: "{name}"' for name in names[:-1]]
     (folder / "checkpoint").write_text("\n".join(lines) + "\n")
     return names[-2], names[-3]
 
@@ -348,20 +383,39 @@ def cut(path):
         writer.truncate(size * 9 // 10)
 
 
-@pytest.mark.parametrize("suffix, damage", [
-    (".index", cut), (".data-00000-of-00001", cut), (".index", os.remove), (".data-00000-of-00001", os.remove)])
+@pytest.mark.parametrize(
+    "suffix, damage",
+    [
+        (".index", cut),
+        (".data-00000-of-00001", cut),
+        (".index", os.remove),
+        (".data-00000-of-00001", os.remove),
+    ],
+)
 def test_a_checkpoint_cut_short(paths, uninterrupted, tmp_path, suffix, damage):
     folder = tmp_path / "out"
     last, before = stopped_copy(uninterrupted, folder)
     damage(str(folder / (last + suffix)))
     code, _, lines = end(tiny.start(prediction_flags(paths, paths["squad"], folder)))
     assert code == 2
-    assert_one_sentence(lines, "error: the checkpoint %s is not whole; train again with the same --output_dir, which goes "
-                        "on from %s" % (folder / last, folder / before))
+    assert_one_sentence(
+        lines,
+        f"error: the checkpoint {folder / last} is not whole; train again with the same "
+        "--output_dir, which goes "
+        f"on from {folder / before}",
+    )
     code, stdout, lines = end(tiny.start(training_flags(paths, folder)))
-    assert code == 0 and "the training in %s goes on after step %s of %d" % (folder, before.split("-")[-1], STEPS) in stdout
-    assert_one_sentence(lines, "the checkpoint %s is not whole; the training goes on from %s" %
-                        (folder / last, folder / before), "WARNING:")
+    assert (
+        code == 0
+        and "the training in %s goes on after step %s of %d"
+        % (folder, before.split("-")[-1], STEPS)
+        in stdout
+    )
+    assert_one_sentence(
+        lines,
+        f"the checkpoint {folder / last} is not whole; the training goes on from {folder / before}",
+        "WARNING:",
+    )
     assert weights(folder) == weights(uninterrupted)
 
 
@@ -372,7 +426,7 @@ def test_no_checkpoint_is_whole(paths, uninterrupted, tmp_path):
         cut(path)
     code, _, lines = end(tiny.start(training_flags(paths, folder)))
     assert code == 2
-    assert_one_sentence(lines, "none of the checkpoints in %s is whole" % folder)
+    assert_one_sentence(lines, f"none of the checkpoints in {folder} is whole")
 
 
 def test_the_list_of_checkpoints_is_damaged(paths, uninterrupted, tmp_path, capsys):
@@ -380,29 +434,42 @@ def test_the_list_of_checkpoints_is_damaged(paths, uninterrupted, tmp_path, caps
     last, _ = stopped_copy(uninterrupted, folder)
     (folder / "checkpoint").write_text("")
     go_on(training_flags(paths, folder))
-    assert "goes on after step %s of" % last.split("-")[-1] in capsys.readouterr().out
+    assert "goes on after step {} of".format(last.split("-")[-1]) in capsys.readouterr().out
     assert weights(folder) == weights(uninterrupted)
 
 
 def save_with_huge_gradients(path):
     """Writes a checkpoint whose loss is a number and whose gradients, squared, are too large for one."""
     with tiny.reader(tiny.config()) as (_, session):
-        gamma = next(each for each in tf.global_variables() if "layer_1/output/LayerNorm/gamma" in each.name)
+        gamma = next(
+            each for each in tf.global_variables() if "layer_1/output/LayerNorm/gamma" in each.name
+        )
         gamma.load(np.full(gamma.shape.as_list(), 1e25, np.float32), session)
         return tf.train.Saver().save(session, str(path), write_meta_graph=False, write_state=False)
 
 
-@pytest.mark.parametrize("steps_between, wanted", [(1, "step 1, which left weights that are no numbers"),
-                                                   (20, "step 2, whose loss is nan")])
+@pytest.mark.parametrize(
+    "steps_between, wanted",
+    [(1, "step 1, which left weights that are no numbers"), (20, "step 2, whose loss is nan")],
+)
 def test_what_is_no_number_stops_the_training(paths, tmp_path, steps_between, wanted):
     huge = save_with_huge_gradients(tmp_path / "huge.ckpt")
-    code, _, lines = end(tiny.start(training_flags(paths, tmp_path, init_checkpoint=huge, save_checkpoints_steps=steps_between)))
+    code, _, lines = end(
+        tiny.start(
+            training_flags(
+                paths, tmp_path, init_checkpoint=huge, save_checkpoints_steps=steps_between
+            )
+        )
+    )
     assert code == 1
     if tf.__version__.startswith("1.13."):  # which looks at the norm of the gradients itself
         wanted = "gradients that are no numbers ("
     assert_one_sentence(lines, "error: the training stopped at " + wanted)
     last = tf.train.latest_checkpoint(str(tmp_path))
-    assert "the last good checkpoint is %s; train anew with a smaller --learning_rate" % last in "".join(lines)
+    assert (
+        f"the last good checkpoint is {last}; train anew with a smaller --learning_rate"
+        in "".join(lines)
+    )
     reader = tf.train.load_checkpoint(last)
     for name in reader.get_variable_to_shape_map():
         assert np.isfinite(reader.get_tensor(name)).all(), name
@@ -417,4 +484,6 @@ def test_records_are_damaged_in_training(paths, tmp_path):
     (tmp_path / "train.tf_record").write_bytes(b"x" * 3000)
     code, _, lines = end(process)
     assert code == 1
-    assert_one_sentence(lines, "the records %s were damaged or removed" % (tmp_path / "train.tf_record"))
+    assert_one_sentence(
+        lines, "the records %s were damaged or removed" % (tmp_path / "train.tf_record")
+    )

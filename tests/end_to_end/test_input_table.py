@@ -4,12 +4,10 @@
 A wrong input ends in exit code 2 and one sentence, an odd one in exit code 0 and a warning; neither in a traceback, nor
 with more than 2 GB of memory, nor after three minutes. No model is trained or run before a wrong input is told.
 """
-from __future__ import absolute_import, division, print_function
-
-import pytest
 
 import forked
 import input_table
+import pytest
 import tiny
 
 MEBIBYTES = 2048
@@ -31,11 +29,14 @@ def words_of(row, case):
         if callable(given):
             made[0] = given = given(case)
         return given.replace("FOLDER", str(case.folder)) if isinstance(given, str) else given
+
     words = [value(word) for word in row.words]
     if row.flags is not None:
         flags = {name: value(given) for name, given in row.flags.items()}
-        flags = tiny.model_flags(case.paths, **dict({"output_dir": str(case.folder / "out")}, **flags))
-        words += ["--%s=%s" % item for item in sorted(flags.items())]
+        flags = tiny.model_flags(
+            case.paths, **dict({"output_dir": str(case.folder / "out")}, **flags)
+        )
+        words += ["--{}={}".format(*item) for item in sorted(flags.items())]
     return words, made[0]
 
 
@@ -44,7 +45,9 @@ def assert_told(row, done, path):
     assert done.code == row.code and "Traceback" not in done.stderr, done.stderr
     sentences = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(sentences) == (1 if row.code else 0), done.stderr
-    assert all(any(remedy in sentence for remedy in REMEDIES) for sentence in sentences), done.stderr
+    assert all(
+        any(remedy in sentence for remedy in REMEDIES) for sentence in sentences
+    ), done.stderr
     for part in row.wanted:
         assert part.replace("PATH", str(path)) in done.stderr
     assert done.mebibytes < MEBIBYTES
@@ -58,10 +61,17 @@ def test_row(command_lines, paths, tmp_path, row):
         assert not list(tmp_path.glob("out/*ckpt*"))
 
 
-@pytest.mark.parametrize("name", [
-    "an unknown flag", "a layer too high", "data: truncated", "a checkpoint with half an index",
-    "one file alone, squad_evaluate.py",
-    "a table with NaN"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "an unknown flag",
+        "a layer too high",
+        "data: truncated",
+        "a checkpoint with half an index",
+        "one file alone, squad_evaluate.py",
+        "a table with NaN",
+    ],
+)
 def test_a_process_of_its_own_says_the_same(command_lines, paths, tmp_path, name):
     row = next(row for row in input_table.ROWS if row.name == name)
     words, path = words_of(row, input_table.Case(paths, tmp_path))

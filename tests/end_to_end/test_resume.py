@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """A decoding that is stopped goes on, ends with the bytes it would have had, and never takes up another's work."""
-from __future__ import absolute_import, division, print_function
 
 import glob
 import json
@@ -11,13 +10,12 @@ import time
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tiny
 
 import attention_mask
 from mrc import datasets
+from mrc.experiment import partial_results, provenance
 from mrc.experiment import run as experiment
-from mrc.experiment import partial_results
-from mrc.experiment import provenance
-import tiny
 
 GRID = dict(do_predict=True, mask_zone="q2,p2", mask_layer="each", predict_batch_size=2)
 BATCHES = 50  # of 70; a kill comes after fewer than these
@@ -28,8 +26,15 @@ def many_questions(path):
     data = tiny.squad()
     article = data["data"][0]
     article["paragraphs"] = [
-        dict(paragraph, qas=[dict(question, id="%s-%d" % (question["id"], copy)) for question in paragraph["qas"]])
-        for copy in range(10) for paragraph in article["paragraphs"]]
+        dict(
+            paragraph,
+            qas=[
+                dict(question, id="%s-%d" % (question["id"], copy)) for question in paragraph["qas"]
+            ],
+        )
+        for copy in range(10)
+        for paragraph in article["paragraphs"]
+    ]
     return tiny.write_json(path, data)
 
 
@@ -65,8 +70,9 @@ class Stopped(Exception):
 
 
 @pytest.mark.parametrize("batches", [1, 7])
-def test_what_was_found_before_a_stop_is_not_worked_out_again(paths, data, uninterrupted, tmp_path, monkeypatch, batches,
-                                                                capsys):
+def test_what_was_found_before_a_stop_is_not_worked_out_again(
+    paths, data, uninterrupted, tmp_path, monkeypatch, batches, capsys
+):
     worked_out = []
     add = partial_results.Spool.add
 
@@ -76,6 +82,7 @@ def test_what_was_found_before_a_stop_is_not_worked_out_again(paths, data, unint
         worked_out.extend([rows])
         add(self, rows, best)
         self.flush()
+
     monkeypatch.setattr(partial_results.Spool, "add", stops)
     with pytest.raises(Stopped):
         decode(paths, data, tmp_path)
@@ -86,9 +93,13 @@ def test_what_was_found_before_a_stop_is_not_worked_out_again(paths, data, unint
     def counts(self, rows, best):
         again.extend(rows)
         add(self, rows, best)
+
     monkeypatch.setattr(partial_results.Spool, "add", counts)
     decode(paths, data, tmp_path)
-    assert "the decoding in %s goes on: %d of 140 windows are done" % (tmp_path, 2 * batches) in capsys.readouterr().out
+    assert (
+        "the decoding in %s goes on: %d of 140 windows are done" % (tmp_path, 2 * batches)
+        in capsys.readouterr().out
+    )
     assert len(before) == 2 * batches and not before & set(again)
     assert answers(tmp_path) == uninterrupted
     assert not glob.glob(str(tmp_path / "unfinished*"))
@@ -97,9 +108,15 @@ def test_what_was_found_before_a_stop_is_not_worked_out_again(paths, data, unint
 @pytest.mark.parametrize("number", range(int(os.environ.get("KILLS", 2))))
 def test_kill_9(paths, data, uninterrupted, tmp_path, number):
     """KILLS=30 in the environment kills 30 times: after some of the batches, and every third time at any moment."""
-    flags, generator = dict(tiny.model_flags(paths, output_dir=str(tmp_path), predict_file=data), **GRID), random.Random(number)
+    flags, generator = (
+        dict(tiny.model_flags(paths, output_dir=str(tmp_path), predict_file=data), **GRID),
+        random.Random(number),
+    )
     # What a batch finds is kept at once, where a real run may lose a minute.
-    process = tiny.start(flags, first="from mrc.experiment import partial_results; partial_results.SECONDS_IN_PART = 0")
+    process = tiny.start(
+        flags,
+        first="from mrc.experiment import partial_results; partial_results.SECONDS_IN_PART = 0",
+    )
     parts = str(tmp_path / "unfinished*" / "*.npz")
     if number % 3 == 2:
         time.sleep(generator.uniform(0, 10))
@@ -124,11 +141,18 @@ def test_done_cells_are_left_alone_and_new_ones_added(paths, data, uninterrupted
     # In another grid a cell has other company in its products, whose sums then differ in the last bits.
     found = answers(tmp_path)
     assert set(found) == set(uninterrupted)
-    assert all(found[name] == uninterrupted[name] for name in found if name.startswith("predictions"))
+    assert all(
+        found[name] == uninterrupted[name] for name in found if name.startswith("predictions")
+    )
 
 
-@pytest.mark.parametrize("change, what", [(dict(max_answer_length=3), "max_answer_length (8 then, 3 now)"),
-                                          (dict(n_best_size=4), "n_best_size (20 then, 4 now)")])
+@pytest.mark.parametrize(
+    "change, what",
+    [
+        (dict(max_answer_length=3), "max_answer_length (8 then, 3 now)"),
+        (dict(n_best_size=4), "n_best_size (20 then, 4 now)"),
+    ],
+)
 def test_cells_of_other_flags_are_decoded_again(paths, data, tmp_path, monkeypatch, change, what):
     warnings = []
     monkeypatch.setattr(tf.logging, "warning", lambda text, *values: warnings.append(text % values))
@@ -136,7 +160,9 @@ def test_cells_of_other_flags_are_decoded_again(paths, data, tmp_path, monkeypat
     first = answers(tmp_path)
     decode(paths, data, tmp_path, mask_layer="0", **change)
     assert answers(tmp_path) != first
-    assert warnings == ["decoded again: predictions_layer_.json and 2 more (made with another %s)" % what]
+    assert warnings == [
+        f"decoded again: predictions_layer_.json and 2 more (made with another {what})"
+    ]
 
 
 def test_a_file_changed_by_hand_is_decoded_again(paths, data, tmp_path):
@@ -156,7 +182,10 @@ def test_what_waits_to_be_kept_is_bounded(tmp_path, monkeypatch):
     assert os.listdir(str(tmp_path)) == ["part-000000.npz"]
     found.add([2], {"values": np.ones([1, 10])})
     assert len(os.listdir(str(tmp_path))) == 1
-    assert partial_results.Spool(str(tmp_path)).read(0, 2)["values"].tolist() == [[0.0] * 10, [1.0] * 10]
+    assert partial_results.Spool(str(tmp_path)).read(0, 2)["values"].tolist() == [
+        [0.0] * 10,
+        [1.0] * 10,
+    ]
 
 
 def test_partial_results_of_another_tensorflow_2_are_not_used(tmp_path, monkeypatch):
@@ -164,5 +193,7 @@ def test_partial_results_of_another_tensorflow_2_are_not_used(tmp_path, monkeypa
     for is_tf2, version in ((False, "1.15.3"), (True, "2.12.1"), (True, "2.15.1")):
         monkeypatch.setattr(provenance, "IS_TF2", is_tf2)
         monkeypatch.setattr(provenance.tf, "__version__", version)
-        folders.add(provenance.unfinished_folder(str(tmp_path), {"a": 1}, [attention_mask.BASELINE]))
+        folders.add(
+            provenance.unfinished_folder(str(tmp_path), {"a": 1}, [attention_mask.BASELINE])
+        )
     assert len(folders) == 3

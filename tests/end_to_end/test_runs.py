@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole runs on the tiny model: training, prediction under masks, scores, and that each can be repeated."""
-from __future__ import absolute_import, division, print_function
 
 import glob
 import os
@@ -9,18 +8,19 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tiny
 
 from mrc import datasets
 from mrc.experiment import run as experiment
-import tiny
 
 ALL_STEPS = ["--do_train", "--do_predict", "--do_eval"]
 
 
 def script_run(script, words, paths, output_dir, **changes):
     """Runs a script that has to succeed; returns its stdout."""
-    code, stdout, stderr = tiny.run(script, *words,
-                                    **tiny.model_flags(paths, output_dir=str(output_dir), **changes))
+    code, stdout, stderr = tiny.run(
+        script, *words, **tiny.model_flags(paths, output_dir=str(output_dir), **changes)
+    )
     assert code == 0, stderr
     return stdout
 
@@ -28,7 +28,9 @@ def script_run(script, words, paths, output_dir, **changes):
 def run_here(dataset, paths, output_dir, **changes):
     """The same in this process."""
     changes.setdefault("do_lower_case", dataset.do_lower_case)
-    experiment.run(dataset, tiny.flag_values(**tiny.model_flags(paths, output_dir=str(output_dir), **changes)))
+    experiment.run(
+        dataset, tiny.flag_values(**tiny.model_flags(paths, output_dir=str(output_dir), **changes))
+    )
 
 
 def tensors(folder):
@@ -49,14 +51,18 @@ def names_in(folder, pattern="*.json"):
 
 
 def question_ids(data):
-    return {question["id"] for article in data["data"] for paragraph in article["paragraphs"]
-            for question in paragraph["qas"]}
+    return {
+        question["id"]
+        for article in data["data"]
+        for paragraph in article["paragraphs"]
+        for question in paragraph["qas"]
+    }
 
 
 def assert_whole(folder, data, cell="layer_", suffix=""):
     """Every question has an answer, which is the first of its n-best list; returns the predictions."""
-    predictions = tiny.read_json(folder, "predictions_%s.json" % cell)
-    lists = tiny.read_json(folder, "nbest_predictions%s.json" % suffix)
+    predictions = tiny.read_json(folder, f"predictions_{cell}.json")
+    lists = tiny.read_json(folder, f"nbest_predictions{suffix}.json")
     assert set(predictions) == set(lists) == question_ids(data)
     for question_id, entries in lists.items():
         assert sum(entry["probability"] for entry in entries) == pytest.approx(1)
@@ -70,8 +76,14 @@ def assert_whole(folder, data, cell="layer_", suffix=""):
 def trained(paths, tmp_path_factory):
     """Folder and stdout of a run that trained, predicted and scored SQuAD."""
     folder = tmp_path_factory.mktemp("squad")
-    return folder, script_run("run_squad.py", ALL_STEPS, paths, folder, train_file=paths["squad"],
-                              predict_file=paths["squad"])
+    return folder, script_run(
+        "run_squad.py",
+        ALL_STEPS,
+        paths,
+        folder,
+        train_file=paths["squad"],
+        predict_file=paths["squad"],
+    )
 
 
 def test_squad_in_one_run(paths, trained):
@@ -97,7 +109,14 @@ def test_prediction_apart_gives_the_same(paths, trained, tmp_path):
     folder = tmp_path / "apart"
     shutil.copytree(str(trained[0]), str(folder), ignore=shutil.ignore_patterns("*.json"))
     # The folder holds a trained checkpoint, so the initial one does not matter.
-    script_run("run_squad.py", ["--do_predict"], paths, folder, predict_file=paths["squad"], predict_batch_size=3)
+    script_run(
+        "run_squad.py",
+        ["--do_predict"],
+        paths,
+        folder,
+        predict_file=paths["squad"],
+        predict_batch_size=3,
+    )
     for name in ("predictions_layer_.json", "nbest_predictions.json"):
         ours, theirs = tiny.read_json(folder, name), tiny.read_json(trained[0], name)
         if name.startswith("nbest"):
@@ -115,8 +134,16 @@ def test_event_file_has_loss_and_learning_rate(trained):
 
 
 def test_masks_act_on_decoding_only_and_the_seed_repeats_a_training(paths, trained, tmp_path):
-    run_here(datasets.SQUAD, paths, tmp_path, do_train=True, do_predict=True, train_file=paths["squad"],
-             predict_file=paths["squad"], mask_zone="q2p+p2")
+    run_here(
+        datasets.SQUAD,
+        paths,
+        tmp_path,
+        do_train=True,
+        do_predict=True,
+        train_file=paths["squad"],
+        predict_file=paths["squad"],
+        mask_zone="q2p+p2",
+    )
     assert_same_tensors(tmp_path, trained[0])
     assert_whole(tmp_path, tiny.squad(), "layer_q2p+p2")
     name = "nbest_predictions.json"
@@ -124,21 +151,30 @@ def test_masks_act_on_decoding_only_and_the_seed_repeats_a_training(paths, train
 
 
 def test_another_seed_trains_other_weights(paths, trained, tmp_path):
-    run_here(datasets.SQUAD, paths, tmp_path, do_train=True, train_file=paths["squad"], rand_seed=54321)
+    run_here(
+        datasets.SQUAD, paths, tmp_path, do_train=True, train_file=paths["squad"], rand_seed=54321
+    )
     weights = "cls/squad/output_weights"
     assert np.abs(tensors(tmp_path)[weights] - tensors(trained[0])[weights]).max() > 0
 
 
 def test_grid(paths, tmp_path):
     cells = ["layer_", "layer0_p2", "layer0_p2q+p2", "layer0+1_p2", "layer0+1_p2q+p2"]
-    script_run("run_squad.py", ["--do_predict", "--do_eval"], paths, tmp_path, predict_file=paths["squad"],
-               mask_zone="p2,p2q+p2", mask_layer="0,0+1")
-    assert names_in(tmp_path, "predictions_*") == {"predictions_%s.json" % cell for cell in cells}
-    assert names_in(tmp_path, "nbest_*") == {"nbest_predictions_%s.json" % cell for cell in cells}
+    script_run(
+        "run_squad.py",
+        ["--do_predict", "--do_eval"],
+        paths,
+        tmp_path,
+        predict_file=paths["squad"],
+        mask_zone="p2,p2q+p2",
+        mask_layer="0,0+1",
+    )
+    assert names_in(tmp_path, "predictions_*") == {f"predictions_{cell}.json" for cell in cells}
+    assert names_in(tmp_path, "nbest_*") == {f"nbest_predictions_{cell}.json" for cell in cells}
     assert list(tiny.read_json(tmp_path, "scores.json")) == cells + ["run"]
     for cell in cells:
         assert_whole(tmp_path, tiny.squad(), cell, "_" + cell)
-    lists = [tiny.read_json(tmp_path, "nbest_predictions_%s.json" % cell) for cell in cells]
+    lists = [tiny.read_json(tmp_path, f"nbest_predictions_{cell}.json") for cell in cells]
     assert all(one != other for number, one in enumerate(lists) for other in lists[:number])
 
 
@@ -160,26 +196,50 @@ def test_a_cell_of_a_grid_answers_as_it_does_alone(paths, tmp_path, dataset, dat
         folder = tmp_path / str(zone)
         run_here(dataset, paths, folder, mask_zone=zone, mask_layer=zone and "1", **options)
         cell = "layer1_" + zone if zone else "layer_"
-        assert names_in(folder, "*predictions*") == {"predictions_%s.json" % cell, "nbest_predictions.json"}
-        assert (tiny.read_json(folder, "predictions_%s.json" % cell) ==
-                tiny.read_json(tmp_path / "grid", "predictions_%s.json" % cell))
-        assert_same_lists(tiny.read_json(folder, "nbest_predictions.json"),
-                          tiny.read_json(tmp_path / "grid", "nbest_predictions_%s.json" % cell))
+        assert names_in(folder, "*predictions*") == {
+            f"predictions_{cell}.json",
+            "nbest_predictions.json",
+        }
+        assert tiny.read_json(folder, f"predictions_{cell}.json") == tiny.read_json(
+            tmp_path / "grid", f"predictions_{cell}.json"
+        )
+        assert_same_lists(
+            tiny.read_json(folder, "nbest_predictions.json"),
+            tiny.read_json(tmp_path / "grid", f"nbest_predictions_{cell}.json"),
+        )
 
 
 def test_answers_do_not_depend_on_the_batches(paths, tmp_path):
     for size in (1, 7):
-        run_here(datasets.SQUAD, paths, tmp_path / str(size), do_predict=True, predict_file=paths["squad"],
-                 predict_batch_size=size)
-    assert_same_lists(*(tiny.read_json(tmp_path / size, "nbest_predictions.json") for size in ("1", "7")))
+        run_here(
+            datasets.SQUAD,
+            paths,
+            tmp_path / str(size),
+            do_predict=True,
+            predict_file=paths["squad"],
+            predict_batch_size=size,
+        )
+    assert_same_lists(
+        *(tiny.read_json(tmp_path / size, "nbest_predictions.json") for size in ("1", "7"))
+    )
 
 
 def test_squad_2(paths, tmp_path):
-    script_run("run_squad.py", ALL_STEPS + ["--version_2_with_negative"], paths, tmp_path,
-               train_file=paths["squad2"], predict_file=paths["squad2"],
-               null_score_diff_threshold=0.25, n_best_size=32)
+    script_run(
+        "run_squad.py",
+        ALL_STEPS + ["--version_2_with_negative"],
+        paths,
+        tmp_path,
+        train_file=paths["squad2"],
+        predict_file=paths["squad2"],
+        null_score_diff_threshold=0.25,
+        n_best_size=32,
+    )
     predictions = tiny.read_json(tmp_path, "predictions_layer_.json")
-    lists, odds = tiny.read_json(tmp_path, "nbest_predictions.json"), tiny.read_json(tmp_path, "null_odds.json")
+    lists, odds = (
+        tiny.read_json(tmp_path, "nbest_predictions.json"),
+        tiny.read_json(tmp_path, "null_odds.json"),
+    )
     assert set(predictions) == set(lists) == set(odds) == question_ids(tiny.squad2())
     for question_id, entries in lists.items():
         assert [entry["text"] for entry in entries].count("") == 1
@@ -191,15 +251,26 @@ def test_squad_2(paths, tmp_path):
 
 
 def test_cmrc(paths, tmp_path):
-    stdout = script_run("run_cmrc2018.py", ALL_STEPS, paths, tmp_path, train_file=paths["cmrc"],
-                        predict_file=paths["cmrc"], eval_file=paths["cmrc"], mask_zone="q2", mask_layer="1")
+    stdout = script_run(
+        "run_cmrc2018.py",
+        ALL_STEPS,
+        paths,
+        tmp_path,
+        train_file=paths["cmrc"],
+        predict_file=paths["cmrc"],
+        eval_file=paths["cmrc"],
+        mask_zone="q2",
+        mask_layer="1",
+    )
     predictions = assert_whole(tmp_path, tiny.cmrc(), "layer1_q2")
     text = (tmp_path / "predictions_layer1_q2.json").read_text(encoding="utf-8")
     for answer in predictions.values():
         assert answer in tiny.TOWER and answer in text  # UTF-8, not escaped
     for entries in tiny.read_json(tmp_path, "nbest_predictions.json").values():
         for entry in entries:
-            assert entry["start_logit"] <= 0 and entry["end_logit"] <= 0  # logarithms of probabilities
+            assert (
+                entry["start_logit"] <= 0 and entry["end_logit"] <= 0
+            )  # logarithms of probabilities
             assert 2 < entry["start_index"] <= entry["end_index"] < 32
     scores = tiny.read_json(tmp_path, "scores.json")["layer1_q2"]
     assert (scores["TOTAL"], scores["SKIP"]) == (2, 0) and "predictions_layer1_q2.json: {" in stdout
@@ -209,21 +280,25 @@ def test_files_are_indented_by_4(trained):
     for name in ("predictions_layer_.json", "nbest_predictions.json"):
         with open(str(trained[0] / name)) as reader:
             lines = reader.read().split("\n")
-        assert lines[0] == "{" and lines[-2:] == ["}", ""] and lines[1].startswith("    \"")
+        assert lines[0] == "{" and lines[-2:] == ["}", ""] and lines[1].startswith('    "')
 
 
 @pytest.mark.parametrize("dataset", [datasets.SQUAD, datasets.CMRC2018])
-@pytest.mark.parametrize("contexts", [
-    pytest.param(["", tiny.BRIDGE, " \n"], id="some"), pytest.param([" "], id="all")])
+@pytest.mark.parametrize(
+    "contexts", [pytest.param(["", tiny.BRIDGE, " \n"], id="some"), pytest.param([" "], id="all")]
+)
 def test_blank_passages_are_answered_with_empty(paths, tmp_path, dataset, contexts):
-    paragraphs = [{"context": context, "qas": [{"id": str(number), "question": "Who?"}]}
-                  for number, context in enumerate(contexts)]
+    paragraphs = [
+        {"context": context, "qas": [{"id": str(number), "question": "Who?"}]}
+        for number, context in enumerate(contexts)
+    ]
     data = {"data": [{"paragraphs": paragraphs}]}
     path = tiny.write_json(tmp_path / "data.json", data)
     run_here(dataset, paths, tmp_path / "out", do_predict=True, predict_file=path, n_best_size=32)
     predictions = assert_whole(tmp_path / "out", data)
     assert {int(number) for number, text in predictions.items() if text == "empty"} == {
-        number for number, context in enumerate(contexts) if not context.strip()}
+        number for number, context in enumerate(contexts) if not context.strip()
+    }
 
 
 def test_prediction_leaves_the_checkpoint_alone(paths, tmp_path):
@@ -234,19 +309,32 @@ def test_prediction_leaves_the_checkpoint_alone(paths, tmp_path):
 def test_training_goes_on_from_its_checkpoint(paths, trained, tmp_path):
     options = dict(do_train=True, train_file=paths["squad"])
     run_here(datasets.SQUAD, paths, tmp_path, save_checkpoints_steps=2, **options)
-    with open(str(tmp_path / "checkpoint"), "w") as writer:  # as if it had been interrupted after two steps
-        writer.write("model_checkpoint_path: \"model.ckpt-2\"\n")
+    with open(
+        str(tmp_path / "checkpoint"), "w"
+    ) as writer:  # as if it had been interrupted after two steps
+        writer.write('model_checkpoint_path: "model.ckpt-2"\n')
     run_here(datasets.SQUAD, paths, tmp_path, **options)
     assert_same_tensors(tmp_path, trained[0])
 
 
-def test_a_reader_is_not_asked_in_another_case_than_it_was_trained_in(paths, trained, tmp_path, capsys):
+def test_a_reader_is_not_asked_in_another_case_than_it_was_trained_in(
+    paths, trained, tmp_path, capsys
+):
     checkpoint = tf.train.latest_checkpoint(str(trained[0]))
     with pytest.raises(SystemExit) as end:
-        run_here(datasets.SQUAD, paths, tmp_path, do_predict=True, predict_file=paths["squad"], init_checkpoint=checkpoint,
-                 do_lower_case=False)
+        run_here(
+            datasets.SQUAD,
+            paths,
+            tmp_path,
+            do_predict=True,
+            predict_file=paths["squad"],
+            init_checkpoint=checkpoint,
+            do_lower_case=False,
+        )
     assert end.value.code == 2
-    assert "%s was trained with --do_lower_case=True and reads" % checkpoint in capsys.readouterr().err
+    assert (
+        f"{checkpoint} was trained with --do_lower_case=True and reads" in capsys.readouterr().err
+    )
 
 
 def test_a_model_of_another_training_is_not_gone_on_with(paths, tmp_path, capsys):
@@ -255,7 +343,11 @@ def test_a_model_of_another_training_is_not_gone_on_with(paths, tmp_path, capsys
     before = tensors(tmp_path)
     with pytest.raises(SystemExit) as end:
         run_here(datasets.SQUAD, paths, tmp_path, learning_rate=0.02, **options)
-    assert end.value.code == 2 and "was trained with another learning_rate (0.01 then, 0.02 now); " in capsys.readouterr().err
+    assert (
+        end.value.code == 2
+        and "was trained with another learning_rate (0.01 then, 0.02 now); "
+        in capsys.readouterr().err
+    )
     run_here(datasets.SQUAD, paths, tmp_path, **options)
     assert "is finished already: 4 steps" in capsys.readouterr().out
     for name, array in tensors(tmp_path).items():
@@ -273,20 +365,42 @@ def test_a_cell_is_not_scored_with_files_of_another(paths, tmp_path, capsys):
 
 def test_a_cell_is_scored_though_another_has_its_n_best_file(paths, tmp_path):
     for zone in ("q2", "p2"):
-        run_here(datasets.SQUAD, paths, tmp_path, do_predict=True, predict_file=paths["squad"], mask_zone=zone)
-    run_here(datasets.SQUAD, paths, tmp_path, do_eval=True, predict_file=paths["squad"], mask_zone="q2")
+        run_here(
+            datasets.SQUAD,
+            paths,
+            tmp_path,
+            do_predict=True,
+            predict_file=paths["squad"],
+            mask_zone=zone,
+        )
+    run_here(
+        datasets.SQUAD, paths, tmp_path, do_eval=True, predict_file=paths["squad"], mask_zone="q2"
+    )
     assert "layer_q2" in tiny.read_json(tmp_path, "scores.json")
 
 
 def test_the_threshold_of_no_answer_is_for_squad_2_only(paths, tmp_path):
-    right = {question["id"]: question["answers"][0]["text"] for article in tiny.squad()["data"]
-             for paragraph in article["paragraphs"] for question in paragraph["qas"]}
+    right = {
+        question["id"]: question["answers"][0]["text"]
+        for article in tiny.squad()["data"]
+        for paragraph in article["paragraphs"]
+        for question in paragraph["qas"]
+    }
     tiny.write_json(tmp_path / "predictions_layer_.json", right)
-    run_here(datasets.SQUAD, paths, tmp_path, do_eval=True, predict_file=paths["squad"], null_score_diff_threshold=-1.0)
+    run_here(
+        datasets.SQUAD,
+        paths,
+        tmp_path,
+        do_eval=True,
+        predict_file=paths["squad"],
+        null_score_diff_threshold=-1.0,
+    )
     assert tiny.read_json(tmp_path, "scores.json")["layer_"]["exact"] == 100.0
 
 
-def test_answers_of_a_reader_that_is_not_trained_to_the_end_are_told(paths, trained, tmp_path, monkeypatch):
+def test_answers_of_a_reader_that_is_not_trained_to_the_end_are_told(
+    paths, trained, tmp_path, monkeypatch
+):
     folder, warnings = tmp_path / "out", []
     monkeypatch.setattr(tf.logging, "warning", lambda text, *values: warnings.append(text % values))
     shutil.copytree(str(trained[0]), str(folder))
@@ -298,5 +412,9 @@ def test_answers_of_a_reader_that_is_not_trained_to_the_end_are_told(paths, trai
     run_here(datasets.SQUAD, paths, folder, **options)
     model = str(folder / ("model.ckpt-%d" % record["num_steps"]))
     run_here(datasets.SQUAD, paths, tmp_path / "elsewhere", **dict(options, init_checkpoint=model))
-    told = "%s is of step %d of %d of its training: " % (model, record["num_steps"], record["num_steps"] + 5)
+    told = "%s is of step %d of %d of its training: " % (
+        model,
+        record["num_steps"],
+        record["num_steps"] + 5,
+    )
     assert sum(warning.startswith(told) for warning in warnings) == 2

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo's data: repeatable, readable by the project, and such that a question needs its passage."""
-from __future__ import absolute_import, division, print_function
 
 import os
 import random
 
 import pytest
 
-from mrc.model import bert_config
+import tokenization
 from demo import sample_data
 from mrc.data import squad_format
-import tokenization
+from mrc.model import bert_config
 
 FILES = ("train.json", "dev.json", "vocab.txt", "bert_config.json")
 
@@ -57,15 +56,16 @@ def test_another_seed_writes_other_passages_for_the_same_model(language, folder,
 
 def test_every_answer_stands_where_the_file_says(sets):
     for passage, question in _questions(sets[0] + sets[1]):
-        answer, = question.answers
-        assert passage.context[answer.start:answer.start + len(answer.text)] == answer.text
+        (answer,) = question.answers
+        assert passage.context[answer.start : answer.start + len(answer.text)] == answer.text
 
 
 def test_held_out_questions_and_passages_are_not_trained_on(sets):
     training, held_out = sets
     assert not {passage.context for passage in training} & {passage.context for passage in held_out}
-    assert not {question.text for _, question in _questions(training)} & \
-        {question.text for _, question in _questions(held_out)}
+    assert not {question.text for _, question in _questions(training)} & {
+        question.text for _, question in _questions(held_out)
+    }
 
 
 def test_ids_are_unique(sets):
@@ -75,16 +75,22 @@ def test_ids_are_unique(sets):
 
 
 def _kind_of(language, value):
-    kind, = [kind for kind, words in language.values.items() if value in words]
+    (kind,) = (kind for kind, words in language.values.items() if value in words)
     return kind
 
 
 def test_every_answer_has_rivals_of_its_kind_in_the_passage(language):
     pairs = [(name, fact) for name in language.names for fact in language.facts]
-    for passage in sample_data.make_passages(language, language.facts, pairs, 200, random.Random(3)):
+    for passage in sample_data.make_passages(
+        language, language.facts, pairs, 200, random.Random(3)
+    ):
         for question in passage.questions:
             text = question.answers[0].text
-            rivals = [value for value in language.values[_kind_of(language, text)] if value in passage.context]
+            rivals = [
+                value
+                for value in language.values[_kind_of(language, text)]
+                if value in passage.context
+            ]
             assert text in rivals and len(rivals) >= sample_data.PEOPLE
 
 
@@ -92,8 +98,10 @@ def test_an_answer_changes_with_the_facts(language):
     fact = language.facts[0]
     first, second = language.values[fact.kind][:2]
     one, other = language.names[:2]
-    as_told, _ = [sample_data.tell(language, [(one, [(fact, mine)]), (other, [(fact, theirs)])])
-                  for mine, theirs in ((first, second), (second, first))]
+    as_told, _ = (
+        sample_data.tell(language, [(one, [(fact, mine)]), (other, [(fact, theirs)])])
+        for mine, theirs in ((first, second), (second, first))
+    )
     swapped = sample_data.tell(language, [(one, [(fact, second)]), (other, [(fact, first)])])
     assert sorted(as_told[0]) == sorted(swapped[0])
     assert (as_told[1][one, fact][0], swapped[1][one, fact][0]) == (first, second)

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """From --tpu_name, --tpu_zone and --gcp_project to the machine that the estimator connects to, and what can go wrong."""
-from __future__ import absolute_import, division, print_function
 
 import os
 import subprocess
@@ -8,24 +7,31 @@ import sys
 import types
 import urllib.request
 
+import cloud_api
 import googleapiclient.errors
 import oauth2client.client
 import pytest
 import tensorflow.compat.v1 as tf
-
-import cloud_api
-from mrc.experiment import cloud_tpu
-from mrc import datasets
-from mrc.model import estimator
-from mrc.experiment import run as experiment
 import tiny
+
+from mrc import datasets
+from mrc.experiment import cloud_tpu
+from mrc.experiment import run as experiment
+from mrc.model import estimator
 from mrc.util.errors import InputError
 from mrc.util.tensorflow_versions import IS_TF2
 
 NODE = "projects/my-project/locations/my-zone/nodes/my-tpu"
 FLAGS = dict(tpu_name="my-tpu", tpu_zone="my-zone", gcp_project="my-project")
-ON_GS = dict(bert_config_file="gs://b/c.json", vocab_file="gs://b/v.txt", init_checkpoint="gs://b/bert_model.ckpt",
-             output_dir="gs://b/o", predict_file="gs://b/dev.json", do_predict=True, use_tpu=True)
+ON_GS = dict(
+    bert_config_file="gs://b/c.json",
+    vocab_file="gs://b/v.txt",
+    init_checkpoint="gs://b/bert_model.ckpt",
+    output_dir="gs://b/o",
+    predict_file="gs://b/dev.json",
+    do_predict=True,
+    use_tpu=True,
+)
 VERSION = tf.__version__
 
 
@@ -36,7 +42,9 @@ def api(monkeypatch):
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
         credentials = oauth2client.client.AccessTokenCredentials(cloud_api.TOKEN, "tests")
-        monkeypatch.setattr(oauth2client.client.GoogleCredentials, "get_application_default", lambda: credentials)
+        monkeypatch.setattr(
+            oauth2client.client.GoogleCredentials, "get_application_default", lambda: credentials
+        )
         yield server
 
 
@@ -47,14 +55,28 @@ def port():
 
 
 def device(**changes):
-    flags = dict(use_tpu=True, tpu_name=None, tpu_zone=None, gcp_project=None, master=None, num_tpu_cores=8,
-                 iterations_per_loop=10)
+    flags = dict(
+        use_tpu=True,
+        tpu_name=None,
+        tpu_zone=None,
+        gcp_project=None,
+        master=None,
+        num_tpu_cores=8,
+        iterations_per_loop=10,
+    )
     return estimator.Device(**dict(flags, **changes))
 
 
 def make_estimator(where, output_dir):
-    model_fn = estimator.make_model_fn(tiny.config(), datasets.SQUAD, None, dict(peak_rate=0.1, num_steps=4, num_warmup_steps=1),
-                                       None, use_tpu=True, seed=1)
+    model_fn = estimator.make_model_fn(
+        tiny.config(),
+        datasets.SQUAD,
+        None,
+        dict(peak_rate=0.1, num_steps=4, num_warmup_steps=1),
+        None,
+        use_tpu=True,
+        seed=1,
+    )
     return estimator.make_estimator(model_fn, where, str(output_dir), 8, 8, 10, 1)
 
 
@@ -70,29 +92,45 @@ def test_a_ready_tpu_is_looked_up_where_the_flags_say(api, port):
 
 
 def test_project_and_zone_of_this_machine(api, port):
-    api.nodes["projects/machines-project/locations/machines-zone/nodes/my-tpu"] = cloud_api.node(port, VERSION)
+    api.nodes["projects/machines-project/locations/machines-zone/nodes/my-tpu"] = cloud_api.node(
+        port, VERSION
+    )
     check(tpu_zone=None, gcp_project=None)
     assert api.asked == list(api.nodes)
 
 
-@pytest.mark.parametrize("other", [{"tpu_zone": "other-zone"}, {"gcp_project": "other-project"}, {"tpu_name": "other-tpu"}])
+@pytest.mark.parametrize(
+    "other",
+    [{"tpu_zone": "other-zone"}, {"gcp_project": "other-project"}, {"tpu_name": "other-tpu"}],
+)
 def test_the_estimator_connects_to_the_master_that_the_api_names(api, port, tmp_path, other):
     api.nodes[NODE] = cloud_api.node(port, VERSION)
     config = make_estimator(device(**FLAGS), tmp_path).config
     assert config.master == "grpc://127.0.0.1:%d" % port
     assert set(api.asked) == {NODE}
     assert config.session_config.cluster_def.job[0].tasks[0] == "127.0.0.1:%d" % port
-    with pytest.raises((ValueError, TypeError, googleapiclient.errors.HttpError)):  # each TensorFlow has its own
+    with pytest.raises(
+        (ValueError, TypeError, googleapiclient.errors.HttpError)
+    ):  # each TensorFlow has its own
         device(**dict(FLAGS, **other)).resolver().master()
 
 
 def test_the_tpu_of_a_tpu_vm(api):
     if IS_TF2:
         check(tpu_name="local")
-        experiment.check_tpu_flags(types.SimpleNamespace(**tiny.flag_values(
-            use_tpu=True, tpu_name="local", output_dir="here", init_checkpoint="there.ckpt")))
+        experiment.check_tpu_flags(
+            types.SimpleNamespace(
+                **tiny.flag_values(
+                    use_tpu=True, tpu_name="local", output_dir="here", init_checkpoint="there.ckpt"
+                )
+            )
+        )
     else:
-        ends_in("--tpu_name=local is the TPU of a TPU VM, which needs TensorFlow 2 and this is %s" % VERSION, tpu_name="local")
+        ends_in(
+            "--tpu_name=local is the TPU of a TPU VM, which needs TensorFlow 2 and this is "
+            f"{VERSION}",
+            tpu_name="local",
+        )
     assert api.asked == []
 
 
@@ -107,20 +145,30 @@ def test_an_address_needs_no_api(api, port, tmp_path, flag):
 def test_the_session_reaches_that_machine(api, tmp_path):
     """A TensorFlow server without a TPU stands for the worker: it is reached, and found to have none."""
     port = cloud_api.free_port()
-    server = tf.train.Server({"tpu_worker": ["127.0.0.1:%d" % port]}, job_name="tpu_worker", task_index=0)
+    server = tf.train.Server(
+        {"tpu_worker": ["127.0.0.1:%d" % port]}, job_name="tpu_worker", task_index=0
+    )
     api.nodes[NODE] = cloud_api.node(port, VERSION)
     assert server.target.endswith(":%d" % port)
     reader = make_estimator(device(**FLAGS), tmp_path)
     with pytest.raises(InputError) as raised, cloud_tpu.working():
         reader.train(lambda params: None, max_steps=4)
-    assert str(raised.value) == "the machine that --tpu_name or --master names has no TPU; check its address"
+    assert (
+        str(raised.value)
+        == "the machine that --tpu_name or --master names has no TPU; check its address"
+    )
 
 
 def test_another_number_of_cores_is_told():
     with pytest.raises(InputError) as raised, cloud_tpu.working():
-        raise ValueError("TPUConfig.num_shards is not set correctly. num_replicas should be (32), got (8).")
-    assert str(raised.value) == ("--num_tpu_cores is not what the TPU has (TPUConfig.num_shards is not set correctly. num_replicas "
-                                 "should be (32), got (8)); give that number")
+        raise ValueError(
+            "TPUConfig.num_shards is not set correctly. num_replicas should be (32), got (8)."
+        )
+    assert str(raised.value) == (
+        "--num_tpu_cores is not what the TPU has (TPUConfig.num_shards is not set correctly. "
+        "num_replicas "
+        "should be (32), got (8)); give that number"
+    )
     with pytest.raises(ValueError, match="something else"), cloud_tpu.working():
         raise ValueError("something else")
 
@@ -133,58 +181,101 @@ def ends_in(wanted, **changes):
     return sentence
 
 
-@pytest.mark.parametrize("status, wanted", [
-    (404, "there is no TPU \"my-tpu\" in zone my-zone of project my-project; check --tpu_name, --tpu_zone and --gcp_project"),
-    (403, "may not see the TPU \"my-tpu\" in project my-project (403: refused with 403); log in with an account that may"),
-    (500, "the Cloud TPU API fails (500: refused with 500); try again later, or give the TPU's address")])
+@pytest.mark.parametrize(
+    "status, wanted",
+    [
+        (
+            404,
+            'there is no TPU "my-tpu" in zone my-zone of project my-project; check --tpu_name, '
+            "--tpu_zone and --gcp_project",
+        ),
+        (
+            403,
+            'may not see the TPU "my-tpu" in project my-project (403: refused with 403); log in '
+            "with an account that may",
+        ),
+        (
+            500,
+            "the Cloud TPU API fails (500: refused with 500); try again later, or give the TPU's "
+            "address",
+        ),
+    ],
+)
 def test_what_the_api_refuses(api, status, wanted):
     api.nodes[NODE] = status
     ends_in(wanted)
 
 
 def test_a_name_that_is_none(api):
-    assert ends_in("there is no TPU \"a/b\" in zone my-zone", tpu_name="a/b") and api.asked == []
+    assert ends_in('there is no TPU "a/b" in zone my-zone', tpu_name="a/b") and api.asked == []
 
 
 @pytest.mark.parametrize("state", ["CREATING", "STOPPED", "PREEMPTED"])
 def test_a_tpu_that_is_not_ready(api, port, state):
     api.nodes[NODE] = cloud_api.node(port, VERSION, state)
-    ends_in("the TPU \"my-tpu\" is not ready but %s; wait until `gcloud compute tpus list --zone=my-zone`" % state)
+    ends_in(
+        f'the TPU "my-tpu" is not ready but {state}; wait until `gcloud compute tpus list '
+        "--zone=my-zone`"
+    )
 
 
-@pytest.mark.parametrize("version, fits", [(VERSION, True), (VERSION.rpartition(".")[0], True), ("2.3", False),
-                                           ("1.1", False), ("nightly", False)])
+@pytest.mark.parametrize(
+    "version, fits",
+    [
+        (VERSION, True),
+        (VERSION.rpartition(".")[0], True),
+        ("2.3", False),
+        ("1.1", False),
+        ("nightly", False),
+    ],
+)
 def test_the_runtime_version(api, port, version, fits):
     api.nodes[NODE] = cloud_api.node(port, version)
     if fits:
         check()
     else:
-        ends_in("the TPU \"my-tpu\" runs TensorFlow %s and this machine %s; make a TPU with --version=%s" %
-                (version, VERSION, VERSION.rpartition(".")[0]))
+        ends_in(
+            'the TPU "my-tpu" runs TensorFlow {} and this machine {}; make a TPU with --version={}'.format(
+                version, VERSION, VERSION.rpartition(".")[0]
+            )
+        )
 
 
 def test_credentials(api, monkeypatch):
     def missing():
-        raise oauth2client.client.ApplicationDefaultCredentialsError("They are not available. More text")
+        raise oauth2client.client.ApplicationDefaultCredentialsError(
+            "They are not available. More text"
+        )
+
     monkeypatch.setattr(oauth2client.client.GoogleCredentials, "get_application_default", missing)
-    ends_in("there are no Google Cloud credentials to find the TPU with (They are not available); run "
-            "`gcloud auth application-default login`")
+    ends_in(
+        "there are no Google Cloud credentials to find the TPU with (They are not available); run "
+        "`gcloud auth application-default login`"
+    )
     refused = oauth2client.client.AccessTokenCredentials("expired", "tests")
-    monkeypatch.setattr(oauth2client.client.GoogleCredentials, "get_application_default", lambda: refused)
+    monkeypatch.setattr(
+        oauth2client.client.GoogleCredentials, "get_application_default", lambda: refused
+    )
     ends_in("the Google Cloud credentials at hand are refused (")
 
 
 def test_an_api_that_is_not_reached(api, monkeypatch):
     monkeypatch.setenv("TPU_API_DISCOVERY_URL", "http://127.0.0.1:%d/" % cloud_api.free_port())
-    ends_in("the Cloud TPU API cannot be reached ([Errno 111] Connection refused); check this machine's network")
+    ends_in(
+        "the Cloud TPU API cannot be reached ([Errno 111] Connection refused); check this "
+        "machine's network"
+    )
 
 
-@pytest.mark.parametrize("flag, given", [("tpu_zone", {"tpu_zone": None}), ("gcp_project", {"gcp_project": None})])
+@pytest.mark.parametrize(
+    "flag, given", [("tpu_zone", {"tpu_zone": None}), ("gcp_project", {"gcp_project": None})]
+)
 def test_outside_of_google_cloud_project_and_zone_are_needed(api, monkeypatch, flag, given):
     def nowhere(*_, **__):
         raise urllib.request.URLError("unknown host")
+
     monkeypatch.setattr(urllib.request, "urlopen", nowhere)
-    ends_in("--%s is needed to find the TPU" % flag, **given)
+    ends_in(f"--{flag} is needed to find the TPU", **given)
 
 
 @pytest.mark.parametrize("by", ["name", "tpu_name", "master"])
@@ -192,12 +283,19 @@ def test_a_worker_that_does_not_answer(api, by):
     port = cloud_api.free_port()
     api.nodes[NODE] = cloud_api.node(port, VERSION)
     changes = {} if by == "name" else dict({"tpu_name": None}, **{by: "grpc://127.0.0.1:%d" % port})
-    ends_in("the TPU worker at 127.0.0.1:%d does not answer ([Errno 111] Connection refused); is the TPU running" % port, **changes)
+    ends_in(
+        "the TPU worker at 127.0.0.1:%d does not answer ([Errno 111] Connection refused); is the "
+        "TPU running" % port,
+        **changes,
+    )
 
 
 @pytest.mark.parametrize("address", ["grpc://10.0.0.1", "grpc://:8470", "grpc://10.0.0.1:here"])
 def test_addresses_that_are_none(address):
-    ends_in("\"%s\" is no address of a TPU; give host and port" % address[len("grpc://"):], tpu_name=address)
+    ends_in(
+        '"{}" is no address of a TPU; give host and port'.format(address[len("grpc://") :]),
+        tpu_name=address,
+    )
 
 
 def test_a_run_looks_for_the_tpu_before_it_touches_the_bucket(api, monkeypatch, capsys):
@@ -206,7 +304,10 @@ def test_a_run_looks_for_the_tpu_before_it_touches_the_bucket(api, monkeypatch, 
     with pytest.raises(SystemExit) as end:
         experiment.run(datasets.SQUAD, tiny.flag_values(**dict(ON_GS, **FLAGS)))
     assert end.value.code == 2 and touched == []
-    assert "error: there is no TPU \"my-tpu\" in zone my-zone of project my-project" in capsys.readouterr().err
+    assert (
+        'error: there is no TPU "my-tpu" in zone my-zone of project my-project'
+        in capsys.readouterr().err
+    )
 
 
 @pytest.fixture
@@ -225,35 +326,97 @@ def test_the_command_lines(google_cloud, script):
     code, _, stderr = tiny.run(script, **dict(ON_GS, do_lower_case=True, **FLAGS))
     lines = [line for line in stderr.splitlines() if line.startswith("error: ")]
     assert code == 2 and google_cloud.asked == [NODE] and "Traceback" not in stderr
-    assert lines == ["error: the TPU \"my-tpu\" runs TensorFlow 2.3 and this machine %s; make a TPU with --version=%s" %
-                     (VERSION, VERSION.rpartition(".")[0])]
+    assert lines == [
+        'error: the TPU "my-tpu" runs TensorFlow 2.3 and this machine {}; make a TPU with '
+        "--version={}".format(VERSION, VERSION.rpartition(".")[0])
+    ]
 
 
-OF_ALL = {"use_tpu": "True", "tpu_name": "t", "tpu_zone": "z", "max_seq_length": "512", "doc_stride": "128",
-          "predict_batch_size": "32"}
-TRAINING = {"do_train": "True", "do_predict": "True", "do_eval": "True", "train_batch_size": "64", "learning_rate": "3e-5"}
-DECODING = {"do_predict": "True", "do_eval": "True", "mask_zone": "all,q2,q2p,p2q,p2", "mask_layer": "each"}
-SQUAD = {"do_lower_case": "False", "predict_file": "gs://b/squad/dev-v1.1.json", "output_dir": "gs://b/squad_output"}
-CMRC = {"do_lower_case": "True", "predict_file": "gs://b/cmrc2018/cmrc2018_dev.json", "output_dir": "gs://b/cmrc2018_output"}
+OF_ALL = {
+    "use_tpu": "True",
+    "tpu_name": "t",
+    "tpu_zone": "z",
+    "max_seq_length": "512",
+    "doc_stride": "128",
+    "predict_batch_size": "32",
+}
+TRAINING = {
+    "do_train": "True",
+    "do_predict": "True",
+    "do_eval": "True",
+    "train_batch_size": "64",
+    "learning_rate": "3e-5",
+}
+DECODING = {
+    "do_predict": "True",
+    "do_eval": "True",
+    "mask_zone": "all,q2,q2p,p2q,p2",
+    "mask_layer": "each",
+}
+SQUAD = {
+    "do_lower_case": "False",
+    "predict_file": "gs://b/squad/dev-v1.1.json",
+    "output_dir": "gs://b/squad_output",
+}
+CMRC = {
+    "do_lower_case": "True",
+    "predict_file": "gs://b/cmrc2018/cmrc2018_dev.json",
+    "output_dir": "gs://b/cmrc2018_output",
+}
 
 
-@pytest.mark.parametrize("script, model, flags", [
-    ("train_squad.sh", "cased_L-12_H-768_A-12",
-     dict(TRAINING, train_file="gs://b/squad/train-v1.1.json", num_train_epochs="3.0", **SQUAD)),
-    ("decode_squad.sh", "cased_L-12_H-768_A-12", dict(DECODING, **SQUAD)),
-    ("train_cmrc2018.sh", "chinese_L-12_H-768_A-12",
-     dict(TRAINING, train_file="gs://b/cmrc2018/cmrc2018_train.json", num_train_epochs="2.0", **CMRC)),
-    ("decode_cmrc2018.sh", "chinese_L-12_H-768_A-12", dict(DECODING, **CMRC))])
+@pytest.mark.parametrize(
+    "script, model, flags",
+    [
+        (
+            "train_squad.sh",
+            "cased_L-12_H-768_A-12",
+            dict(
+                TRAINING, train_file="gs://b/squad/train-v1.1.json", num_train_epochs="3.0", **SQUAD
+            ),
+        ),
+        ("decode_squad.sh", "cased_L-12_H-768_A-12", dict(DECODING, **SQUAD)),
+        (
+            "train_cmrc2018.sh",
+            "chinese_L-12_H-768_A-12",
+            dict(
+                TRAINING,
+                train_file="gs://b/cmrc2018/cmrc2018_train.json",
+                num_train_epochs="2.0",
+                **CMRC,
+            ),
+        ),
+        ("decode_cmrc2018.sh", "chinese_L-12_H-768_A-12", dict(DECODING, **CMRC)),
+    ],
+)
 def test_the_protocol_scripts_get_as_far_as_the_master(google_cloud, script, model, flags):
     port, node = cloud_api.free_port(), "projects/machines-project/locations/z/nodes/t"
     google_cloud.nodes[node] = cloud_api.node(port, VERSION)
-    environment = dict(os.environ, TPU_NAME="t", TPU_ZONE="z", GS_BUCKET="gs://b", PYTHON=sys.executable, CUDA_VISIBLE_DEVICES="")
-    done = subprocess.run(["bash", os.path.join(tiny.ROOT, script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env=environment)
+    environment = dict(
+        os.environ,
+        TPU_NAME="t",
+        TPU_ZONE="z",
+        GS_BUCKET="gs://b",
+        PYTHON=sys.executable,
+        CUDA_VISIBLE_DEVICES="",
+    )
+    done = subprocess.run(
+        ["bash", os.path.join(tiny.ROOT, script)], capture_output=True, env=environment
+    )
     command = done.stdout.decode("utf-8").splitlines()[0].replace("\\", "").split()
-    given = dict(word[len("--"):].split("=", 1) for word in command[3:])
-    beside = {"vocab_file": "vocab.txt", "bert_config_file": "bert_config.json", "init_checkpoint": "bert_model.ckpt"}
-    assert given == dict(OF_ALL, **dict(flags, **{flag: "gs://b/%s/%s" % (model, name) for flag, name in beside.items()}))
-    errors = [line for line in done.stderr.decode("utf-8").splitlines() if line.startswith("error: ")]
+    given = dict(word[len("--") :].split("=", 1) for word in command[3:])
+    beside = {
+        "vocab_file": "vocab.txt",
+        "bert_config_file": "bert_config.json",
+        "init_checkpoint": "bert_model.ckpt",
+    }
+    assert given == dict(
+        OF_ALL, **dict(flags, **{flag: f"gs://b/{model}/{name}" for flag, name in beside.items()})
+    )
+    errors = [
+        line for line in done.stderr.decode("utf-8").splitlines() if line.startswith("error: ")
+    ]
     assert done.returncode == 2 and google_cloud.asked == [node]
-    assert len(errors) == 1 and errors[0].startswith("error: the TPU worker at 127.0.0.1:%d does not answer" % port)
+    assert len(errors) == 1 and errors[0].startswith(
+        "error: the TPU worker at 127.0.0.1:%d does not answer" % port
+    )

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """`run.json` tells what each run in a folder was started with, read and wrote; scores, tables and figures lead to it."""
-from __future__ import absolute_import, division, print_function
 
 import hashlib
 import json
@@ -10,17 +9,18 @@ import sys
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tiny
 
 from mrc import datasets
+from mrc.experiment import provenance, run_record
 from mrc.experiment import run as experiment
 from mrc.util import files
-from mrc.experiment import provenance
-from mrc.experiment import run_record
-import tiny
 
 
 def go(paths, folder, **changes):
-    flags = tiny.model_flags(paths, output_dir=str(folder), train_file=paths["squad"], predict_file=paths["squad"])
+    flags = tiny.model_flags(
+        paths, output_dir=str(folder), train_file=paths["squad"], predict_file=paths["squad"]
+    )
     experiment.run(datasets.SQUAD, tiny.flag_values(**dict(flags, **changes)))
     return tiny.read_json(folder, "run.json")["runs"]
 
@@ -39,22 +39,38 @@ def grid(paths, tmp_path_factory):
 
 def test_what_a_run_was_started_with(paths, grid):
     folder, (run, _) = grid
-    assert run["flags"]["mask_zone"] == "q2,p2" and run["flags"]["n_best_size"] == 20 and run["flags"]["do_train"] is False
+    assert (
+        run["flags"]["mask_zone"] == "q2,p2"
+        and run["flags"]["n_best_size"] == 20
+        and run["flags"]["do_train"] is False
+    )
     assert "alsologtostderr" not in run["flags"]
     versions = run["versions"]
     assert (versions["tensorflow"], versions["numpy"]) == (tf.__version__, np.__version__)
     assert versions["python"] == sys.version.split()[0] and versions["cores"] >= 1
     with open(paths["vocab_file"], "rb") as reader:
         assert run["inputs"]["vocab_file"] == hashlib.sha256(reader.read()).hexdigest()
-    assert run["inputs"]["init_checkpoint"] == provenance.checkpoint_fingerprint(paths["init_checkpoint"])
-    assert set(run["inputs"]) == {"bert_config_file", "vocab_file", "predict_file", "init_checkpoint"}
+    assert run["inputs"]["init_checkpoint"] == provenance.checkpoint_fingerprint(
+        paths["init_checkpoint"]
+    )
+    assert set(run["inputs"]) == {
+        "bert_config_file",
+        "vocab_file",
+        "predict_file",
+        "init_checkpoint",
+    }
     assert run["begin"] <= run["end"] and run["outcome"] == "finished"
-    assert set(run["parts"]) == {"text", "prediction"} and run["seconds"] >= sum(run["parts"].values()) - 0.01
+    assert (
+        set(run["parts"]) == {"text", "prediction"}
+        and run["seconds"] >= sum(run["parts"].values()) - 0.01
+    )
 
 
 def test_the_commit_is_the_checkouts(grid):
     try:
-        head = subprocess.check_output(["git", "-C", tiny.ROOT, "rev-parse", "HEAD"], stderr=subprocess.DEVNULL)
+        head = subprocess.check_output(
+            ["git", "-C", tiny.ROOT, "rev-parse", "HEAD"], stderr=subprocess.DEVNULL
+        )
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("the project is no git checkout here")
     assert grid[1][0]["versions"]["commit"].split("-")[0] == head.decode().strip()
@@ -64,7 +80,10 @@ def test_a_large_file_is_never_in_memory_as_a_whole(monkeypatch, tmp_path):
     (tmp_path / "file").write_bytes(b"abcdefghij")
     monkeypatch.setattr(files, "_BYTES_IN_BLOCK", 4)
     assert list(files.read_blocks(str(tmp_path / "file"))) == [b"abcd", b"efgh", b"ij"]
-    assert provenance.file_fingerprint(str(tmp_path / "file")) == hashlib.sha256(b"abcdefghij").hexdigest()
+    assert (
+        provenance.file_fingerprint(str(tmp_path / "file"))
+        == hashlib.sha256(b"abcdefghij").hexdigest()
+    )
 
 
 def test_a_data_file_that_is_replaced_does_not_pass_for_what_was_read(paths, tmp_path, monkeypatch):
@@ -76,6 +95,7 @@ def test_a_data_file_that_is_replaced_does_not_pass_for_what_was_read(paths, tmp
         found = read(path, what)
         data.write_text("{}")
         return found
+
     monkeypatch.setattr(experiment.squad_format, "read", read_and_replace)
     runs = go(paths, tmp_path / "out", do_predict=True, predict_file=str(data))
     assert runs[0]["inputs"]["predict_file"] == before
@@ -95,15 +115,21 @@ def test_scores_and_table_lead_to_their_runs(grid):
     assert set(scoring["results"]) == {"scores.json", "results.csv", "results_f1.csv"}
     for run in (decoding, scoring):
         assert run["results"] == {name: sha256(folder / name) for name in run["results"]}
-    assert scoring["scored"]["predictions_layer0_p2.json"] == {"sha256": sha256(folder / "predictions_layer0_p2.json"),
-                                                               "run": decoding["run"]}
+    assert scoring["scored"]["predictions_layer0_p2.json"] == {
+        "sha256": sha256(folder / "predictions_layer0_p2.json"),
+        "run": decoding["run"],
+    }
     assert run_record.find(str(folder / "results.csv")) == scoring["run"]
-    assert (folder / "results.csv").read_text().startswith("layer,q2,p2\nbaseline,")  # the protocol's columns and no other
+    assert (
+        (folder / "results.csv").read_text().startswith("layer,q2,p2\nbaseline,")
+    )  # the protocol's columns and no other
 
 
 def test_a_run_that_found_all_done_leaves_the_record_of_who_did_it(paths, tmp_path):
     first = go(paths, tmp_path, do_train=True, do_predict=True)[0]
-    assert [run["run"] for run in go(paths, tmp_path, do_train=True, do_predict=True)][0] == first["run"]
+    assert [run["run"] for run in go(paths, tmp_path, do_train=True, do_predict=True)][0] == first[
+        "run"
+    ]
     assert tiny.read_json(tmp_path, "run.json")["runs"][0] == first
     trained = "model.ckpt-4.index"
     assert first["results"][trained] == sha256(tmp_path / trained)
@@ -114,12 +140,21 @@ def test_a_run_that_fails_says_how(paths, tmp_path, capsys):
     with pytest.raises(SystemExit):
         go(paths, tmp_path, do_eval=True)
     run = tiny.read_json(tmp_path, "run.json")["runs"][0]
-    assert "predictions_layer_.json to score; decode its cell first" in run["outcome"] and run["end"]
+    assert (
+        "predictions_layer_.json to score; decode its cell first" in run["outcome"] and run["end"]
+    )
     assert run["outcome"] in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["[]", "{", json.dumps({"runs": [1]}),
-                                     json.dumps({"runs": [{"run": "a", "scored": {"b": 1}}]})])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{",
+        json.dumps({"runs": [1]}),
+        json.dumps({"runs": [{"run": "a", "scored": {"b": 1}}]}),
+    ],
+)
 def test_a_record_that_is_none_is_not_overwritten(paths, tmp_path, capsys, content):
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(SystemExit) as caught:
@@ -143,20 +178,31 @@ def test_a_table_edited_by_hand_is_told(paths, tmp_path):
     table.write_text(table.read_text() + "1,3.0,3.0\n")
     code, _, stderr = tiny.run("visualize_zones.py", str(table), str(tmp_path / "zones.png"))
     assert code == 0
-    assert "%s is not as the run that %s names left it" % (table, tmp_path / "run.json") in stderr
+    assert (
+        "{} is not as the run that {} names left it".format(table, tmp_path / "run.json") in stderr
+    )
     assert b"results.csv of run unknown" in (tmp_path / "zones.png").read_bytes()
 
 
-@pytest.mark.parametrize("later", [
-    dict(do_predict=True, do_eval=True, mask_zone="q2p", mask_layer="1"),  # one cell, which has no table
-    dict(do_predict=True, max_answer_length=1)])                           # the baseline anew, without its score
+@pytest.mark.parametrize(
+    "later",
+    [
+        dict(
+            do_predict=True, do_eval=True, mask_zone="q2p", mask_layer="1"
+        ),  # one cell, which has no table
+        dict(do_predict=True, max_answer_length=1),
+    ],
+)  # the baseline anew, without its score
 def test_a_table_that_later_runs_left_behind_is_told(paths, tmp_path, later):
     go(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
     table = str(tmp_path / "results.csv")
     assert run_record.outdated_by(table, run_record.find(table)) is None
     last = go(paths, tmp_path, **later)[-1]["run"]
     code, _, stderr = tiny.run("visualize_zones.py", table, str(tmp_path / "zones.png"))
-    assert code == 0 and "%s is not of the last answers in its folder, which are of run %s; " % (table, last) in stderr
+    assert (
+        code == 0
+        and f"{table} is not of the last answers in its folder, which are of run {last}; " in stderr
+    )
     go(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
     assert run_record.outdated_by(table, run_record.find(table)) is None
 

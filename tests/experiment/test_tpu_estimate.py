@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of tpu_estimate.py: by hand, against TensorFlow's profiler, and against the graph of the grid."""
-from __future__ import absolute_import, division, print_function
 
 import collections
 import sys
@@ -8,14 +7,18 @@ import types
 
 import pytest
 import tensorflow.compat.v1 as tf
+import tiny
 
 import attention_mask
-from mrc.model import grid
-import tiny
 from benchmarks import tpu_estimate
+from mrc.model import grid
 
-SMALL = tpu_estimate.Shape(vocab=10, hidden=4, layers=2, heads=2, intermediate=8, segments=2, tokens=6)
-BASE = tpu_estimate.Shape(vocab=28996, hidden=768, layers=12, heads=12, intermediate=3072, segments=2, tokens=512)
+SMALL = tpu_estimate.Shape(
+    vocab=10, hidden=4, layers=2, heads=2, intermediate=8, segments=2, tokens=6
+)
+BASE = tpu_estimate.Shape(
+    vocab=28996, hidden=768, layers=12, heads=12, intermediate=3072, segments=2, tokens=512
+)
 ZONES = "all,q2,q2p,p2q,p2"
 WINDOWS, TOKENS = 3, 64
 
@@ -37,20 +40,29 @@ def test_memory_by_hand():
     assert tpu_estimate.grid_bytes(SMALL._replace(vocab=1000), 3) == 6 * 1000 * 4 + 2 * 96
     weights = 4 * tpu_estimate.count_weights(SMALL)
     assert tpu_estimate.core_bytes(SMALL, 3, 5, 1.5) == weights + 5 * 1.5 * 2736
-    gibibytes = (weights + 10.5 * 2736) / 2 ** 30
+    gibibytes = (weights + 10.5 * 2736) / 2**30
     assert tpu_estimate.largest_batch(SMALL, 3, gibibytes, 1.0) == 80
     assert tpu_estimate.largest_batch(SMALL, 3, gibibytes, 2.0) == 40
-    assert tpu_estimate.largest_batch(SMALL, 3, weights / 2 ** 31, 1.0) == 0
+    assert tpu_estimate.largest_batch(SMALL, 3, weights / 2**31, 1.0) == 0
 
 
 def shape_of(config):
-    return tpu_estimate.Shape(config.vocab_size, config.hidden_size, config.num_hidden_layers, config.num_attention_heads,
-                              config.intermediate_size, config.type_vocab_size, TOKENS)
+    return tpu_estimate.Shape(
+        config.vocab_size,
+        config.hidden_size,
+        config.num_hidden_layers,
+        config.num_attention_heads,
+        config.intermediate_size,
+        config.type_vocab_size,
+        TOKENS,
+    )
 
 
 def features():
-    return {name: tf.zeros([WINDOWS] if name.endswith("positions") else [WINDOWS, TOKENS], tf.int32)
-            for name in ("input_ids", "input_mask", "segment_ids", "start_positions", "end_positions")}
+    return {
+        name: tf.zeros([WINDOWS] if name.endswith("positions") else [WINDOWS, TOKENS], tf.int32)
+        for name in ("input_ids", "input_mask", "segment_ids", "start_positions", "end_positions")
+    }
 
 
 def products(graph, fetches):
@@ -58,10 +70,14 @@ def products(graph, fetches):
 
     TensorFlow's profiler counts the plain products. Of products in batches it knows but one of two ops, so they are counted here.
     """
-    needed = tf.graph_util.extract_sub_graph(graph.as_graph_def(), [tensor.op.name for tensor in fetches])
+    needed = tf.graph_util.extract_sub_graph(
+        graph.as_graph_def(), [tensor.op.name for tensor in fetches]
+    )
     with tf.Graph().as_default() as pruned:
         tf.import_graph_def(needed, name="")
-        counted = tf.profiler.profile(pruned, cmd="op", options=tf.profiler.ProfileOptionBuilder.float_operation())
+        counted = tf.profiler.profile(
+            pruned, cmd="op", options=tf.profiler.ProfileOptionBuilder.float_operation()
+        )
         total = sum(node.total_float_ops for node in walk(counted) if node.name == "MatMul")
         for op in pruned.get_operations():
             if op.type in ("BatchMatMul", "BatchMatMulV2"):
@@ -74,10 +90,10 @@ def walk(node):
     """Yields the ops of a profile, each with what itself and those nested in it count."""
     below = list(node.children)
     for child in below:
-        for inner in walk(child):
-            yield inner
+        yield from walk(child)
     yield collections.namedtuple("Node", ["name", "total_float_ops"])(
-        node.name, node.total_float_ops - sum(child.total_float_ops for child in below))
+        node.name, node.total_float_ops - sum(child.total_float_ops for child in below)
+    )
 
 
 @pytest.mark.parametrize("layers", [1, 3])
@@ -95,7 +111,9 @@ def test_training_against_the_profiler():
     config = tiny.config()
     with tiny.reader(config, one_hot_embeddings=True) as (model, session):
         gradients = tf.gradients(model.training_loss(features()), tf.trainable_variables())
-        counted = products(session.graph, [gradient for gradient in gradients if gradient is not None])
+        counted = products(
+            session.graph, [gradient for gradient in gradients if gradient is not None]
+        )
         weights = sum(variable.shape.num_elements() for variable in tf.trainable_variables())
     assert counted == WINDOWS * tpu_estimate.training_flops(shape_of(config))
     assert weights == tpu_estimate.count_weights(shape_of(config))
@@ -108,12 +126,20 @@ def test_passes_against_the_grid(layers, zones):
     def branch(index, hidden, branches):
         calls.append(len(branches))
         return [hidden] * len(branches)
-    bert = types.SimpleNamespace(config=types.SimpleNamespace(num_hidden_layers=layers), branch=branch)
+
+    bert = types.SimpleNamespace(
+        config=types.SimpleNamespace(num_hidden_layers=layers), branch=branch
+    )
     with tf.Graph().as_default():
         mask = tf.ones([1, 4], tf.int32)
         roles = attention_mask.find_roles(mask, mask)
-        grid.encode(bert, attention_mask.read_cells(zones, "each", layers), tf.zeros([1, 4, 2]), tf.zeros([1, 1, 1, 4]),
-                    roles)
+        grid.encode(
+            bert,
+            attention_mask.read_cells(zones, "each", layers),
+            tf.zeros([1, 4, 2]),
+            tf.zeros([1, 1, 1, 4]),
+            roles,
+        )
     assert tpu_estimate.grid_passes(layers, len(zones.split(","))) == (len(calls), sum(calls))
 
 
@@ -132,11 +158,16 @@ def test_the_table_is_the_readmes(monkeypatch, capsys):
 
 def test_the_assumptions_are_felt(monkeypatch, capsys):
     def numbers(*words):
-        return [[float(cell.split()[0]) for cell in line.split("|")[3:7]]
-                for line in table(monkeypatch, capsys, *words)[2:]]
+        return [
+            [float(cell.split()[0]) for cell in line.split("|")[3:7]]
+            for line in table(monkeypatch, capsys, *words)[2:]
+        ]
+
     usual, slow = numbers("--efficiency=0.01"), numbers("--efficiency=0.01", "--float32_passes=3")
     for one, other in zip(usual, slow):
-        assert other[0] == pytest.approx(3 * one[0], rel=0.01) and other[1] == pytest.approx(3 * one[1], rel=0.01)
+        assert other[0] == pytest.approx(3 * one[0], rel=0.01) and other[1] == pytest.approx(
+            3 * one[1], rel=0.01
+        )
         assert other[2:] == one[2:]
     large = numbers("--efficiency=0.01", "--batch=64")
     assert all(other[2] > one[2] and other[3] == one[3] for one, other in zip(usual, large))
@@ -145,10 +176,14 @@ def test_the_assumptions_are_felt(monkeypatch, capsys):
 
 
 def test_base_sized_bert():
-    assert tpu_estimate.count_weights(BASE) == 108310272 + 2 * 768 + 2  # Google's cased base, and the head
+    assert (
+        tpu_estimate.count_weights(BASE) == 108310272 + 2 * 768 + 2
+    )  # Google's cased base, and the head
     assert tpu_estimate.grid_passes(12, 5) == (342, 402)
 
 
 def test_a_batch_that_the_cores_do_not_divide():
     code, _, stderr = tiny.run("benchmarks/tpu_estimate.py", batch=12)
-    assert code == 2 and stderr.strip().endswith("error: --batch=12 is no multiple of the 8 cores of a TPU; give 16 or another")
+    assert code == 2 and stderr.strip().endswith(
+        "error: --batch=12 is no multiple of the 8 cores of a TPU; give 16 or another"
+    )

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a TPU's hosts read: each its own records in training, and in prediction the windows that are not done yet."""
-from __future__ import absolute_import, division, print_function
 
 import collections
 import types
@@ -8,22 +7,29 @@ import types
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tiny
 
 from mrc import datasets
-from mrc.experiment import run as experiment
-from mrc.experiment import prediction
-from mrc.experiment import partial_results
-import tiny
-from mrc.experiment import training
 from mrc.data.windows import FIRST_UNIQUE_ID
+from mrc.experiment import partial_results, prediction, training
+from mrc.experiment import run as experiment
 
-Context = collections.namedtuple("Context", ["current_host", "num_hosts"])  # of TPUContext, what training reads
+Context = collections.namedtuple(
+    "Context", ["current_host", "num_hosts"]
+)  # of TPUContext, what training reads
 
 
 @pytest.fixture
 def run(paths, tmp_path):
-    flags = tiny.model_flags(paths, output_dir=str(tmp_path), do_train=True, do_predict=True, train_file=paths["squad"],
-                             predict_file=paths["squad"], predict_batch_size=8)
+    flags = tiny.model_flags(
+        paths,
+        output_dir=str(tmp_path),
+        do_train=True,
+        do_predict=True,
+        train_file=paths["squad"],
+        predict_file=paths["squad"],
+        predict_batch_size=8,
+    )
     return experiment.Run(datasets.SQUAD, types.SimpleNamespace(**tiny.flag_values(**flags)))
 
 
@@ -49,13 +55,18 @@ def train_input(run, tmp_path):
     """Returns (number of windows, function that makes the input function)."""
     windows = run.training_windows()
     path = training.write_records(windows, run.dataset, str(tmp_path), {})
-    return len(windows), lambda seen=0: training.make_input_fn(path, run.dataset, windows.max_seq_length, 1, seen)
+    return len(windows), lambda seen=0: training.make_input_fn(
+        path, run.dataset, windows.max_seq_length, 1, seen
+    )
 
 
 def test_each_host_trains_on_windows_of_its_own(train_input):
     number, make = train_input
     assert number > 8
-    mine, others = (set(windows_in(read(make(), number, batch_size=4, context=Context(host, 2)))) for host in (0, 1))
+    mine, others = (
+        set(windows_in(read(make(), number, batch_size=4, context=Context(host, 2))))
+        for host in (0, 1)
+    )
     assert not mine & others
     assert mine | others == set(windows_in(read(make(), number, batch_size=4)))
 
@@ -69,7 +80,9 @@ def test_a_single_host_reads_as_without_a_tpu(train_input):
 def test_an_interrupted_host_goes_on_behind_its_share_of_what_was_read(train_input):
     _, make = train_input
     whole = windows_in(read(make(), 6, batch_size=2, context=Context(1, 2)))
-    rest = windows_in(read(make(8), 4, batch_size=2, context=Context(1, 2)))  # 2 steps of 2 windows on each of 2 hosts
+    rest = windows_in(
+        read(make(8), 4, batch_size=2, context=Context(1, 2))
+    )  # 2 steps of 2 windows on each of 2 hosts
     assert rest == whole[4:]
 
 
@@ -83,7 +96,9 @@ def test_a_tpu_answers_only_what_is_left(run, tmp_path, monkeypatch, batches_don
     for batch in batches[:batches_done]:
         found.add(batch, {"start_nulls": np.zeros([8, 1])})
     monkeypatch.setattr(run, "make_estimator", lambda **_: None)
-    monkeypatch.setattr(prediction, "forward", lambda reader, input_fn, *rest: given.append(input_fn))
+    monkeypatch.setattr(
+        prediction, "forward", lambda reader, input_fn, *rest: given.append(input_fn)
+    )
     run.options.use_tpu = True
     run._forward(windows, run.cells, found)
     read_again = read(given[0], batch_size=1)  # a core's share

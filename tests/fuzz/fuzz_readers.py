@@ -7,7 +7,6 @@
 The first word is squad, cmrc or mask; the others are libFuzzer's. What it finds belongs into
 tests/test_fuzz.py as an example.
 """
-from __future__ import absolute_import, division, print_function
 
 import json
 import os
@@ -19,22 +18,30 @@ import atheris
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 import tensorflow.compat.v1 as tf  # noqa: E402, before the others, so that it is not instrumented
 
-_MODULES = ("attention_mask", "datasets", "errors", "examples", "files", "squad_format", "tokenization", "windows")
+_MODULES = (
+    "attention_mask",
+    "datasets",
+    "errors",
+    "examples",
+    "files",
+    "squad_format",
+    "tokenization",
+    "windows",
+)
 with atheris.instrument_imports(include=_MODULES):
     import attention_mask
-    from mrc import datasets
-    from mrc.data import examples
-    from mrc.data import squad_format
     import tokenization
-    from mrc.util.errors import InputError
+    from mrc import datasets
+    from mrc.data import examples, squad_format
     from mrc.data.windows import Windows
+    from mrc.util.errors import InputError
 
 _PIECES = "[PAD] [UNK] [CLS] [SEP] a ##a b ##b the 1 ##1 灯 塔 。 , . ?".split()
 _SIZES = (24, 7, 9)
 _RAW = 128  # inputs that begin with a byte below are taken as the file itself, the others as what to put into one
 
 
-class _Shaper(object):
+class _Shaper:
     """Makes a data file, mostly right, of the bytes that the fuzzer gives."""
 
     def __init__(self, data):
@@ -48,8 +55,17 @@ class _Shaper(object):
         return self._data.ConsumeUnicode(self._data.ConsumeIntInRange(0, 40))
 
     def _any(self):
-        make = (lambda: None, self._data.ConsumeBool, lambda: self._data.ConsumeInt(9), self._data.ConsumeFloat, self._text,
-                list, dict, lambda: [self._text()], lambda: {self._text(): self._text()})
+        make = (
+            lambda: None,
+            self._data.ConsumeBool,
+            lambda: self._data.ConsumeInt(9),
+            self._data.ConsumeFloat,
+            self._text,
+            list,
+            dict,
+            lambda: [self._text()],
+            lambda: {self._text(): self._text()},
+        )
         return make[self._data.ConsumeIntInRange(0, len(make) - 1)]()
 
     def _value(self, make):
@@ -62,11 +78,17 @@ class _Shaper(object):
         return {key: self._value(make) for key, make in members.items() if not self._odd()}
 
     def _answer(self):
-        return self._object(text=self._text, answer_start=lambda: self._data.ConsumeIntInRange(-5, 40))
+        return self._object(
+            text=self._text, answer_start=lambda: self._data.ConsumeIntInRange(-5, 40)
+        )
 
     def _question(self):
-        return self._object(id=self._text, question=self._text, is_impossible=self._data.ConsumeBool,
-                            answers=lambda: self._list(self._answer, 2))
+        return self._object(
+            id=self._text,
+            question=self._text,
+            is_impossible=self._data.ConsumeBool,
+            answers=lambda: self._list(self._answer, 2),
+        )
 
     def _paragraph(self):
         return self._object(context=self._text, qas=lambda: self._list(self._question, 3))
@@ -93,12 +115,14 @@ def _try(work, *args):
         return None
 
 
-class _Reader(object):
+class _Reader:
     """Reads a file of the fuzzer's bytes as a dataset's training and prediction do, as far as windows."""
 
     def __init__(self, dataset, path):
         self._dataset, self._path = dataset, path
-        self._tokenizer = tokenization.WordPieceTokenizer(tokenization.Vocabulary(_PIECES), dataset.do_lower_case)
+        self._tokenizer = tokenization.WordPieceTokenizer(
+            tokenization.Vocabulary(_PIECES), dataset.do_lower_case
+        )
 
     def _windows(self, make, *more):
         made = make(self._dataset, squad_format.read(self._path), self._path, *more)
@@ -126,7 +150,11 @@ def _main():
     tf.logging.set_verbosity(tf.logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "data.json")
-        targets = {"squad": _Reader(datasets.SQUAD, path), "cmrc": _Reader(datasets.CMRC2018, path), "mask": _read_mask}
+        targets = {
+            "squad": _Reader(datasets.SQUAD, path),
+            "cmrc": _Reader(datasets.CMRC2018, path),
+            "mask": _read_mask,
+        }
         target = targets[sys.argv.pop(1)]
         atheris.Setup(sys.argv, target)
         atheris.Fuzz()

@@ -3,7 +3,6 @@
 
 `pytest --hypothesis-profile=thorough tests/test_fuzz.py` tries 2,000 cases of each test.
 """
-from __future__ import absolute_import, division, print_function
 
 import functools
 import json
@@ -12,40 +11,76 @@ import resource
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, example, given, settings, strategies as st
-
-from mrc.answers import answer_files
-import attention_mask
-from mrc.model import bert_config
-import cmrc2018_evaluate
-from mrc import datasets
-from mrc.data import examples
-from mrc.data import feature_cache
-from mrc.util import files
-from mrc.answers import predictions_file
-from mrc.answers import results_table
-import squad_evaluate
-from mrc.data import squad_format
 import tiny
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+
+import attention_mask
+import cmrc2018_evaluate
+import squad_evaluate
 import tokenization
+from mrc import datasets
+from mrc.answers import answer_files, predictions_file, results_table
 from mrc.answers.decoding import Decoder
-from mrc.util.errors import InputError
+from mrc.data import examples, feature_cache, squad_format
 from mrc.data.windows import Windows
+from mrc.model import bert_config
+from mrc.util import files
+from mrc.util.errors import InputError
 
 MEBIBYTES = 2048
 ANY = settings(deadline=20000, suppress_health_check=list(HealthCheck))  # milliseconds
 
-FRAGMENTS = ["", " ", "\0", "\ud800", "\udfff", "灯", "Σ", "\u0301", "##", "İ", "ﬁ", "\u202f", "a" * 250, "lantern", "。", "?"]
-TEXTS = st.one_of(st.text(max_size=20), st.lists(st.sampled_from(FRAGMENTS), max_size=30).map("".join))
-NUMBERS = st.one_of(st.integers(), st.sampled_from([2 ** 63, -2 ** 63, 10 ** 400]), st.floats())
+FRAGMENTS = [
+    "",
+    " ",
+    "\0",
+    "\ud800",
+    "\udfff",
+    "灯",
+    "Σ",
+    "\u0301",
+    "##",
+    "İ",
+    "ﬁ",
+    "\u202f",
+    "a" * 250,
+    "lantern",
+    "。",
+    "?",
+]
+TEXTS = st.one_of(
+    st.text(max_size=20), st.lists(st.sampled_from(FRAGMENTS), max_size=30).map("".join)
+)
+NUMBERS = st.one_of(st.integers(), st.sampled_from([2**63, -(2**63), 10**400]), st.floats())
 VALUES = st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS)
-JSON = st.one_of(VALUES, st.lists(VALUES, max_size=3), st.dictionaries(TEXTS, VALUES, max_size=3),
-                 st.integers(1, 2000).map(lambda depth: functools.reduce(lambda inner, _: [inner], range(depth), 0)))
+JSON = st.one_of(
+    VALUES,
+    st.lists(VALUES, max_size=3),
+    st.dictionaries(TEXTS, VALUES, max_size=3),
+    st.integers(1, 2000).map(
+        lambda depth: functools.reduce(lambda inner, _: [inner], range(depth), 0)
+    ),
+)
 
-QUESTIONS = st.fixed_dictionaries({"id": TEXTS, "question": TEXTS, "is_impossible": st.booleans(), "answers": st.lists(
-    st.fixed_dictionaries({"text": TEXTS, "answer_start": st.integers(-3, 30)}), min_size=1, max_size=1)})
-PARAGRAPHS = st.fixed_dictionaries({"context": TEXTS, "qas": st.lists(QUESTIONS, min_size=1, max_size=2)})
-RIGHT_DATA = st.lists(PARAGRAPHS, min_size=1, max_size=2).map(lambda paragraphs: {"data": [{"paragraphs": paragraphs}]})
+QUESTIONS = st.fixed_dictionaries(
+    {
+        "id": TEXTS,
+        "question": TEXTS,
+        "is_impossible": st.booleans(),
+        "answers": st.lists(
+            st.fixed_dictionaries({"text": TEXTS, "answer_start": st.integers(-3, 30)}),
+            min_size=1,
+            max_size=1,
+        ),
+    }
+)
+PARAGRAPHS = st.fixed_dictionaries(
+    {"context": TEXTS, "qas": st.lists(QUESTIONS, min_size=1, max_size=2)}
+)
+RIGHT_DATA = st.lists(PARAGRAPHS, min_size=1, max_size=2).map(
+    lambda paragraphs: {"data": [{"paragraphs": paragraphs}]}
+)
 
 
 @st.composite
@@ -75,8 +110,11 @@ def as_bytes(value):
 
 
 DATASETS = st.sampled_from([datasets.SQUAD, datasets.CMRC2018])
-SIZES = st.tuples(st.integers(5, 40), st.one_of(st.integers(1, 40), st.just(2 ** 63)),
-                  st.one_of(st.integers(1, 40), st.just(2 ** 63)))
+SIZES = st.tuples(
+    st.integers(5, 40),
+    st.one_of(st.integers(1, 40), st.just(2**63)),
+    st.one_of(st.integers(1, 40), st.just(2**63)),
+)
 VOCABULARY = tokenization.Vocabulary(tiny.PIECES)
 
 
@@ -124,16 +162,26 @@ def test_a_data_file_of_any_nesting(folder, data, dataset, negatives):
 
 
 @ANY
-@given(st.one_of(st.binary(), TEXTS.map(lambda text: text.encode("utf-8", "surrogatepass")),
-                 st.text("[]{}\":,0123456789eE+-.truefalsnI \n").map(lambda text: text.encode("ascii"))))
+@given(
+    st.one_of(
+        st.binary(),
+        TEXTS.map(lambda text: text.encode("utf-8", "surrogatepass")),
+        st.text('[]{}":,0123456789eE+-.truefalsnI \n').map(lambda text: text.encode("ascii")),
+    )
+)
 @example(b"[" * 2000)
 @example(b"9" * 100000)
 @example(b"NaN")
 @example(b"\xef\xbb\xbf")
 def test_a_file_of_any_bytes(folder, data):
     path = written(folder, data)
-    for read in (squad_format.read, predictions_file.read, bert_config.read, results_table.read_table,
-                 tokenization.read_vocabulary):
+    for read in (
+        squad_format.read,
+        predictions_file.read,
+        bert_config.read,
+        results_table.read_table,
+        tokenization.read_vocabulary,
+    ):
         try:
             read(path)
         except InputError as error:
@@ -141,14 +189,25 @@ def test_a_file_of_any_bytes(folder, data):
 
 
 @ANY
-@given(st.one_of(JSON, st.fixed_dictionaries({name: st.one_of(st.integers(1, 9), st.floats(0, 1), st.just("gelu"),
-                                                              NUMBERS) for name in bert_config.BertConfig._fields})))
+@given(
+    st.one_of(
+        JSON,
+        st.fixed_dictionaries(
+            {
+                name: st.one_of(st.integers(1, 9), st.floats(0, 1), st.just("gelu"), NUMBERS)
+                for name in bert_config.BertConfig._fields
+            }
+        ),
+    )
+)
 def test_a_config_of_any_values(values):
     try:
         found = bert_config.make(values)
     except InputError:
         return
-    assert found.hidden_size % found.num_attention_heads == 0 and np.isfinite(found.initializer_range)
+    assert found.hidden_size % found.num_attention_heads == 0 and np.isfinite(
+        found.initializer_range
+    )
 
 
 @ANY
@@ -161,9 +220,15 @@ def test_windows_of_any_text(folder, data, dataset, lower, sizes, negatives):
         assert "leaves no room" in str(error)
         return
     batch = found.batch(range(len(found)))
-    assert batch["input_ids"].max(initial=0) < len(VOCABULARY) and (batch["input_mask"].sum(axis=1) == found.lengths()).all()
-    assert {number for number,
-            passage in enumerate(found.passage_of) if len(found.passages[passage].ids)} == set(found.example_of)
+    assert (
+        batch["input_ids"].max(initial=0) < len(VOCABULARY)
+        and (batch["input_mask"].sum(axis=1) == found.lengths()).all()
+    )
+    assert {
+        number
+        for number, passage in enumerate(found.passage_of)
+        if len(found.passages[passage].ids)
+    } == set(found.example_of)
 
 
 @ANY
@@ -171,7 +236,9 @@ def test_windows_of_any_text(folder, data, dataset, lower, sizes, negatives):
 def test_training_positions_of_any_answer(folder, data, dataset, lower):
     path = written(folder, as_bytes(data))
     try:
-        made = examples.make_training_examples(dataset, squad_format.read(path), path, with_negatives=True)
+        made = examples.make_training_examples(
+            dataset, squad_format.read(path), path, with_negatives=True
+        )
         found = Windows(made, tokenizer(lower), 32, 8, 12)
     except InputError:
         return
@@ -184,21 +251,34 @@ def test_training_positions_of_any_answer(folder, data, dataset, lower):
 def test_tokens_of_any_text(text, lower):
     pieces = tokenizer(lower).tokenize(text)
     assert set(pieces) <= set(tiny.PIECES)
-    assert tokenizer(lower).text_ids(text) == VOCABULARY.to_ids(pieces) or "\t" in text or " " in text
+    assert (
+        tokenizer(lower).text_ids(text) == VOCABULARY.to_ids(pieces) or "\t" in text or " " in text
+    )
 
 
 LOGITS = st.one_of(st.floats(-1e4, 1e4, width=32), st.sampled_from([0.0, -1e30, 3e38]))
 
 
 @ANY
-@given(data=RIGHT_DATA, dataset=DATASETS, lower=st.booleans(), negatives=st.booleans(),
-       n_best=st.one_of(st.integers(1, 40), st.just(2 ** 63)), longest=st.one_of(st.integers(1, 40), st.just(2 ** 63)),
-       some_logits=st.lists(LOGITS, min_size=1, max_size=20), threshold=st.floats(allow_nan=False))
-def test_answers_of_any_logits(folder, data, dataset, lower, negatives, n_best, longest, some_logits, threshold):
+@given(
+    data=RIGHT_DATA,
+    dataset=DATASETS,
+    lower=st.booleans(),
+    negatives=st.booleans(),
+    n_best=st.one_of(st.integers(1, 40), st.just(2**63)),
+    longest=st.one_of(st.integers(1, 40), st.just(2**63)),
+    some_logits=st.lists(LOGITS, min_size=1, max_size=20),
+    threshold=st.floats(allow_nan=False),
+)
+def test_answers_of_any_logits(
+    folder, data, dataset, lower, negatives, n_best, longest, some_logits, threshold
+):
     path = written(folder, as_bytes(data))
     passages = squad_format.read(path)
     try:
-        found = Windows(examples.make_prediction_examples(dataset, passages, path), tokenizer(lower), 32, 8, 12)
+        found = Windows(
+            examples.make_prediction_examples(dataset, passages, path), tokenizer(lower), 32, 8, 12
+        )
     except InputError:
         return
     negatives = negatives and dataset is datasets.SQUAD
@@ -208,8 +288,12 @@ def test_answers_of_any_logits(folder, data, dataset, lower, negatives, n_best, 
     with answer_files.CellFiles(str(folder), names, dataset) as output:
         for number, one in enumerate(found.examples):
             rows = np.flatnonzero(found.example_of == number)
-            answer, = decoder.answer(number, rows, tiny.best_positions(logits[rows], min(n_best, 32)))
-            assert sum(answer.probabilities) == pytest.approx(1) and len(answer.entries) <= min(n_best + 1, 2 ** 20)
+            (answer,) = decoder.answer(
+                number, rows, tiny.best_positions(logits[rows], min(n_best, 32))
+            )
+            assert sum(answer.probabilities) == pytest.approx(1) and len(answer.entries) <= min(
+                n_best + 1, 2**20
+            )
             output.add(one.id, answer)
     predictions = predictions_file.read(str(folder / "predictions.json"))
     assert set(predictions) == {one.id for one in found.examples}
@@ -219,16 +303,29 @@ def test_answers_of_any_logits(folder, data, dataset, lower, negatives, n_best, 
 @ANY
 @given(gold=TEXTS, predicted=TEXTS)
 def test_scores_of_any_text(gold, predicted):
-    for score in (squad_evaluate.token_f1, squad_evaluate.exact_match, cmrc2018_evaluate.segment_f1,
-                  cmrc2018_evaluate.exact_match):
+    for score in (
+        squad_evaluate.token_f1,
+        squad_evaluate.exact_match,
+        cmrc2018_evaluate.segment_f1,
+        cmrc2018_evaluate.exact_match,
+    ):
         assert 0 <= score(gold, predicted) <= 1
         assert score(gold, gold) in (0, 1)
 
 
-FLAGS = st.one_of(st.none(), st.text(), st.text("0123456789+,each "), st.text("q2p,+al "), st.lists(
-    st.lists(st.sampled_from(attention_mask.ZONES + ("each", "0", "1", " 01 ", "12", "-1", "²", "")),
-             max_size=6).map("+".join),
-    max_size=6).map(",".join))
+FLAGS = st.one_of(
+    st.none(),
+    st.text(),
+    st.text("0123456789+,each "),
+    st.text("q2p,+al "),
+    st.lists(
+        st.lists(
+            st.sampled_from(attention_mask.ZONES + ("each", "0", "1", " 01 ", "12", "-1", "²", "")),
+            max_size=6,
+        ).map("+".join),
+        max_size=6,
+    ).map(",".join),
+)
 
 
 @ANY
@@ -245,7 +342,10 @@ def test_any_mask_flags(zone, layer, num_layers):
     names = [cell.name for cell in cells]
     assert len(set(names)) == len(names) and max(map(len, names)) < 200
     assert not any(os.sep in name or "\0" in name for name in names)
-    assert all(cell.layers <= set(range(num_layers)) and cell.zones <= set(attention_mask.ZONES) for cell in cells)
+    assert all(
+        cell.layers <= set(range(num_layers)) and cell.zones <= set(attention_mask.ZONES)
+        for cell in cells
+    )
 
 
 @ANY
@@ -255,11 +355,13 @@ def test_kept_pieces_that_are_damaged(folder, data):
     text = datasets.Text(tiny.BRIDGE, datasets.SQUAD.word_pattern)
     made = [examples.Example("one", "What?", text, -1, -1, "")]
     whole = Windows(made, tokenizer(True), 32, 8, 12)
-    feature_cache.save(path, {}, feature_cache.Pieces(whole.question_ids, whole.passage_of, whole.passages))
+    feature_cache.save(
+        path, {}, feature_cache.Pieces(whole.question_ids, whole.passage_of, whole.passages)
+    )
     content = bytearray(files.read_bytes(path))
     for _ in range(data.draw(st.integers(0, 3))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    files.write(path, bytes(content[:data.draw(st.integers(0, len(content)))]), binary=True)
+    files.write(path, bytes(content[: data.draw(st.integers(0, len(content)))]), binary=True)
     found = feature_cache.load(path, {})
     assume(found is not None)
     np.testing.assert_array_equal(found.passages[0].ids, whole.passages[0].ids)

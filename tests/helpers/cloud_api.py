@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A local HTTP server that plays what a machine in Google Cloud asks to find a TPU: the Cloud TPU API, and the metadata
 server, which tells project, zone and access token."""
-from __future__ import absolute_import, division, print_function
 
 import contextlib
 import http.server
@@ -10,15 +9,26 @@ import socket
 import threading
 import urllib.parse
 
-_NODE = {"id": "tpu.projects.locations.nodes.get", "path": "v1/{+name}", "httpMethod": "GET", "parameterOrder": ["name"],
-         "parameters": {"name": {"type": "string", "required": True, "location": "path",
-                                 "pattern": "^projects/[^/]+/locations/[^/]+/nodes/[^/]+$"}},
-         "response": {"$ref": "Node"}}
+_NODE = {
+    "id": "tpu.projects.locations.nodes.get",
+    "path": "v1/{+name}",
+    "httpMethod": "GET",
+    "parameterOrder": ["name"],
+    "parameters": {
+        "name": {
+            "type": "string",
+            "required": True,
+            "location": "path",
+            "pattern": "^projects/[^/]+/locations/[^/]+/nodes/[^/]+$",
+        }
+    },
+    "response": {"$ref": "Node"},
+}
 TOKEN = "token"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
-class CloudApi(object):
+class CloudApi:
     """What the server was asked, and what it answers.
 
     Attributes:
@@ -30,9 +40,16 @@ class CloudApi(object):
     def __init__(self):
         self.nodes, self.asked = {}, []
         account = {"email": "reader@example.com", "scopes": [_SCOPE], "aliases": ["default"]}
-        self.metadata = {"": "", "project/project-id": "machines-project", "instance/zone": "projects/1/zones/machines-zone",
-                         "instance/service-accounts/default/": account,
-                         "instance/service-accounts/reader@example.com/token": {"access_token": TOKEN, "expires_in": 3600}}
+        self.metadata = {
+            "": "",
+            "project/project-id": "machines-project",
+            "instance/zone": "projects/1/zones/machines-zone",
+            "instance/service-accounts/default/": account,
+            "instance/service-accounts/reader@example.com/token": {
+                "access_token": TOKEN,
+                "expires_in": 3600,
+            },
+        }
         api = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -43,7 +60,10 @@ class CloudApi(object):
                 status, value = api._look_up(parts.path, self.headers)
                 data = (value if isinstance(value, str) else json.dumps(value)).encode("utf-8")
                 self.send_response(status)
-                self.send_header("Content-Type", "application/text" if isinstance(value, str) else "application/json")
+                self.send_header(
+                    "Content-Type",
+                    "application/text" if isinstance(value, str) else "application/json",
+                )
                 self.send_header("Content-Length", str(len(data)))
                 self.send_header("Metadata-Flavor", "Google")
                 self.end_headers()
@@ -51,6 +71,7 @@ class CloudApi(object):
 
             def log_message(self, *_):
                 pass
+
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = "http://127.0.0.1:%d/" % self._server.server_address[1]
@@ -63,7 +84,7 @@ class CloudApi(object):
             return (200, self.metadata[path]) if path in self.metadata else (404, "not here")
         if headers["Authorization"] != "Bearer " + TOKEN:
             return 401, {"error": {"code": 401, "message": "no token"}}
-        name = path[len("/v1/"):]
+        name = path[len("/v1/") :]
         self.asked.append(name)
         found = self.nodes.get(name, 404)
         if isinstance(found, int):
@@ -72,17 +93,31 @@ class CloudApi(object):
 
     def _discovery(self):
         nodes = {"methods": {"get": _NODE}}
-        return {"kind": "discovery#restDescription", "name": "tpu", "version": "v1", "rootUrl": self.url, "servicePath": "",
-                "baseUrl": self.url, "batchPath": "batch", "auth": {"oauth2": {"scopes": {_SCOPE: {"description": ""}}}},
-                "schemas": {"Node": {"id": "Node", "type": "object", "properties": {}}},
-                "resources": {"projects": {"resources": {"locations": {"resources": {"nodes": nodes}}}}}}
+        return {
+            "kind": "discovery#restDescription",
+            "name": "tpu",
+            "version": "v1",
+            "rootUrl": self.url,
+            "servicePath": "",
+            "baseUrl": self.url,
+            "batchPath": "batch",
+            "auth": {"oauth2": {"scopes": {_SCOPE: {"description": ""}}}},
+            "schemas": {"Node": {"id": "Node", "type": "object", "properties": {}}},
+            "resources": {
+                "projects": {"resources": {"locations": {"resources": {"nodes": nodes}}}}
+            },
+        }
 
     def environment(self):
         """Returns the environment variables with which this server is asked."""
-        address = self.url[len("http://"):-1]
-        return {"TPU_API_DISCOVERY_URL": self.url + "discovery/{api}/{apiVersion}", "GCE_METADATA_IP": address,
-                "GCE_METADATA_ROOT": address, "no_proxy": "127.0.0.1,localhost",
-                "CLOUDSDK_CONFIG": "/nowhere"}
+        address = self.url[len("http://") : -1]
+        return {
+            "TPU_API_DISCOVERY_URL": self.url + "discovery/{api}/{apiVersion}",
+            "GCE_METADATA_IP": address,
+            "GCE_METADATA_ROOT": address,
+            "no_proxy": "127.0.0.1,localhost",
+            "CLOUDSDK_CONFIG": "/nowhere",
+        }
 
     @contextlib.contextmanager
     def serving(self):
@@ -98,8 +133,12 @@ class CloudApi(object):
 
 def node(port, version, state="READY"):
     """Returns the dict in which the API describes a TPU whose worker is on this machine."""
-    return {"state": state, "tensorflowVersion": version, "acceleratorType": "v3-8",
-            "networkEndpoints": [{"ipAddress": "127.0.0.1", "port": port}]}
+    return {
+        "state": state,
+        "tensorflowVersion": version,
+        "acceleratorType": "v3-8",
+        "networkEndpoints": [{"ipAddress": "127.0.0.1", "port": port}],
+    }
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@
 A child runs the script file as `python script.py words` does, with its own `sys.argv`, standard files and exit code; no
 module of the project is imported before. What goes before is only what a script would import from elsewhere, and no session.
 """
-from __future__ import absolute_import, division, print_function
 
 import collections
 import contextlib
@@ -21,26 +20,47 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SECONDS = 180  # after which a command counts as hanging
-_IMPORTED_BEFORE = ("tensorflow.compat.v1", "mrc.util.tensorflow_versions", "nltk.tokenize.destructive", "googleapiclient.discovery",
-                    "oauth2client.client", "matplotlib.figure", "matplotlib.backends.backend_agg", "tqdm", "absl.app")
+_IMPORTED_BEFORE = (
+    "tensorflow.compat.v1",
+    "mrc.util.tensorflow_versions",
+    "nltk.tokenize.destructive",
+    "googleapiclient.discovery",
+    "oauth2client.client",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "tqdm",
+    "absl.app",
+)
 
 Done = collections.namedtuple("Done", ["code", "stdout", "stderr", "mebibytes"])
 Done.__doc__ = "How a command ended: its exit code, negative for a signal, its output, and the most memory that it had."
 
 
-class CommandLines(object):
+class CommandLines:
     """The process that is forked for each command."""
 
     def __init__(self):
-        environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", PYTHONIOENCODING="utf-8",
-                           PYTHONPATH=os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")]))
-        self._process = subprocess.Popen([sys.executable, os.path.abspath(__file__)], stdin=subprocess.PIPE,
-                                         stdout=subprocess.PIPE, env=environment)
+        environment = dict(
+            os.environ,
+            TF_CPP_MIN_LOG_LEVEL="3",
+            CUDA_VISIBLE_DEVICES="",
+            PYTHONIOENCODING="utf-8",
+            PYTHONPATH=os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")]),
+        )
+        self._process = subprocess.Popen(
+            [sys.executable, os.path.abspath(__file__)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
 
     def run(self, script, *words):
         """Runs `script` of the project with these words and returns `Done`."""
         with tempfile.TemporaryDirectory() as folder:
-            request = json.dumps({"words": [os.path.join(ROOT, script)] + list(words), "folder": folder}) + "\n"
+            request = (
+                json.dumps({"words": [os.path.join(ROOT, script)] + list(words), "folder": folder})
+                + "\n"
+            )
             self._process.stdin.write(request.encode("ascii"))
             self._process.stdin.flush()
             answer = json.loads(self._process.stdout.readline().decode("ascii"))

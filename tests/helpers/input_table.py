@@ -4,7 +4,6 @@
 A flag's value may be a maker: a function of a `Case` that puts a file into the case's folder and returns its path, which
 stands for PATH in the words that the sentence must have; FOLDER in a word is the case's folder.
 """
-from __future__ import absolute_import, division, print_function
 
 import collections
 import json
@@ -13,10 +12,10 @@ import shutil
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-
-from mrc.model import checkpoint
 import tiny
 from tiny import MISSING
+
+from mrc.model import checkpoint
 
 Case = collections.namedtuple("Case", ["paths", "folder"])
 Case.__doc__ = "The paths of the tiny model and data, and the folder of one row."
@@ -30,18 +29,21 @@ ANSWER = QUESTION + ("answers", 0)
 PLACE = "data[0].paragraphs[0]"
 DATA_FLAGS = {"do_train": "train_file", "do_predict": "predict_file", "do_eval": "eval_file"}
 SQUAD, CMRC = "run_squad.py", "run_cmrc2018.py"
-HUGE, BEYOND = 10 ** 18, 2 ** 63
+HUGE, BEYOND = 10**18, 2**63
 
 
 # Makers of data files
 
+
 def written(data, name="data.json"):
     """Makes a file of these bytes."""
+
     def make(case):
         path = case.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         return str(path)
+
     return make
 
 
@@ -57,20 +59,39 @@ def changed(place, value, data=None, name="data.json"):
 
 def asked(context, *questions):
     """Makes a data file of one passage; a question is (id, text, answers)."""
-    return as_json({"data": [{"paragraphs": [{"context": context, "qas": [
-        {"id": identifier, "question": text, "answers": answers} for identifier, text, answers in questions]}]}]})
+    return as_json(
+        {
+            "data": [
+                {
+                    "paragraphs": [
+                        {
+                            "context": context,
+                            "qas": [
+                                {"id": identifier, "question": text, "answers": answers}
+                                for identifier, text, answers in questions
+                            ],
+                        }
+                    ]
+                }
+            ]
+        }
+    )
 
 
 def answered(text, start, context=tiny.BRIDGE):
     """Makes a training file of one question with this answer."""
-    return asked(context, ("one", "What stands over the river?", [{"text": text, "answer_start": start}]))
+    return asked(
+        context, ("one", "What stands over the river?", [{"text": text, "answer_start": start}])
+    )
 
 
 def a_folder(name="folder"):
     """Makes a folder."""
+
     def make(case):
         (case.folder / name).mkdir(exist_ok=True)
         return str(case.folder / name)
+
     return make
 
 
@@ -81,11 +102,14 @@ def of_paths(name):
 
 # Makers of models
 
+
 def config(**changes):
     """Makes a BERT config with changes; a change to MISSING leaves a key out."""
     values = dict(tiny.CONFIG, vocab_size=len(tiny.PIECES))
     values.update(changes)
-    return as_json({key: value for key, value in values.items() if value is not MISSING}, "bert_config.json")
+    return as_json(
+        {key: value for key, value in values.items() if value is not MISSING}, "bert_config.json"
+    )
 
 
 def vocabulary(change):
@@ -100,6 +124,7 @@ def one_a_line(pieces):
 
 def damaged(ending, change):
     """Makes a checkpoint one of whose files has other bytes, or is not there where `change` returns None."""
+
     def make(case):
         path = str(case.folder / "bert_model.ckpt")
         for suffix in (".index", ".data-00000-of-00001"):
@@ -111,20 +136,25 @@ def damaged(ending, change):
             with open(path + ending, "wb") as writer:
                 writer.write(data)
         return path
+
     return make
 
 
 def saved(name_of=lambda name: name, value_of=lambda name, value: value):
     """Makes a checkpoint of the tiny BERT with other names or values; a name of None leaves a variable out."""
+
     def make(case):
         path = str(case.folder / "other.ckpt")
         weights = tiny.random_weights(checkpoint.encoder_shapes(tiny.config()))
         with tf.Graph().as_default(), tf.Session() as session:
-            variables = {name_of(name): tf.Variable(value_of(name, value)) for name, value in weights.items()}
+            variables = {
+                name_of(name): tf.Variable(value_of(name, value)) for name, value in weights.items()
+            }
             variables.pop(None, None)
             session.run(tf.global_variables_initializer())
             tf.train.Saver(variables).save(session, path, write_meta_graph=False, write_state=False)
         return path
+
     return make
 
 
@@ -134,8 +164,11 @@ def _not_numbers(name, value):
 
 # Rows
 
+
 def _row(name, code, wanted, script, words, flag_values):
-    return Row(name, script, words, flag_values, code, [wanted] if isinstance(wanted, str) else wanted)
+    return Row(
+        name, script, words, flag_values, code, [wanted] if isinstance(wanted, str) else wanted
+    )
 
 
 def refused(name, wanted, script=SQUAD, words=("--do_predict",), **flag_values):
@@ -160,17 +193,43 @@ def scored_with_warning(name, wanted, script, *words):
 FILES_THAT_ARE_NO_DATA = [
     ("empty", b"", "PATH is empty"),
     ("white space alone", b" \n\t", "PATH is empty"),
-    ("not JSON", b"question,answer\n", "PATH is not valid JSON: Expecting value at line 1, column 1"),
+    (
+        "not JSON",
+        b"question,answer\n",
+        "PATH is not valid JSON: Expecting value at line 1, column 1",
+    ),
     ("truncated", json.dumps(tiny.squad()).encode("ascii")[:700], "PATH is not valid JSON"),
-    ("a comma too many", b'{"data": [\n 1,, 2]}', "PATH is not valid JSON: Expecting value at line 2, column 4"),
-    ("not UTF-8", '{"data":\n "灯塔"}'.encode("gb18030"), "PATH is not UTF-8 text: byte 0xb5 in line 2; save it as UTF-8"),
+    (
+        "a comma too many",
+        b'{"data": [\n 1,, 2]}',
+        "PATH is not valid JSON: Expecting value at line 2, column 4",
+    ),
+    (
+        "not UTF-8",
+        '{"data":\n "灯塔"}'.encode("gb18030"),
+        "PATH is not UTF-8 text: byte 0xb5 in line 2; save it as UTF-8",
+    ),
     ("UTF-16", json.dumps(tiny.squad()).encode("utf-16"), "PATH is not UTF-8 text"),
-    ("nested too deep", b'{"data": ' + b"[" * 100000,
-     "PATH is not usable JSON: it is nested too deep; is it the right file?"),
-    ("nested as deep as can be read", b'{"data": [' + b"[" * 900 + b"]" * 900 + b"]}", "at data[0] stands a list"),
-    ("a number of a million digits", b'{"data": ' + b"9" * 10 ** 6 + b"}",
-     "PATH is not usable JSON: it has a number of 1000000 digits"),
-    ("nothing asked", b'{"data": [{"paragraphs": [{"context": "x", "qas": []}]}]}', "PATH has no questions"),
+    (
+        "nested too deep",
+        b'{"data": ' + b"[" * 100000,
+        "PATH is not usable JSON: it is nested too deep; is it the right file?",
+    ),
+    (
+        "nested as deep as can be read",
+        b'{"data": [' + b"[" * 900 + b"]" * 900 + b"]}",
+        "at data[0] stands a list",
+    ),
+    (
+        "a number of a million digits",
+        b'{"data": ' + b"9" * 10**6 + b"}",
+        "PATH is not usable JSON: it has a number of 1000000 digits",
+    ),
+    (
+        "nothing asked",
+        b'{"data": [{"paragraphs": [{"context": "x", "qas": []}]}]}',
+        "PATH has no questions",
+    ),
     ("no articles", b'{"data": []}', "PATH has no questions"),
 ]
 
@@ -178,336 +237,1020 @@ WRONG_PLACES = [
     ("a list at the top", (), [], "at the top stands a list where an object belongs"),
     ("null at the top", (), None, "at the top stands null where an object belongs"),
     ("a text at the top", (), "x", "at the top stands a text where an object belongs"),
-    ("no data", ("data",), MISSING, "at the top the key \"data\" is missing"),
+    ("no data", ("data",), MISSING, 'at the top the key "data" is missing'),
     ("data an object", ("data",), {}, "at data stands an object where a list belongs"),
-    ("an article a number", ("data", 0), 3, "at data[0] stands a whole number where an object belongs"),
-    ("no paragraphs", ("data", 0, "paragraphs"), MISSING, "at data[0] the key \"paragraphs\" is missing"),
-    ("paragraphs null", ("data", 0, "paragraphs"), None, "at data[0].paragraphs stands null where a list belongs"),
-    ("a paragraph a list", PARAGRAPH, [], "at %s stands a list where an object belongs" % PLACE),
-    ("no context", PARAGRAPH + ("context",), MISSING, "at %s the key \"context\" is missing" % PLACE),
-    ("a context a number", PARAGRAPH + ("context",), 1.5, "at %s.context stands a number where a text belongs" % PLACE),
-    ("no qas", PARAGRAPH + ("qas",), MISSING, "at %s the key \"qas\" is missing" % PLACE),
-    ("qas a text", PARAGRAPH + ("qas",), "x", "at %s.qas stands a text where a list belongs" % PLACE),
-    ("a question true", QUESTION, True, "at %s.qas[0] stands true or false where an object belongs" % PLACE),
-    ("no id", QUESTION + ("id",), MISSING, "at %s.qas[0] the key \"id\" is missing" % PLACE),
-    ("an id a number", QUESTION + ("id",), 7, "at %s.qas[0].id stands a whole number where a text belongs" % PLACE),
-    ("no question", QUESTION + ("question",), MISSING, "at %s.qas[0] the key \"question\" is missing" % PLACE),
-    ("a question a list", QUESTION + ("question",), [], "at %s.qas[0].question stands a list where a text belongs" % PLACE),
-    ("answers an object", QUESTION + ("answers",), {}, "at %s.qas[0].answers stands an object where a list belongs" % PLACE),
-    ("is_impossible a number", QUESTION + ("is_impossible",), 1,
-     "at %s.qas[0].is_impossible stands a whole number where true or false belongs" % PLACE),
-    ("an answer a text", ANSWER, "x", "at %s.qas[0].answers[0] stands a text where an object belongs" % PLACE),
-    ("no answer text", ANSWER + ("text",), MISSING, "at %s.qas[0].answers[0] the key \"text\" is missing" % PLACE),
-    ("an answer text null", ANSWER + ("text",), None,
-     "at %s.qas[0].answers[0].text stands null where a text belongs" % PLACE),
-    ("no answer_start", ANSWER + ("answer_start",), MISSING,
-     "at %s.qas[0].answers[0] the key \"answer_start\" is missing" % PLACE),
-    ("answer_start a float", ANSWER + ("answer_start",), 5.0, "answer_start stands a number where a whole number belongs"),
-    ("answer_start a text", ANSWER + ("answer_start",), "5", "answer_start stands a text where a whole number belongs"),
-    ("answer_start true", ANSWER + ("answer_start",), True,
-     "answer_start stands true or false where a whole number belongs"),
-    ("answer_start null", ANSWER + ("answer_start",), None, "answer_start stands null where a whole number belongs"),
-    ("answer_start NaN", ANSWER + ("answer_start",), float("nan"),
-     "answer_start stands a number where a whole number belongs"),
-    ("answer_start infinite", ANSWER + ("answer_start",), float("inf"), "answer_start stands a number where a whole number"),
+    (
+        "an article a number",
+        ("data", 0),
+        3,
+        "at data[0] stands a whole number where an object belongs",
+    ),
+    (
+        "no paragraphs",
+        ("data", 0, "paragraphs"),
+        MISSING,
+        'at data[0] the key "paragraphs" is missing',
+    ),
+    (
+        "paragraphs null",
+        ("data", 0, "paragraphs"),
+        None,
+        "at data[0].paragraphs stands null where a list belongs",
+    ),
+    ("a paragraph a list", PARAGRAPH, [], f"at {PLACE} stands a list where an object belongs"),
+    ("no context", PARAGRAPH + ("context",), MISSING, f'at {PLACE} the key "context" is missing'),
+    (
+        "a context a number",
+        PARAGRAPH + ("context",),
+        1.5,
+        f"at {PLACE}.context stands a number where a text belongs",
+    ),
+    ("no qas", PARAGRAPH + ("qas",), MISSING, f'at {PLACE} the key "qas" is missing'),
+    ("qas a text", PARAGRAPH + ("qas",), "x", f"at {PLACE}.qas stands a text where a list belongs"),
+    (
+        "a question true",
+        QUESTION,
+        True,
+        f"at {PLACE}.qas[0] stands true or false where an object belongs",
+    ),
+    ("no id", QUESTION + ("id",), MISSING, f'at {PLACE}.qas[0] the key "id" is missing'),
+    (
+        "an id a number",
+        QUESTION + ("id",),
+        7,
+        f"at {PLACE}.qas[0].id stands a whole number where a text belongs",
+    ),
+    (
+        "no question",
+        QUESTION + ("question",),
+        MISSING,
+        f'at {PLACE}.qas[0] the key "question" is missing',
+    ),
+    (
+        "a question a list",
+        QUESTION + ("question",),
+        [],
+        f"at {PLACE}.qas[0].question stands a list where a text belongs",
+    ),
+    (
+        "answers an object",
+        QUESTION + ("answers",),
+        {},
+        f"at {PLACE}.qas[0].answers stands an object where a list belongs",
+    ),
+    (
+        "is_impossible a number",
+        QUESTION + ("is_impossible",),
+        1,
+        f"at {PLACE}.qas[0].is_impossible stands a whole number where true or false belongs",
+    ),
+    (
+        "an answer a text",
+        ANSWER,
+        "x",
+        f"at {PLACE}.qas[0].answers[0] stands a text where an object belongs",
+    ),
+    (
+        "no answer text",
+        ANSWER + ("text",),
+        MISSING,
+        f'at {PLACE}.qas[0].answers[0] the key "text" is missing',
+    ),
+    (
+        "an answer text null",
+        ANSWER + ("text",),
+        None,
+        f"at {PLACE}.qas[0].answers[0].text stands null where a text belongs",
+    ),
+    (
+        "no answer_start",
+        ANSWER + ("answer_start",),
+        MISSING,
+        f'at {PLACE}.qas[0].answers[0] the key "answer_start" is missing',
+    ),
+    (
+        "answer_start a float",
+        ANSWER + ("answer_start",),
+        5.0,
+        "answer_start stands a number where a whole number belongs",
+    ),
+    (
+        "answer_start a text",
+        ANSWER + ("answer_start",),
+        "5",
+        "answer_start stands a text where a whole number belongs",
+    ),
+    (
+        "answer_start true",
+        ANSWER + ("answer_start",),
+        True,
+        "answer_start stands true or false where a whole number belongs",
+    ),
+    (
+        "answer_start null",
+        ANSWER + ("answer_start",),
+        None,
+        "answer_start stands null where a whole number belongs",
+    ),
+    (
+        "answer_start NaN",
+        ANSWER + ("answer_start",),
+        float("nan"),
+        "answer_start stands a number where a whole number belongs",
+    ),
+    (
+        "answer_start infinite",
+        ANSWER + ("answer_start",),
+        float("inf"),
+        "answer_start stands a number where a whole number",
+    ),
 ]
 
 
 def _in_turn(rows):
     """Gives each row the next of the three steps of a run and the next of the two scripts."""
-    steps = [("do_predict", SQUAD), ("do_train", CMRC), ("do_eval", SQUAD), ("do_predict", CMRC), ("do_train", SQUAD)]
+    steps = [
+        ("do_predict", SQUAD),
+        ("do_train", CMRC),
+        ("do_eval", SQUAD),
+        ("do_predict", CMRC),
+        ("do_train", SQUAD),
+    ]
     for number, row in enumerate(rows):
         yield steps[number % len(steps)] + row
 
 
 def data_rows():
-    rows = [refused("data: %s" % name, ["data.json", wanted], script, ["--" + step], **{DATA_FLAGS[step]: written(data)})
-            for step, script, name, data, wanted in _in_turn(FILES_THAT_ARE_NO_DATA)]
-    rows += [refused("data: %s" % name, ["PATH is not in SQuAD format: ", wanted], script, ["--" + step],
-                     **{DATA_FLAGS[step]: changed(place, value)})
-             for step, script, name, place, value, wanted in _in_turn(WRONG_PLACES)]
-    for name, maker in (("beyond the context", answered("stone", 500)), ("before the context", answered("stone", -1)),
-                        ("huge", answered("stone", BEYOND))):
+    rows = [
+        refused(
+            f"data: {name}",
+            ["data.json", wanted],
+            script,
+            ["--" + step],
+            **{DATA_FLAGS[step]: written(data)},
+        )
+        for step, script, name, data, wanted in _in_turn(FILES_THAT_ARE_NO_DATA)
+    ]
+    rows += [
+        refused(
+            f"data: {name}",
+            ["PATH is not in SQuAD format: ", wanted],
+            script,
+            ["--" + step],
+            **{DATA_FLAGS[step]: changed(place, value)},
+        )
+        for step, script, name, place, value, wanted in _in_turn(WRONG_PLACES)
+    ]
+    for name, maker in (
+        ("beyond the context", answered("stone", 500)),
+        ("before the context", answered("stone", -1)),
+        ("huge", answered("stone", BEYOND)),
+    ):
         for script in (SQUAD, CMRC):
-            rows.append(refused("answer_start %s, %s" % (name, script), ["PATH has no question", "lies outside the passage"],
-                                script, ["--do_train"], train_file=maker))
+            rows.append(
+                refused(
+                    f"answer_start {name}, {script}",
+                    ["PATH has no question", "lies outside the passage"],
+                    script,
+                    ["--do_train"],
+                    train_file=maker,
+                )
+            )
     return rows + [
-        refused("a file that is not there", "the prediction file nowhere.json does not exist; check the path",
-                predict_file="nowhere.json"),
-        refused("a folder for a data file", "PATH is a folder; give the path of a file", predict_file=a_folder()),
-        refused("a path that is not UTF-8", "--predict_file=data\\udcff.json is not UTF-8", predict_file="data\udcff.json"),
-        refused("an answer that is not there", ["PATH has no question whose answer stands", "is not in the words"],
-                words=["--do_train"], train_file=answered("golden bridge", 2)),
-        refused("an answer of nothing", ["PATH has no question", "lies outside the passage"], CMRC, ["--do_train"],
-                train_file=answered("", 2)),
-        refused("an answer in a blank passage", ["PATH has no question", "lies outside the passage"], words=["--do_train"],
-                train_file=answered("a", 0, context="")),
-        refused("training without answers", ["has no answer to learn from", "--version_2_with_negative"],
-                words=["--do_train"], train_file=of_paths("squad2")),
-        refused("training without answers, SQuAD 2.0", ["has no answer to learn from", "train on a file with answers"],
-                words=["--do_train", "--version_2_with_negative"], train_file=changed(QUESTION + ("answers",), [])),
-        refused("training on blank passages", "all passages of the training questions are blank",
-                words=["--do_train", "--version_2_with_negative"], train_file=as_json({"data": [{"paragraphs": [{
-                    "context": " ", "qas": [{"id": "one", "question": "What?", "answers": [], "is_impossible": True}]}]}]})),
-        refused("two answers to train on", ["(one) has 2 answers", "exactly one"], words=["--do_train"],
-                train_file=asked(tiny.BRIDGE, ("one", "What?", [{"text": "stone", "answer_start": 2}] * 2))),
-        refused("scoring SQuAD without answers", "the evaluation file PATH has no answers, so there is nothing to score against",
-                words=["--do_eval"], eval_file=asked(tiny.BRIDGE, ("one", "What?", []), ("two", "What?", []))),
-        refused("scoring CMRC without answers", "the evaluation file PATH has no answers for question TINY_0", CMRC,
-                ["--do_eval"], eval_file=changed(QUESTION + ("answers",), [], tiny.cmrc())),
-        refused("a question as long as the window", ["--max_seq_length=10 leaves no room", "question colour"],
-                predict_file=of_paths("squad"), max_seq_length=10),
-        usable("a byte order mark", [], predict_file=written(b"\xef\xbb\xbf" + json.dumps(tiny.squad()).encode("ascii"))),
-        usable("odd data to train on", [
-            "PATH: 1 of 4 training questions are left out because", "lies outside the passage",
-            "PATH: no question says whether it is_impossible; all are taken to have an answer",
-            "--learning_rate=0 changes no weight"], words=["--do_train", "--version_2_with_negative"], learning_rate=0.0,
-               train_file=changed(ANSWER + ("answer_start",), -3)),
-        usable("ids that stand twice",
-               "PATH: 1 question ids stand there more than once (one); the last question of each is answered",
-               predict_file=asked(tiny.BRIDGE, ("one", "What?", []), ("one", "Who?", []))),
-        usable("a blank passage",
-               "PATH: 1 passages are blank (the first at %s); the text of their answers is \"empty\"" % PLACE,
-               predict_file=asked(" \n", ("one", "What?", []))),
-        usable("a blank question",
-               "PATH: 1 questions are blank (the first at %s.qas[0]); they are answered all the same" % PLACE,
-               CMRC, predict_file=asked(tiny.TOWER, ("one", " ", []))),
-        usable("a CMRC test file", [], CMRC, predict_file=changed(QUESTION + ("answers",), MISSING, tiny.cmrc())),
-        usable("a passage of 1 MB", [], predict_file=asked(("lantern" * 25 + " ") * 5958, ("one", "What?", [])),
-               max_seq_length=64, doc_stride=50, predict_batch_size=256),
-        usable("a word of 1 MB", [], predict_file=asked("a" * 2 ** 20, ("one", "What?", []))),
+        refused(
+            "a file that is not there",
+            "the prediction file nowhere.json does not exist; check the path",
+            predict_file="nowhere.json",
+        ),
+        refused(
+            "a folder for a data file",
+            "PATH is a folder; give the path of a file",
+            predict_file=a_folder(),
+        ),
+        refused(
+            "a path that is not UTF-8",
+            "--predict_file=data\\udcff.json is not UTF-8",
+            predict_file="data\udcff.json",
+        ),
+        refused(
+            "an answer that is not there",
+            ["PATH has no question whose answer stands", "is not in the words"],
+            words=["--do_train"],
+            train_file=answered("golden bridge", 2),
+        ),
+        refused(
+            "an answer of nothing",
+            ["PATH has no question", "lies outside the passage"],
+            CMRC,
+            ["--do_train"],
+            train_file=answered("", 2),
+        ),
+        refused(
+            "an answer in a blank passage",
+            ["PATH has no question", "lies outside the passage"],
+            words=["--do_train"],
+            train_file=answered("a", 0, context=""),
+        ),
+        refused(
+            "training without answers",
+            ["has no answer to learn from", "--version_2_with_negative"],
+            words=["--do_train"],
+            train_file=of_paths("squad2"),
+        ),
+        refused(
+            "training without answers, SQuAD 2.0",
+            ["has no answer to learn from", "train on a file with answers"],
+            words=["--do_train", "--version_2_with_negative"],
+            train_file=changed(QUESTION + ("answers",), []),
+        ),
+        refused(
+            "training on blank passages",
+            "all passages of the training questions are blank",
+            words=["--do_train", "--version_2_with_negative"],
+            train_file=as_json(
+                {
+                    "data": [
+                        {
+                            "paragraphs": [
+                                {
+                                    "context": " ",
+                                    "qas": [
+                                        {
+                                            "id": "one",
+                                            "question": "What?",
+                                            "answers": [],
+                                            "is_impossible": True,
+                                        }
+                                    ],
+                                }
+                            ]
+                        }
+                    ]
+                }
+            ),
+        ),
+        refused(
+            "two answers to train on",
+            ["(one) has 2 answers", "exactly one"],
+            words=["--do_train"],
+            train_file=asked(
+                tiny.BRIDGE, ("one", "What?", [{"text": "stone", "answer_start": 2}] * 2)
+            ),
+        ),
+        refused(
+            "scoring SQuAD without answers",
+            "the evaluation file PATH has no answers, so there is nothing to score against",
+            words=["--do_eval"],
+            eval_file=asked(tiny.BRIDGE, ("one", "What?", []), ("two", "What?", [])),
+        ),
+        refused(
+            "scoring CMRC without answers",
+            "the evaluation file PATH has no answers for question TINY_0",
+            CMRC,
+            ["--do_eval"],
+            eval_file=changed(QUESTION + ("answers",), [], tiny.cmrc()),
+        ),
+        refused(
+            "a question as long as the window",
+            ["--max_seq_length=10 leaves no room", "question colour"],
+            predict_file=of_paths("squad"),
+            max_seq_length=10,
+        ),
+        usable(
+            "a byte order mark",
+            [],
+            predict_file=written(b"\xef\xbb\xbf" + json.dumps(tiny.squad()).encode("ascii")),
+        ),
+        usable(
+            "odd data to train on",
+            [
+                "PATH: 1 of 4 training questions are left out because",
+                "lies outside the passage",
+                "PATH: no question says whether it is_impossible; all are taken to have an answer",
+                "--learning_rate=0 changes no weight",
+            ],
+            words=["--do_train", "--version_2_with_negative"],
+            learning_rate=0.0,
+            train_file=changed(ANSWER + ("answer_start",), -3),
+        ),
+        usable(
+            "ids that stand twice",
+            "PATH: 1 question ids stand there more than once (one); the last question of each is "
+            "answered",
+            predict_file=asked(tiny.BRIDGE, ("one", "What?", []), ("one", "Who?", [])),
+        ),
+        usable(
+            "a blank passage",
+            f"PATH: 1 passages are blank (the first at {PLACE}); the text of their answers is "
+            '"empty"',
+            predict_file=asked(" \n", ("one", "What?", [])),
+        ),
+        usable(
+            "a blank question",
+            f"PATH: 1 questions are blank (the first at {PLACE}.qas[0]); they are answered all "
+            "the same",
+            CMRC,
+            predict_file=asked(tiny.TOWER, ("one", " ", [])),
+        ),
+        usable(
+            "a CMRC test file",
+            [],
+            CMRC,
+            predict_file=changed(QUESTION + ("answers",), MISSING, tiny.cmrc()),
+        ),
+        usable(
+            "a passage of 1 MB",
+            [],
+            predict_file=asked(("lantern" * 25 + " ") * 5958, ("one", "What?", [])),
+            max_seq_length=64,
+            doc_stride=50,
+            predict_batch_size=256,
+        ),
+        usable("a word of 1 MB", [], predict_file=asked("a" * 2**20, ("one", "What?", []))),
         usable("U+0000", [], CMRC, predict_file=asked("古\0老的灯塔\0", ("\0", "\0灯？", []))),
-        usable("half characters",
-               "PATH: 2 texts have halves of characters (surrogates, the first in %s.context); no reader sees them" % PLACE,
-               CMRC, predict_file=asked("古老\ud800的灯\udc00塔", ("one", "灯\udfff？", []))),
-        usable("half characters in an id", "PATH: 2 texts have halves of characters",
-               predict_file=asked("\ud800 lantern\udc00", ("\ud800", "What?", []))),
+        usable(
+            "half characters",
+            f"PATH: 2 texts have halves of characters (surrogates, the first in {PLACE}.context); "
+            "no reader sees them",
+            CMRC,
+            predict_file=asked("古老\ud800的灯\udc00塔", ("one", "灯\udfff？", [])),
+        ),
+        usable(
+            "half characters in an id",
+            "PATH: 2 texts have halves of characters",
+            predict_file=asked("\ud800 lantern\udc00", ("\ud800", "What?", [])),
+        ),
     ]
 
 
 CONFIGS = [
     ("a list", [1], "PATH must be a JSON object as in Google's bert_config.json; it is a list"),
-    ("no hidden_size", {"hidden_size": MISSING}, "PATH lacks \"hidden_size\""),
-    ("two keys missing", {"hidden_act": MISSING, "vocab_size": MISSING}, "PATH lacks \"vocab_size\", \"hidden_act\""),
-    ("layers a text", {"num_hidden_layers": "2"}, "\"num_hidden_layers\" must be a whole number from 1 to 1000, it is '2'"),
-    ("layers a float", {"num_hidden_layers": 2.0}, "\"num_hidden_layers\" must be a whole number from 1 to 1000, it is 2.0"),
-    ("layers null", {"num_hidden_layers": None}, "\"num_hidden_layers\" must be a whole number from 1 to 1000, it is None"),
-    ("a billion layers", {"num_hidden_layers": 10 ** 9}, "\"num_hidden_layers\" must be a whole number from 1 to 1000"),
-    ("heads 0", {"num_attention_heads": 0}, "\"num_attention_heads\" must be a whole number from 1 to 1000000, it is 0"),
-    ("types true", {"type_vocab_size": True}, "\"type_vocab_size\" must be a whole number from 1 to 1000000, it is True"),
-    ("width negative", {"hidden_size": -8}, "\"hidden_size\" must be a whole number from 1 to 1000000, it is -8"),
-    ("width 2^63", {"hidden_size": BEYOND},
-     "\"hidden_size\" must be a whole number from 1 to 1000000, it is 9223372036854775808"),
-    ("width NaN", {"hidden_size": float("nan")}, "\"hidden_size\" must be a whole number from 1 to 1000000, it is nan"),
-    ("dropout 1", {"hidden_dropout_prob": 1.0}, "\"hidden_dropout_prob\" must be a number from 0 to below 1, it is 1.0"),
-    ("dropout NaN", {"hidden_dropout_prob": float("nan")},
-     "\"hidden_dropout_prob\" must be a number from 0 to below 1, it is nan"),
-    ("dropout a text", {"attention_probs_dropout_prob": "0.1"}, "\"attention_probs_dropout_prob\" must be a number from 0"),
-    ("initializer 0", {"initializer_range": 0}, "\"initializer_range\" must be a number above 0 and at most 1, it is 0"),
-    ("initializer infinite", {"initializer_range": float("inf")},
-     "\"initializer_range\" must be a number above 0 and at most 1"),
-    ("initializer 1e300", {"initializer_range": 1e300}, "\"initializer_range\" must be a number above 0 and at most 1"),
-    ("activation unknown", {"hidden_act": "swish"}, "\"hidden_act\" must be one of gelu, relu, tanh, linear, it is 'swish'"),
-    ("activation a list", {"hidden_act": []}, "\"hidden_act\" must be one of gelu, relu, tanh, linear, it is []"),
-    ("heads that do not divide", {"num_attention_heads": 3}, "PATH: 3 attention heads do not divide a hidden_size of 8"),
-    ("vocabulary of another size", {"vocab_size": 70},
-     "entries, but vocab_size in PATH is 70; use the two that came with the checkpoint"),
-    ("wider than the checkpoint", {"hidden_size": 16}, "where the BERT config asks for [16]; use the bert_config.json"),
-    ("deeper than the checkpoint", {"num_hidden_layers": 3}, "has no bert/encoder/layer_2/attention/output/LayerNorm/beta"),
-    ("more positions than the checkpoint", {"max_position_embeddings": 128},
-     "of shape [64, 8] where the BERT config asks for [128, 8]"),
+    ("no hidden_size", {"hidden_size": MISSING}, 'PATH lacks "hidden_size"'),
+    (
+        "two keys missing",
+        {"hidden_act": MISSING, "vocab_size": MISSING},
+        'PATH lacks "vocab_size", "hidden_act"',
+    ),
+    (
+        "layers a text",
+        {"num_hidden_layers": "2"},
+        "\"num_hidden_layers\" must be a whole number from 1 to 1000, it is '2'",
+    ),
+    (
+        "layers a float",
+        {"num_hidden_layers": 2.0},
+        '"num_hidden_layers" must be a whole number from 1 to 1000, it is 2.0',
+    ),
+    (
+        "layers null",
+        {"num_hidden_layers": None},
+        '"num_hidden_layers" must be a whole number from 1 to 1000, it is None',
+    ),
+    (
+        "a billion layers",
+        {"num_hidden_layers": 10**9},
+        '"num_hidden_layers" must be a whole number from 1 to 1000',
+    ),
+    (
+        "heads 0",
+        {"num_attention_heads": 0},
+        '"num_attention_heads" must be a whole number from 1 to 1000000, it is 0',
+    ),
+    (
+        "types true",
+        {"type_vocab_size": True},
+        '"type_vocab_size" must be a whole number from 1 to 1000000, it is True',
+    ),
+    (
+        "width negative",
+        {"hidden_size": -8},
+        '"hidden_size" must be a whole number from 1 to 1000000, it is -8',
+    ),
+    (
+        "width 2^63",
+        {"hidden_size": BEYOND},
+        '"hidden_size" must be a whole number from 1 to 1000000, it is 9223372036854775808',
+    ),
+    (
+        "width NaN",
+        {"hidden_size": float("nan")},
+        '"hidden_size" must be a whole number from 1 to 1000000, it is nan',
+    ),
+    (
+        "dropout 1",
+        {"hidden_dropout_prob": 1.0},
+        '"hidden_dropout_prob" must be a number from 0 to below 1, it is 1.0',
+    ),
+    (
+        "dropout NaN",
+        {"hidden_dropout_prob": float("nan")},
+        '"hidden_dropout_prob" must be a number from 0 to below 1, it is nan',
+    ),
+    (
+        "dropout a text",
+        {"attention_probs_dropout_prob": "0.1"},
+        '"attention_probs_dropout_prob" must be a number from 0',
+    ),
+    (
+        "initializer 0",
+        {"initializer_range": 0},
+        '"initializer_range" must be a number above 0 and at most 1, it is 0',
+    ),
+    (
+        "initializer infinite",
+        {"initializer_range": float("inf")},
+        '"initializer_range" must be a number above 0 and at most 1',
+    ),
+    (
+        "initializer 1e300",
+        {"initializer_range": 1e300},
+        '"initializer_range" must be a number above 0 and at most 1',
+    ),
+    (
+        "activation unknown",
+        {"hidden_act": "swish"},
+        "\"hidden_act\" must be one of gelu, relu, tanh, linear, it is 'swish'",
+    ),
+    (
+        "activation a list",
+        {"hidden_act": []},
+        '"hidden_act" must be one of gelu, relu, tanh, linear, it is []',
+    ),
+    (
+        "heads that do not divide",
+        {"num_attention_heads": 3},
+        "PATH: 3 attention heads do not divide a hidden_size of 8",
+    ),
+    (
+        "vocabulary of another size",
+        {"vocab_size": 70},
+        "entries, but vocab_size in PATH is 70; use the two that came with the checkpoint",
+    ),
+    (
+        "wider than the checkpoint",
+        {"hidden_size": 16},
+        "where the BERT config asks for [16]; use the bert_config.json",
+    ),
+    (
+        "deeper than the checkpoint",
+        {"num_hidden_layers": 3},
+        "has no bert/encoder/layer_2/attention/output/LayerNorm/beta",
+    ),
+    (
+        "more positions than the checkpoint",
+        {"max_position_embeddings": 128},
+        "of shape [64, 8] where the BERT config asks for [128, 8]",
+    ),
 ]
 
 VOCABULARIES = [
     ("empty", lambda pieces: "", "PATH is empty"),
     ("not UTF-8", lambda pieces: one_a_line(pieces).encode("gb18030"), "PATH is not UTF-8 text"),
-    ("one entry more", lambda pieces: one_a_line(pieces + ["more"]),
-     "PATH has %d entries, but vocab_size in" % (len(tiny.PIECES) + 1)),
+    (
+        "one entry more",
+        lambda pieces: one_a_line(pieces + ["more"]),
+        "PATH has %d entries, but vocab_size in" % (len(tiny.PIECES) + 1),
+    ),
     ("too few", lambda pieces: one_a_line(pieces[:50]), "PATH has 50 entries, but vocab_size in"),
-    ("a blank line more", lambda pieces: one_a_line(pieces) + "\n", "entries (1 of them blank lines), but vocab_size in"),
+    (
+        "a blank line more",
+        lambda pieces: one_a_line(pieces) + "\n",
+        "entries (1 of them blank lines), but vocab_size in",
+    ),
     ("in one line", lambda pieces: " ".join(pieces), "PATH lacks [PAD], [UNK], [CLS], [SEP]"),
-    ("JSON", lambda pieces: json.dumps({piece: number for number, piece in enumerate(pieces)}), "PATH lacks [PAD]"),
-] + [("without " + piece, lambda pieces, piece=piece: one_a_line("x" if other == piece else other for other in pieces),
-      "PATH lacks %s; use the vocab.txt that came with the checkpoint" % piece)
-     for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]")]
+    (
+        "JSON",
+        lambda pieces: json.dumps({piece: number for number, piece in enumerate(pieces)}),
+        "PATH lacks [PAD]",
+    ),
+] + [
+    (
+        "without " + piece,
+        lambda pieces, piece=piece: one_a_line(
+            "x" if other == piece else other for other in pieces
+        ),
+        f"PATH lacks {piece}; use the vocab.txt that came with the checkpoint",
+    )
+    for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+]
 
 CHECKPOINTS = [
-    ("that is not there", "nowhere/bert_model.ckpt",
-     "there is no checkpoint nowhere/bert_model.ckpt; give the path up to and with .ckpt"),
-    ("with an empty index", damaged(".index", lambda data: b""), "the checkpoint PATH cannot be read"),
-    ("with half an index", damaged(".index", lambda data: data[:len(data) // 2]), "the checkpoint PATH cannot be read"),
-    ("with another file as index", damaged(".index", lambda data: b"x" * len(data)), "the checkpoint PATH cannot be read"),
-    ("without data", damaged(".data-00000-of-00001", lambda data: None), "the checkpoint PATH cannot be read"),
-    ("with half the data", damaged(".data-00000-of-00001", lambda data: data[:len(data) // 2]),
-     "the checkpoint PATH cannot be read"),
-    ("with other data", damaged(".data-00000-of-00001", lambda data: b"x" * len(data)),
-     "the checkpoint PATH cannot be read"),
-    ("named by its index", lambda case: case.paths["init_checkpoint"] + ".index",
-     "PATH is a part of a checkpoint; leave out .index"),
-    ("named by its data", lambda case: case.paths["init_checkpoint"] + ".data-00000-of-00001",
-     "PATH is a part of a checkpoint; leave out .data-00000-of-00001"),
-    ("that is a folder", a_folder(), "PATH is a folder; give the path of what lies in it, as in PATH/bert_model.ckpt"),
+    (
+        "that is not there",
+        "nowhere/bert_model.ckpt",
+        "there is no checkpoint nowhere/bert_model.ckpt; give the path up to and with .ckpt",
+    ),
+    (
+        "with an empty index",
+        damaged(".index", lambda data: b""),
+        "the checkpoint PATH cannot be read",
+    ),
+    (
+        "with half an index",
+        damaged(".index", lambda data: data[: len(data) // 2]),
+        "the checkpoint PATH cannot be read",
+    ),
+    (
+        "with another file as index",
+        damaged(".index", lambda data: b"x" * len(data)),
+        "the checkpoint PATH cannot be read",
+    ),
+    (
+        "without data",
+        damaged(".data-00000-of-00001", lambda data: None),
+        "the checkpoint PATH cannot be read",
+    ),
+    (
+        "with half the data",
+        damaged(".data-00000-of-00001", lambda data: data[: len(data) // 2]),
+        "the checkpoint PATH cannot be read",
+    ),
+    (
+        "with other data",
+        damaged(".data-00000-of-00001", lambda data: b"x" * len(data)),
+        "the checkpoint PATH cannot be read",
+    ),
+    (
+        "named by its index",
+        lambda case: case.paths["init_checkpoint"] + ".index",
+        "PATH is a part of a checkpoint; leave out .index",
+    ),
+    (
+        "named by its data",
+        lambda case: case.paths["init_checkpoint"] + ".data-00000-of-00001",
+        "PATH is a part of a checkpoint; leave out .data-00000-of-00001",
+    ),
+    (
+        "that is a folder",
+        a_folder(),
+        "PATH is a folder; give the path of what lies in it, as in PATH/bert_model.ckpt",
+    ),
     ("that is another file", of_paths("vocab_file"), "the checkpoint PATH cannot be read"),
-    ("of ALBERT", saved(lambda name: name.replace("encoder/layer_", "encoder/transformer/group_")),
-     "PATH is an ALBERT checkpoint; give a BERT"),
-    ("of ELECTRA", saved(lambda name: name.replace("bert/", "electra/")), "PATH is an ELECTRA checkpoint; give a BERT"),
-    ("of TensorFlow 2", saved(lambda name: "layer_with_weights-0/%s/.ATTRIBUTES/VARIABLE_VALUE" % name),
-     "PATH is a TensorFlow 2 checkpoint; give a BERT"),
-    ("of no BERT", saved(lambda name: "model/" + name), "the checkpoint PATH has no bert/embeddings/LayerNorm/beta"),
-    ("of half precision", saved(value_of=lambda name, value: value.astype(np.float16)),
-     "of type float16 where float32 is needed"),
-    ("of NaN", saved(value_of=_not_numbers), "has values in bert/encoder/layer_1/output/dense/bias that are no numbers"),
+    (
+        "of ALBERT",
+        saved(lambda name: name.replace("encoder/layer_", "encoder/transformer/group_")),
+        "PATH is an ALBERT checkpoint; give a BERT",
+    ),
+    (
+        "of ELECTRA",
+        saved(lambda name: name.replace("bert/", "electra/")),
+        "PATH is an ELECTRA checkpoint; give a BERT",
+    ),
+    (
+        "of TensorFlow 2",
+        saved(lambda name: f"layer_with_weights-0/{name}/.ATTRIBUTES/VARIABLE_VALUE"),
+        "PATH is a TensorFlow 2 checkpoint; give a BERT",
+    ),
+    (
+        "of no BERT",
+        saved(lambda name: "model/" + name),
+        "the checkpoint PATH has no bert/embeddings/LayerNorm/beta",
+    ),
+    (
+        "of half precision",
+        saved(value_of=lambda name, value: value.astype(np.float16)),
+        "of type float16 where float32 is needed",
+    ),
+    (
+        "of NaN",
+        saved(value_of=_not_numbers),
+        "has values in bert/encoder/layer_1/output/dense/bias that are no numbers",
+    ),
 ]
 
 
 def model_rows():
-    rows = [refused("config: %s" % name, wanted, predict_file=of_paths("squad"),
-                    bert_config_file=config(**changes) if isinstance(changes, dict) else as_json(changes))
-            for name, changes, wanted in CONFIGS]
-    rows += [refused("vocabulary: %s" % name, wanted, predict_file=of_paths("squad"), vocab_file=vocabulary(change))
-             for name, change, wanted in VOCABULARIES]
+    rows = [
+        refused(
+            f"config: {name}",
+            wanted,
+            predict_file=of_paths("squad"),
+            bert_config_file=config(**changes) if isinstance(changes, dict) else as_json(changes),
+        )
+        for name, changes, wanted in CONFIGS
+    ]
+    rows += [
+        refused(
+            f"vocabulary: {name}",
+            wanted,
+            predict_file=of_paths("squad"),
+            vocab_file=vocabulary(change),
+        )
+        for name, change, wanted in VOCABULARIES
+    ]
     for number, (name, maker, wanted) in enumerate(CHECKPOINTS):
         step = ("do_predict", "do_train")[number % 2]
-        flags = collections.OrderedDict([(DATA_FLAGS[step], of_paths("squad")), ("init_checkpoint", maker)])
-        rows.append(refused("a checkpoint %s" % name, wanted, words=["--" + step], **flags))
+        flags = collections.OrderedDict(
+            [(DATA_FLAGS[step], of_paths("squad")), ("init_checkpoint", maker)]
+        )
+        rows.append(refused(f"a checkpoint {name}", wanted, words=["--" + step], **flags))
     return rows + [
-        refused("config: not JSON", "PATH is not valid JSON", predict_file=of_paths("squad"),
-                bert_config_file=written(b"{")),
-        refused("config: a value nested deep", "\"hidden_size\" must be a whole number from 1 to 1000000, it is [[[",
-                predict_file=of_paths("squad"),
-                bert_config_file=written(json.dumps(dict(tiny.CONFIG, vocab_size=9, hidden_size=0)).replace(
-                    "\"hidden_size\": 0", "\"hidden_size\": " + "[" * 900 + "]" * 900).encode("ascii"))),
-        refused("config: too large to train", "PATH asks for a model of ", words=["--do_train"], init_checkpoint=None,
-                train_file=of_paths("squad"), bert_config_file=config(hidden_size=10 ** 6, intermediate_size=10 ** 6)),
+        refused(
+            "config: not JSON",
+            "PATH is not valid JSON",
+            predict_file=of_paths("squad"),
+            bert_config_file=written(b"{"),
+        ),
+        refused(
+            "config: a value nested deep",
+            '"hidden_size" must be a whole number from 1 to 1000000, it is [[[',
+            predict_file=of_paths("squad"),
+            bert_config_file=written(
+                json.dumps(dict(tiny.CONFIG, vocab_size=9, hidden_size=0))
+                .replace('"hidden_size": 0', '"hidden_size": ' + "[" * 900 + "]" * 900)
+                .encode("ascii")
+            ),
+        ),
+        refused(
+            "config: too large to train",
+            "PATH asks for a model of ",
+            words=["--do_train"],
+            init_checkpoint=None,
+            train_file=of_paths("squad"),
+            bert_config_file=config(hidden_size=10**6, intermediate_size=10**6),
+        ),
         refused("no config", "--bert_config_file is needed; see --help", bert_config_file=None),
-        refused("neither config nor vocabulary", "--bert_config_file, --vocab_file are needed; see --help",
-                bert_config_file=None, vocab_file=None),
+        refused(
+            "neither config nor vocabulary",
+            "--bert_config_file, --vocab_file are needed; see --help",
+            bert_config_file=None,
+            vocab_file=None,
+        ),
         refused("no vocabulary", "--vocab_file is needed; see --help", vocab_file=None),
-        refused("predicting without a model", "holds no trained checkpoint; give --init_checkpoint or train first",
-                predict_file=of_paths("squad"), init_checkpoint=None),
-        usable("vocabulary: a piece twice",
-               ["PATH: 1 pieces stand there more than once (\"boat\"); the last line of each counts"],
-               predict_file=of_paths("squad"), vocab_file=vocabulary(
-                   lambda pieces: one_a_line("boat" if piece == "moor" else piece for piece in pieces))),
-        usable("vocabulary: a blank line", ["PATH: 1 lines are blank (the first is line 25); no text becomes such a piece"],
-               predict_file=of_paths("squad"), vocab_file=vocabulary(
-                   lambda pieces: one_a_line("" if number == 24 else piece for number, piece in enumerate(pieces)))),
-        usable("vocabulary: CRLF", [], predict_file=of_paths("squad"),
-               vocab_file=vocabulary(lambda pieces: "\r\n".join(pieces) + "\r\n")),
-        usable("config: fewer layers than the checkpoint",
-               "has more layers than the 1 of the BERT config; the upper ones are not used",
-               predict_file=of_paths("squad"), bert_config_file=config(num_hidden_layers=1)),
-        usable("a checkpoint without a span head",
-               "has no span head (cls/squad/output_weights): without training, answers are random",
-               predict_file=of_paths("squad"), init_checkpoint=saved()),
+        refused(
+            "predicting without a model",
+            "holds no trained checkpoint; give --init_checkpoint or train first",
+            predict_file=of_paths("squad"),
+            init_checkpoint=None,
+        ),
+        usable(
+            "vocabulary: a piece twice",
+            ['PATH: 1 pieces stand there more than once ("boat"); the last line of each counts'],
+            predict_file=of_paths("squad"),
+            vocab_file=vocabulary(
+                lambda pieces: one_a_line("boat" if piece == "moor" else piece for piece in pieces)
+            ),
+        ),
+        usable(
+            "vocabulary: a blank line",
+            ["PATH: 1 lines are blank (the first is line 25); no text becomes such a piece"],
+            predict_file=of_paths("squad"),
+            vocab_file=vocabulary(
+                lambda pieces: one_a_line(
+                    "" if number == 24 else piece for number, piece in enumerate(pieces)
+                )
+            ),
+        ),
+        usable(
+            "vocabulary: CRLF",
+            [],
+            predict_file=of_paths("squad"),
+            vocab_file=vocabulary(lambda pieces: "\r\n".join(pieces) + "\r\n"),
+        ),
+        usable(
+            "config: fewer layers than the checkpoint",
+            "has more layers than the 1 of the BERT config; the upper ones are not used",
+            predict_file=of_paths("squad"),
+            bert_config_file=config(num_hidden_layers=1),
+        ),
+        usable(
+            "a checkpoint without a span head",
+            "has no span head (cls/squad/output_weights): without training, answers are random",
+            predict_file=of_paths("squad"),
+            init_checkpoint=saved(),
+        ),
     ]
 
 
-WHOLE_FLAGS = ("max_seq_length", "doc_stride", "max_query_length", "train_batch_size", "save_checkpoints_steps",
-               "iterations_per_loop", "rand_seed", "predict_batch_size", "n_best_size", "max_answer_length", "num_tpu_cores")
-FLOAT_FLAGS = ("learning_rate", "num_train_epochs", "warmup_proportion", "null_score_diff_threshold")
-BOUNDED_FLAGS = ("train_batch_size", "predict_batch_size", "save_checkpoints_steps", "iterations_per_loop", "rand_seed",
-                 "num_tpu_cores")
+WHOLE_FLAGS = (
+    "max_seq_length",
+    "doc_stride",
+    "max_query_length",
+    "train_batch_size",
+    "save_checkpoints_steps",
+    "iterations_per_loop",
+    "rand_seed",
+    "predict_batch_size",
+    "n_best_size",
+    "max_answer_length",
+    "num_tpu_cores",
+)
+FLOAT_FLAGS = (
+    "learning_rate",
+    "num_train_epochs",
+    "warmup_proportion",
+    "null_score_diff_threshold",
+)
+BOUNDED_FLAGS = (
+    "train_batch_size",
+    "predict_batch_size",
+    "save_checkpoints_steps",
+    "iterations_per_loop",
+    "rand_seed",
+    "num_tpu_cores",
+)
 
 
 NAMES_OF_CHECKPOINTS = [
-    ("uncased_L-12_H-768_A-12", True), ("uncased_L-24_H-1024_A-16", True), ("multilingual_L-12_H-768_A-12", True),
-    ("chinese_L-12_H-768_A-12", True), ("cased_L-12_H-768_A-12", False), ("cased_L-24_H-1024_A-16", False),
-    ("multi_cased_L-12_H-768_A-12", False)]
+    ("uncased_L-12_H-768_A-12", True),
+    ("uncased_L-24_H-1024_A-16", True),
+    ("multilingual_L-12_H-768_A-12", True),
+    ("chinese_L-12_H-768_A-12", True),
+    ("cased_L-12_H-768_A-12", False),
+    ("cased_L-24_H-1024_A-16", False),
+    ("multi_cased_L-12_H-768_A-12", False),
+]
 
 
 def case_rows():
     for number, (folder, wanted) in enumerate(NAMES_OF_CHECKPOINTS):
         path, script = folder + "/bert_model.ckpt", (SQUAD, CMRC)[number % 2]
-        told = "--do_lower_case=%s does not fit --init_checkpoint=%s: " % (not wanted, path)
-        yield refused("another case than " + folder, told, script,
-                      init_checkpoint=path, do_lower_case=not wanted, predict_file="x.json")
-        yield refused("the case of " + folder, "there is no checkpoint " + path, script, init_checkpoint=path,
-                      do_lower_case=wanted,
-                      predict_file="x.json")
+        told = f"--do_lower_case={not wanted} does not fit --init_checkpoint={path}: "
+        yield refused(
+            "another case than " + folder,
+            told,
+            script,
+            init_checkpoint=path,
+            do_lower_case=not wanted,
+            predict_file="x.json",
+        )
+        yield refused(
+            "the case of " + folder,
+            "there is no checkpoint " + path,
+            script,
+            init_checkpoint=path,
+            do_lower_case=wanted,
+            predict_file="x.json",
+        )
 
 
 def flag_rows():
     def wrong(flag, value, wanted=None):
-        return refused("--%s=%s" % (flag, value), wanted or "--%s=%s" % (flag, value), words=["--do_train", "--do_predict"],
-                       train_file=of_paths("squad"), predict_file=of_paths("squad"), **{flag: value})
-    rows = [wrong(flag, value) for flag in WHOLE_FLAGS for value in (0, -1) if (flag, value) != ("rand_seed", 0)]
-    rows += [wrong(flag, value, "--%s=%s: %s is not an integer; " % (flag, value, value))
-             for flag in WHOLE_FLAGS for value in ("1.5", "many")]
-    rows += [wrong(flag, "many", "--%s=many: many is not a number; " % flag) for flag in FLOAT_FLAGS]
+        return refused(
+            f"--{flag}={value}",
+            wanted or f"--{flag}={value}",
+            words=["--do_train", "--do_predict"],
+            train_file=of_paths("squad"),
+            predict_file=of_paths("squad"),
+            **{flag: value},
+        )
+
+    rows = [
+        wrong(flag, value)
+        for flag in WHOLE_FLAGS
+        for value in (0, -1)
+        if (flag, value) != ("rand_seed", 0)
+    ]
+    rows += [
+        wrong(flag, value, f"--{flag}={value}: {value} is not an integer; ")
+        for flag in WHOLE_FLAGS
+        for value in ("1.5", "many")
+    ]
+    rows += [wrong(flag, "many", f"--{flag}=many: many is not a number; ") for flag in FLOAT_FLAGS]
     rows += [wrong(flag, value) for flag in FLOAT_FLAGS for value in ("nan", "inf")]
     rows += [wrong(flag, -1.0) for flag in FLOAT_FLAGS[:3]]
     rows += [wrong(flag, value) for flag in BOUNDED_FLAGS for value in (HUGE, BEYOND)]
     rows += [wrong(flag, value) for flag in FLOAT_FLAGS[:3] for value in (1e18, 1e300)]
-    rows += [wrong("max_seq_length", value, "is more than the 64 positions of the model") for value in (HUGE, BEYOND, 65)]
+    rows += [
+        wrong("max_seq_length", value, "is more than the 64 positions of the model")
+        for value in (HUGE, BEYOND, 65)
+    ]
     predict = dict(predict_file=of_paths("squad"))
     train = dict(words=["--do_train"], train_file=of_paths("squad"))
     on_tpu = ["--do_predict", "--use_tpu"]
     return rows + [
-        usable("a huge number in each flag that takes one", "--doc_stride=%d is more than" % BEYOND, doc_stride=BEYOND,
-               max_query_length=BEYOND, n_best_size=BEYOND, max_answer_length=BEYOND, **predict),
-        usable("a stride beyond the window", "windows follow one another without overlap", doc_stride=30, **predict),
-        wrong("num_train_epochs", 0.0, "make no step of --train_batch_size=2; use a smaller batch or more epochs"),
-        refused("a batch larger than the data", "4 examples and --num_train_epochs=2 make no step of --train_batch_size=9",
-                train_batch_size=9, **train),
+        usable(
+            "a huge number in each flag that takes one",
+            "--doc_stride=%d is more than" % BEYOND,
+            doc_stride=BEYOND,
+            max_query_length=BEYOND,
+            n_best_size=BEYOND,
+            max_answer_length=BEYOND,
+            **predict,
+        ),
+        usable(
+            "a stride beyond the window",
+            "windows follow one another without overlap",
+            doc_stride=30,
+            **predict,
+        ),
+        wrong(
+            "num_train_epochs",
+            0.0,
+            "make no step of --train_batch_size=2; use a smaller batch or more epochs",
+        ),
+        refused(
+            "a batch larger than the data",
+            "4 examples and --num_train_epochs=2 make no step of --train_batch_size=9",
+            train_batch_size=9,
+            **train,
+        ),
         refused("an unknown flag", "there is no flag --no_such_flag; ", no_such_flag=1),
-        refused("a flag misspelt", "there is no flag --predict_fil (did you mean --predict_file?); ", predict_fil="data.json"),
-        refused("a word that is no flag", "\"train.json\" is not a flag, which begins with --", words=["train.json"]),
-        refused("neither true nor false", "--do_train=maybe: maybe is neither true nor false; ", do_train="maybe"),
-        refused("nothing to do", "nothing to do; give at least one of --do_train, --do_predict and --do_eval", words=[]),
+        refused(
+            "a flag misspelt",
+            "there is no flag --predict_fil (did you mean --predict_file?); ",
+            predict_fil="data.json",
+        ),
+        refused(
+            "a word that is no flag",
+            '"train.json" is not a flag, which begins with --',
+            words=["train.json"],
+        ),
+        refused(
+            "neither true nor false",
+            "--do_train=maybe: maybe is neither true nor false; ",
+            do_train="maybe",
+        ),
+        refused(
+            "nothing to do",
+            "nothing to do; give at least one of --do_train, --do_predict and --do_eval",
+            words=[],
+        ),
         refused("no folder", "--output_dir is needed; see --help", output_dir=None),
         refused("a blank folder", "--output_dir is needed; see --help", output_dir=""),
-        refused("a file for a folder", "vocab.txt is a file where a folder is needed; give another path",
-                output_dir=of_paths("vocab_file"),
-                **predict),
-        refused("a folder in a file", "cannot be", output_dir=lambda case: case.paths["vocab_file"] + "/out", **predict),
+        refused(
+            "a file for a folder",
+            "vocab.txt is a file where a folder is needed; give another path",
+            output_dir=of_paths("vocab_file"),
+            **predict,
+        ),
+        refused(
+            "a folder in a file",
+            "cannot be",
+            output_dir=lambda case: case.paths["vocab_file"] + "/out",
+            **predict,
+        ),
         refused("training on nothing", "--do_train needs --train_file", words=["--do_train"]),
         refused("predicting nothing", "--do_predict needs --predict_file"),
-        refused("scoring nothing", "--do_eval needs --eval_file or --predict_file to score against", words=["--do_eval"]),
-        refused("scoring without predictions", "predictions_layer_.json to score; decode its cell first, with --do_predict",
-                words=["--do_eval"],
-                eval_file=of_paths("squad")),
-        refused("a zone in training", "--mask_zone and --mask_layer act in prediction", mask_zone="q2", **train),
-        refused("a layer in training", "--mask_zone and --mask_layer act in prediction", mask_layer="0", **train),
-        refused("an unknown zone", "there is no zone \"p3\"; the zones are all, q2, q2p, p2q, p2", mask_zone="p3",
-                **predict),
-        refused("an unknown zone, CMRC", "there is no zone \"q2p2\"", CMRC, mask_zone="q2p2", predict_file="x.json"),
-        refused("all with another zone", "--mask_zone=all+q2: all replaces the other zones", mask_zone="all+q2", **predict),
+        refused(
+            "scoring nothing",
+            "--do_eval needs --eval_file or --predict_file to score against",
+            words=["--do_eval"],
+        ),
+        refused(
+            "scoring without predictions",
+            "predictions_layer_.json to score; decode its cell first, with --do_predict",
+            words=["--do_eval"],
+            eval_file=of_paths("squad"),
+        ),
+        refused(
+            "a zone in training",
+            "--mask_zone and --mask_layer act in prediction",
+            mask_zone="q2",
+            **train,
+        ),
+        refused(
+            "a layer in training",
+            "--mask_zone and --mask_layer act in prediction",
+            mask_layer="0",
+            **train,
+        ),
+        refused(
+            "an unknown zone",
+            'there is no zone "p3"; the zones are all, q2, q2p, p2q, p2',
+            mask_zone="p3",
+            **predict,
+        ),
+        refused(
+            "an unknown zone, CMRC",
+            'there is no zone "q2p2"',
+            CMRC,
+            mask_zone="q2p2",
+            predict_file="x.json",
+        ),
+        refused(
+            "all with another zone",
+            "--mask_zone=all+q2: all replaces the other zones",
+            mask_zone="all+q2",
+            **predict,
+        ),
         refused("a zone of nothing", "--mask_zone= has an empty place", mask_zone="", **predict),
-        refused("a comma too many", "--mask_zone=q2,,p2 has an empty place", mask_zone="q2,,p2", **predict),
-        refused("a plus too many", "--mask_layer=0+ has an empty place", mask_zone="q2", mask_layer="0+", **predict),
-        refused("a layer too high", "there is no layer \"2\"; the layers are 0 to 1", mask_zone="q2", mask_layer="2",
-                **predict),
-        refused("a layer below 0", "there is no layer \"-1\"", mask_zone="q2", mask_layer="-1", **predict),
-        refused("a layer of many digits", "there is no layer \"99999", mask_zone="q2", mask_layer="9" * 100000, **predict),
-        refused("each with a plus", "there is no layer \"each\"", mask_zone="q2", mask_layer="each+0", **predict),
-        refused("where but not what", "--mask_layer=0 says where but not what; add --mask_zone", mask_layer="0", **predict),
-        refused("a TPU without a name", "--use_tpu needs --tpu_name or --master; ", words=on_tpu, **predict),
-        refused("a TPU with two addresses", "--tpu_name=t and --master=grpc://10.0.0.1:8470 both say where the TPU is",
-                words=on_tpu,
-                tpu_name="t", master="grpc://10.0.0.1:8470", **predict),
-        refused("a TPU and a local folder", "a remote TPU reads and writes gs:// paths only, and --output_dir=here is local",
-                words=on_tpu,
-                tpu_name="t", output_dir="here", **predict),
-        refused("a TPU and a local checkpoint", "gs:// paths only, and --init_checkpoint=", words=on_tpu, tpu_name="t",
-                output_dir="gs://b/o", **predict),
-        refused("a TPU and an odd batch", "--predict_batch_size=12 is no multiple of the 8 TPU cores", words=on_tpu,
-                tpu_name="t",
-                output_dir="gs://b/o", init_checkpoint="gs://b/c", predict_batch_size=12, **predict),
-        refused("a TPU of several machines", "--num_tpu_cores=32: only a TPU of one machine can answer", words=on_tpu,
-                tpu_name="t", num_tpu_cores=32, predict_batch_size=32, **predict),
-        usable("a TPU that is not used", "--tpu_name=t without --use_tpu: it is not used; add --use_tpu", tpu_name="t",
-               **predict),
-        refused("a value after a space", "\"True\" is not a flag, which begins with --; write --flag=value, and",
-                words=["--do_predict", "True"], **predict),
-        refused("a TPU and batches of many lengths", "--trim_padding makes batches of many lengths",
-                words=on_tpu + ["--trim_padding"],
-                tpu_name="t", **predict),
-        usable("a zone twice in a cell", "", mask_zone="+".join(["q2"] * 100), mask_layer="0", **predict),
+        refused(
+            "a comma too many",
+            "--mask_zone=q2,,p2 has an empty place",
+            mask_zone="q2,,p2",
+            **predict,
+        ),
+        refused(
+            "a plus too many",
+            "--mask_layer=0+ has an empty place",
+            mask_zone="q2",
+            mask_layer="0+",
+            **predict,
+        ),
+        refused(
+            "a layer too high",
+            'there is no layer "2"; the layers are 0 to 1',
+            mask_zone="q2",
+            mask_layer="2",
+            **predict,
+        ),
+        refused(
+            "a layer below 0", 'there is no layer "-1"', mask_zone="q2", mask_layer="-1", **predict
+        ),
+        refused(
+            "a layer of many digits",
+            'there is no layer "99999',
+            mask_zone="q2",
+            mask_layer="9" * 100000,
+            **predict,
+        ),
+        refused(
+            "each with a plus",
+            'there is no layer "each"',
+            mask_zone="q2",
+            mask_layer="each+0",
+            **predict,
+        ),
+        refused(
+            "where but not what",
+            "--mask_layer=0 says where but not what; add --mask_zone",
+            mask_layer="0",
+            **predict,
+        ),
+        refused(
+            "a TPU without a name",
+            "--use_tpu needs --tpu_name or --master; ",
+            words=on_tpu,
+            **predict,
+        ),
+        refused(
+            "a TPU with two addresses",
+            "--tpu_name=t and --master=grpc://10.0.0.1:8470 both say where the TPU is",
+            words=on_tpu,
+            tpu_name="t",
+            master="grpc://10.0.0.1:8470",
+            **predict,
+        ),
+        refused(
+            "a TPU and a local folder",
+            "a remote TPU reads and writes gs:// paths only, and --output_dir=here is local",
+            words=on_tpu,
+            tpu_name="t",
+            output_dir="here",
+            **predict,
+        ),
+        refused(
+            "a TPU and a local checkpoint",
+            "gs:// paths only, and --init_checkpoint=",
+            words=on_tpu,
+            tpu_name="t",
+            output_dir="gs://b/o",
+            **predict,
+        ),
+        refused(
+            "a TPU and an odd batch",
+            "--predict_batch_size=12 is no multiple of the 8 TPU cores",
+            words=on_tpu,
+            tpu_name="t",
+            output_dir="gs://b/o",
+            init_checkpoint="gs://b/c",
+            predict_batch_size=12,
+            **predict,
+        ),
+        refused(
+            "a TPU of several machines",
+            "--num_tpu_cores=32: only a TPU of one machine can answer",
+            words=on_tpu,
+            tpu_name="t",
+            num_tpu_cores=32,
+            predict_batch_size=32,
+            **predict,
+        ),
+        usable(
+            "a TPU that is not used",
+            "--tpu_name=t without --use_tpu: it is not used; add --use_tpu",
+            tpu_name="t",
+            **predict,
+        ),
+        refused(
+            "a value after a space",
+            '"True" is not a flag, which begins with --; write --flag=value, and',
+            words=["--do_predict", "True"],
+            **predict,
+        ),
+        refused(
+            "a TPU and batches of many lengths",
+            "--trim_padding makes batches of many lengths",
+            words=on_tpu + ["--trim_padding"],
+            tpu_name="t",
+            **predict,
+        ),
+        usable(
+            "a zone twice in a cell",
+            "",
+            mask_zone="+".join(["q2"] * 100),
+            mask_layer="0",
+            **predict,
+        ),
     ]
 
 
-EVALUATE, CMRC_EVALUATE, VISUALIZE = "squad_evaluate.py", "cmrc2018_evaluate.py", "visualize_zones.py"
+EVALUATE, CMRC_EVALUATE, VISUALIZE = (
+    "squad_evaluate.py",
+    "cmrc2018_evaluate.py",
+    "visualize_zones.py",
+)
 FIGURE = "FOLDER/figure.png"  # in the case's folder
 GOOD = "layer,q2,p2\nbaseline,80,80\n0,79,70\n"
 ALL_OF_SQUAD = {"colour": "green", "where": "", "boat": "x", "bridge": "y"}
@@ -523,16 +1266,27 @@ TABLES = [
     ("without a row", "layer,q2\nbaseline,80\n", "PATH is not a table of results"),
     ("without a baseline", "layer,q2\n0,80\n1,79\n", "PATH is not a table of results"),
     ("with a short line", GOOD + "1,79\n", "PATH, line 4 has 2 places where the first line has 3"),
-    ("with a word for a number", GOOD + "1,good,70\n", "PATH, line 4: \"good\" is not a number"),
-    ("with NaN", GOOD + "1,nan,70\n", "PATH, line 4: \"nan\" is not a number"),
-    ("with an infinite number", GOOD + "1,inf,70\n", "PATH, line 4: \"inf\" is not a number"),
-    ("with a baseline of nothing", "layer,q2,p2\nbaseline,80,\n0,79,70\n",
-     "PATH, line 2: the baseline has no value in some column"),
+    ("with a word for a number", GOOD + "1,good,70\n", 'PATH, line 4: "good" is not a number'),
+    ("with NaN", GOOD + "1,nan,70\n", 'PATH, line 4: "nan" is not a number'),
+    ("with an infinite number", GOOD + "1,inf,70\n", 'PATH, line 4: "inf" is not a number'),
+    (
+        "with a baseline of nothing",
+        "layer,q2,p2\nbaseline,80,\n0,79,70\n",
+        "PATH, line 2: the baseline has no value in some column",
+    ),
     ("with no cell", "layer,q2\nbaseline,80\n0,\n", "PATH has no value of any cell"),
     ("not UTF-8", GOOD.encode("utf-16"), "PATH is not UTF-8 text"),
     ("with U+0000", GOOD + "1,7\x009,70\n", "PATH is not a table of results"),
-    ("with a field of 200 KB", GOOD + "1,%s,70\n" % ("9" * 200000), "PATH is not a table of results"),
-    ("of 5,000 layers", GOOD + "".join("%d,79,70\n" % layer for layer in range(1, 5000)), "is too large to draw"),
+    (
+        "with a field of 200 KB",
+        GOOD + "1,%s,70\n" % ("9" * 200000),
+        "PATH is not a table of results",
+    ),
+    (
+        "of 5,000 layers",
+        GOOD + "".join("%d,79,70\n" % layer for layer in range(1, 5000)),
+        "is too large to draw",
+    ),
 ]
 
 PREDICTIONS = [
@@ -540,127 +1294,342 @@ PREDICTIONS = [
     ("not JSON", b"green", "PATH is not valid JSON"),
     ("a list", b"[]", "PATH must be an object of question id to value, but it holds []"),
     ("nested deep", b"[" * 900 + b"]" * 900, "PATH must be an object of question id to value"),
-    ("with a number", b'{"colour": 3}', "PATH must give a text for each id, but for colour it has 3"),
-    ("with an n-best list", b'{"colour": [{"text": "green"}]}',
-     "PATH must give a text for each id, but for colour it has [{"),
+    (
+        "with a number",
+        b'{"colour": 3}',
+        "PATH must give a text for each id, but for colour it has 3",
+    ),
+    (
+        "with an n-best list",
+        b'{"colour": [{"text": "green"}]}',
+        "PATH must give a text for each id, but for colour it has [{",
+    ),
 ]
 
 ODDS = [
     ("a list", [], "PATH must be an object of question id to value, but it holds []"),
-    ("with a text", dict(ALL_OF_SQUAD), "PATH must give a finite number for each question, but for colour it has \"green\"; is it the null_odds.json"),
+    (
+        "with a text",
+        dict(ALL_OF_SQUAD),
+        'PATH must give a finite number for each question, but for colour it has "green"; is it '
+        "the null_odds.json",
+    ),
     ("with NaN", dict.fromkeys(ALL_OF_SQUAD, float("nan")), "PATH must give a finite number"),
     ("without a question", {"colour": 0.5}, "PATH has no value for question where"),
 ]
 
 
 def score_rows():
-    rows = [scored("a table %s" % name, wanted, VISUALIZE, results(text), FIGURE) for name, text, wanted in TABLES]
-    rows += [scored("predictions: %s, %s" % (name, script), wanted, script, of_paths(data), written(content, "answers.json"))
-             for name, content, wanted in PREDICTIONS for script, data in ((EVALUATE, "squad"), (CMRC_EVALUATE, "cmrc"))]
+    rows = [
+        scored(f"a table {name}", wanted, VISUALIZE, results(text), FIGURE)
+        for name, text, wanted in TABLES
+    ]
+    rows += [
+        scored(
+            f"predictions: {name}, {script}",
+            wanted,
+            script,
+            of_paths(data),
+            written(content, "answers.json"),
+        )
+        for name, content, wanted in PREDICTIONS
+        for script, data in ((EVALUATE, "squad"), (CMRC_EVALUATE, "cmrc"))
+    ]
     good = as_json(ALL_OF_SQUAD, "answers.json")
-    rows += [scored("no-answer scores: %s" % name, wanted, EVALUATE, of_paths("squad"), good, "-n",
-                    as_json(odds, "odds.json"))
-             for name, odds, wanted in ODDS]
+    rows += [
+        scored(
+            f"no-answer scores: {name}",
+            wanted,
+            EVALUATE,
+            of_paths("squad"),
+            good,
+            "-n",
+            as_json(odds, "odds.json"),
+        )
+        for name, odds, wanted in ODDS
+    ]
     for script, data in ((EVALUATE, "squad"), (CMRC_EVALUATE, "cmrc")):
         rows += [
-            scored("no data, " + script, "the data file nowhere.json does not exist; check the path", script,
-                   "nowhere.json", good),
-            scored("no predictions, " + script, "the prediction file nowhere.json does not exist", script, of_paths(data),
-                   "nowhere.json"),
-            scored("files the wrong way round, " + script, "at the top the key \"data\" is missing", script, good,
-                   of_paths(data)),
-            scored("one file alone, " + script, "the following arguments are required", script, of_paths(data)),
-            scored_with_warning("nothing predicted, " + script, "questions have no prediction and count as wrong", script,
-                                of_paths(data),
-                                written(b"{}", "answers.json")),
-            scored_with_warning("an id that stands twice, " + script,
-                                "1 question ids stand in the data more than once (one)", script,
-                                asked("x", ("one", "What?", [{"text": "x", "answer_start": 0}]),
-                                      ("one", "Who?", [{"text": "x", "answer_start": 0}])),
-                                      as_json({"one": "x"}, "answers.json")),
+            scored(
+                "no data, " + script,
+                "the data file nowhere.json does not exist; check the path",
+                script,
+                "nowhere.json",
+                good,
+            ),
+            scored(
+                "no predictions, " + script,
+                "the prediction file nowhere.json does not exist",
+                script,
+                of_paths(data),
+                "nowhere.json",
+            ),
+            scored(
+                "files the wrong way round, " + script,
+                'at the top the key "data" is missing',
+                script,
+                good,
+                of_paths(data),
+            ),
+            scored(
+                "one file alone, " + script,
+                "the following arguments are required",
+                script,
+                of_paths(data),
+            ),
+            scored_with_warning(
+                "nothing predicted, " + script,
+                "questions have no prediction and count as wrong",
+                script,
+                of_paths(data),
+                written(b"{}", "answers.json"),
+            ),
+            scored_with_warning(
+                "an id that stands twice, " + script,
+                "1 question ids stand in the data more than once (one)",
+                script,
+                asked(
+                    "x",
+                    ("one", "What?", [{"text": "x", "answer_start": 0}]),
+                    ("one", "Who?", [{"text": "x", "answer_start": 0}]),
+                ),
+                as_json({"one": "x"}, "answers.json"),
+            ),
         ]
     return rows + [
-        scored("a table of no TPU", "--batch=12 is no multiple of the 8 cores of a TPU; give 16", "benchmarks/tpu_estimate.py",
-               "--batch=12"),
-        scored("an infinite efficiency", "inf is not above 0 and at most 1e+12", "benchmarks/tpu_estimate.py", "--efficiency=inf"),
-        scored("a seed below 0", "-1 is not from 0 to 2147483647", "demo/sample_data.py", "--output_dir", a_folder(),
-               "--seed=-1"),
-        scored("sample data into a file", "PATH is a file where a folder is needed", "demo/sample_data.py", "--output_dir",
-               of_paths("vocab_file")),
-        scored("a threshold of NaN", "-t must be a number to compare with, but it is nan", EVALUATE, of_paths("squad"),
-               good, "-t", "nan"),
-        scored("a threshold of a word", "argument --na-prob-thresh/-t: invalid float value: 'high'", EVALUATE,
-               of_paths("squad"), good,
-               "-t", "high"),
+        scored(
+            "a table of no TPU",
+            "--batch=12 is no multiple of the 8 cores of a TPU; give 16",
+            "benchmarks/tpu_estimate.py",
+            "--batch=12",
+        ),
+        scored(
+            "an infinite efficiency",
+            "inf is not above 0 and at most 1e+12",
+            "benchmarks/tpu_estimate.py",
+            "--efficiency=inf",
+        ),
+        scored(
+            "a seed below 0",
+            "-1 is not from 0 to 2147483647",
+            "demo/sample_data.py",
+            "--output_dir",
+            a_folder(),
+            "--seed=-1",
+        ),
+        scored(
+            "sample data into a file",
+            "PATH is a file where a folder is needed",
+            "demo/sample_data.py",
+            "--output_dir",
+            of_paths("vocab_file"),
+        ),
+        scored(
+            "a threshold of NaN",
+            "-t must be a number to compare with, but it is nan",
+            EVALUATE,
+            of_paths("squad"),
+            good,
+            "-t",
+            "nan",
+        ),
+        scored(
+            "a threshold of a word",
+            "argument --na-prob-thresh/-t: invalid float value: 'high'",
+            EVALUATE,
+            of_paths("squad"),
+            good,
+            "-t",
+            "high",
+        ),
         scored("scores into a folder", "PATH", EVALUATE, of_paths("squad"), good, "-o", a_folder()),
-        scored_with_warning("curves without no-answer scores", "-p draws nothing without -n", EVALUATE, of_paths("squad"),
-                            good, "-p", a_folder()),
-        scored("no answers, scorer alone", "data.json has no answers for question TINY_0", CMRC_EVALUATE,
-               changed(QUESTION + ("answers",), [], tiny.cmrc()), as_json({"TINY_0": "x"}, "answers.json")),
-        scored("a table that is not there", "the results file nowhere.csv does not exist; check the path", VISUALIZE,
-               "nowhere.csv", FIGURE),
-        scored("a figure of another kind", "figure.gif must end in .png, .pdf or .svg", VISUALIZE, results(GOOD),
-               "figure.gif"),
-        scored("a figure that is a folder", "PATH", VISUALIZE, results(GOOD), a_folder("folder.png")),
-        scored("titles for two tables", "--titles names 2 tables and there are 1", VISUALIZE, "--titles=a,b", results(GOOD),
-               FIGURE),
-        scored("a range of one number", "\"3\" is neither \"auto\" nor two numbers as in --range=-10,2", VISUALIZE,
-               "--range=3", results(GOOD),
-               FIGURE),
-        scored("a range above 0", "\"1,2\" must go from below 0 to above 0", VISUALIZE, "--range=1,2", results(GOOD),
-               FIGURE),
-        scored("a range too wide", "\"-1e308,2\" has an end nearer to 0 than 1e-06 or beyond 1e+06; ", VISUALIZE,
-               "--range=-1e308,2", results(GOOD), FIGURE),
-        scored("a range too narrow", "\"-1e-310,2\" has an end nearer to 0 than 1e-06", VISUALIZE, "--range=-1e-310,2",
-               results(GOOD), FIGURE),
-        scored("a range without end", "\"-inf,2\" has an end nearer to 0", VISUALIZE, "--range=-inf,2",
-               results(GOOD), FIGURE),
-        scored_with_warning("a title that looks like a formula", [], VISUALIZE, "--titles=$\\no{such}$", results(GOOD),
-                            FIGURE),
-        scored("F1 as exact match", "results_f1.csv holds F1, which cannot be drawn as exact match; ", VISUALIZE,
-               results(GOOD), written(GOOD.encode("ascii"), "results_f1.csv"), FIGURE),
-        scored_with_warning("a range of the data", [], VISUALIZE, "--range=auto", results(GOOD), FIGURE),
+        scored_with_warning(
+            "curves without no-answer scores",
+            "-p draws nothing without -n",
+            EVALUATE,
+            of_paths("squad"),
+            good,
+            "-p",
+            a_folder(),
+        ),
+        scored(
+            "no answers, scorer alone",
+            "data.json has no answers for question TINY_0",
+            CMRC_EVALUATE,
+            changed(QUESTION + ("answers",), [], tiny.cmrc()),
+            as_json({"TINY_0": "x"}, "answers.json"),
+        ),
+        scored(
+            "a table that is not there",
+            "the results file nowhere.csv does not exist; check the path",
+            VISUALIZE,
+            "nowhere.csv",
+            FIGURE,
+        ),
+        scored(
+            "a figure of another kind",
+            "figure.gif must end in .png, .pdf or .svg",
+            VISUALIZE,
+            results(GOOD),
+            "figure.gif",
+        ),
+        scored(
+            "a figure that is a folder", "PATH", VISUALIZE, results(GOOD), a_folder("folder.png")
+        ),
+        scored(
+            "titles for two tables",
+            "--titles names 2 tables and there are 1",
+            VISUALIZE,
+            "--titles=a,b",
+            results(GOOD),
+            FIGURE,
+        ),
+        scored(
+            "a range of one number",
+            '"3" is neither "auto" nor two numbers as in --range=-10,2',
+            VISUALIZE,
+            "--range=3",
+            results(GOOD),
+            FIGURE,
+        ),
+        scored(
+            "a range above 0",
+            '"1,2" must go from below 0 to above 0',
+            VISUALIZE,
+            "--range=1,2",
+            results(GOOD),
+            FIGURE,
+        ),
+        scored(
+            "a range too wide",
+            '"-1e308,2" has an end nearer to 0 than 1e-06 or beyond 1e+06; ',
+            VISUALIZE,
+            "--range=-1e308,2",
+            results(GOOD),
+            FIGURE,
+        ),
+        scored(
+            "a range too narrow",
+            '"-1e-310,2" has an end nearer to 0 than 1e-06',
+            VISUALIZE,
+            "--range=-1e-310,2",
+            results(GOOD),
+            FIGURE,
+        ),
+        scored(
+            "a range without end",
+            '"-inf,2" has an end nearer to 0',
+            VISUALIZE,
+            "--range=-inf,2",
+            results(GOOD),
+            FIGURE,
+        ),
+        scored_with_warning(
+            "a title that looks like a formula",
+            [],
+            VISUALIZE,
+            "--titles=$\\no{such}$",
+            results(GOOD),
+            FIGURE,
+        ),
+        scored(
+            "F1 as exact match",
+            "results_f1.csv holds F1, which cannot be drawn as exact match; ",
+            VISUALIZE,
+            results(GOOD),
+            written(GOOD.encode("ascii"), "results_f1.csv"),
+            FIGURE,
+        ),
+        scored_with_warning(
+            "a range of the data", [], VISUALIZE, "--range=auto", results(GOOD), FIGURE
+        ),
     ]
 
 
 def edited(name, content, step="--do_eval", **flag_values):
     """Makes an output folder in which a finished decoding's file has another content."""
+
     def make(case):
         folder = case.folder / "out"
         folder.mkdir()
         tiny.write_json(folder / "predictions_layer_.json", ALL_OF_SQUAD)
         (folder / name).write_bytes(content)
         return str(folder)
+
     return make
 
 
 def output_rows():
     def row(name, wanted, file_name, content, words=("--do_eval",), **more):
-        return refused("output folder: " + name, wanted, words=list(words), predict_file=of_paths("squad"),
-                       output_dir=edited(file_name, content), **more)
+        return refused(
+            "output folder: " + name,
+            wanted,
+            words=list(words),
+            predict_file=of_paths("squad"),
+            output_dir=edited(file_name, content),
+            **more,
+        )
+
     negatives = ["--do_eval", "--version_2_with_negative"]
     record = {"layer_": {"made_from": {}, "files": {"predictions_layer_.json": "0" * 64}}}
     return [
-        row("predictions that are cut", "predictions_layer_.json is not valid JSON", "predictions_layer_.json",
-            b'{"colour": "gr'),
-        row("predictions that are a list", "predictions_layer_.json must be an object", "predictions_layer_.json", b"[]"),
-        row("predictions changed by hand", "predictions_layer_.json is not what was decoded with layer_; decode it again",
+        row(
+            "predictions that are cut",
+            "predictions_layer_.json is not valid JSON",
+            "predictions_layer_.json",
+            b'{"colour": "gr',
+        ),
+        row(
+            "predictions that are a list",
+            "predictions_layer_.json must be an object",
+            "predictions_layer_.json",
+            b"[]",
+        ),
+        row(
+            "predictions changed by hand",
+            "predictions_layer_.json is not what was decoded with layer_; decode it again",
             "cells.json",
-            json.dumps(record).encode("ascii")),
-        row("a record that is a list", "cells.json is not the record that this project keeps; delete it", "cells.json",
-            b"[]"),
-        row("a record of lists", "cells.json is not the record that this project keeps; delete it", "cells.json",
-            b'{"layer_": {"made_from": [], "files": []}}'),
-        row("a record that is cut", "cells.json is not the record that this project keeps; delete it", "cells.json",
-            b'{"layer_": {"ma'),
+            json.dumps(record).encode("ascii"),
+        ),
+        row(
+            "a record that is a list",
+            "cells.json is not the record that this project keeps; delete it",
+            "cells.json",
+            b"[]",
+        ),
+        row(
+            "a record of lists",
+            "cells.json is not the record that this project keeps; delete it",
+            "cells.json",
+            b'{"layer_": {"made_from": [], "files": []}}',
+        ),
+        row(
+            "a record that is cut",
+            "cells.json is not the record that this project keeps; delete it",
+            "cells.json",
+            b'{"layer_": {"ma',
+        ),
         row("no null odds", "null_odds.json does not exist", "x.json", b"", negatives),
-        row("null odds that are a list", "null_odds.json must be an object", "null_odds.json", b"[]", negatives),
-        row("null odds of texts", "null_odds.json must give a finite number", "null_odds.json",
+        row(
+            "null odds that are a list",
+            "null_odds.json must be an object",
+            "null_odds.json",
+            b"[]",
+            negatives,
+        ),
+        row(
+            "null odds of texts",
+            "null_odds.json must give a finite number",
+            "null_odds.json",
             json.dumps(ALL_OF_SQUAD).encode("ascii"),
-            negatives),
-        usable("output folder: word pieces that are damaged", "eval.features.npz is damaged; it is made anew",
-               predict_file=of_paths("squad"),
-               output_dir=edited("eval.features.npz", b"PK\x03\x04 and no more")),
+            negatives,
+        ),
+        usable(
+            "output folder: word pieces that are damaged",
+            "eval.features.npz is damaged; it is made anew",
+            predict_file=of_paths("squad"),
+            output_dir=edited("eval.features.npz", b"PK\x03\x04 and no more"),
+        ),
     ]
 
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parts of TensorFlow that the tests reach into, which lie elsewhere from version to version."""
-from __future__ import absolute_import, division, print_function
 
 from mrc.util.tensorflow_versions import VERSION
 

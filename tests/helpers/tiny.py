@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """A tiny reader for the tests: config, vocabulary, checkpoint, data files, and ways to run the scripts on them."""
-from __future__ import absolute_import, division, print_function
 
 import contextlib
 import copy
@@ -15,25 +14,39 @@ import tensorflow.compat.v1 as tf
 from absl import flags
 from tensorflow.core.protobuf import rewriter_config_pb2
 
-from mrc.model import bert_config
 import modeling
 from mrc.experiment import run_flags
-from mrc.model import span_model
+from mrc.model import bert_config, span_model
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 CONFIG = {
-    "vocab_size": 0, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16,
-    "max_position_embeddings": 64, "type_vocab_size": 2, "hidden_dropout_prob": 0.0,
-    "attention_probs_dropout_prob": 0.0, "hidden_act": "gelu", "initializer_range": 0.02}
+    "vocab_size": 0,
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "max_position_embeddings": 64,
+    "type_vocab_size": 2,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "hidden_act": "gelu",
+    "initializer_range": 0.02,
+}
 
 PIECES = (
-    "[PAD] [UNK] [CLS] [SEP] the a of in on lantern boat harbour keeper green red paint ##ed ##s ##er was is what "
-    "who colour where old stone bridge river town moor stands over under built by night . , ? - ' ( ) 1 9 ##0 ##2 "
-    "灯 塔 守 人 红 绿 船 河 桥 石 古 老 城 谁 什 么 颜 色 在 上 是 的 。 ， ？ ： e ##b ##c eclair").split()
+    "[PAD] [UNK] [CLS] [SEP] the a of in on lantern boat harbour keeper green red paint ##ed ##s "
+    "##er was is what "
+    "who colour where old stone bridge river town moor stands over under built by night . , ? - ' "
+    "( ) 1 9 ##0 ##2 "
+    "灯 塔 守 人 红 绿 船 河 桥 石 古 老 城 谁 什 么 颜 色 在 上 是 的 。 ， ？ ： e ##b ##c eclair"
+).split()
 
-LANTERN = ("The old lantern stands over the harbour. The keeper painted it green in 1902, and by night the boats "
-           "(red, green) moor under the stone bridge. Éclair is the keeper's boat, built in the old town.")
+LANTERN = (
+    "The old lantern stands over the harbour. The keeper painted it green in 1902, and by night "
+    "the boats "
+    "(red, green) moor under the stone bridge. Éclair is the keeper's boat, built in the old town."
+)
 BRIDGE = "A stone bridge stands over the river. It was built by the old town."
 TOWER = "古老的灯塔在河上。守塔人是红色的，船是绿色的：石桥在城上。"
 
@@ -44,17 +57,32 @@ def _question(identifier, text, context, answer, **more):
 
 
 def _data(*paragraphs):
-    return {"version": "tiny", "data": [{"title": "tiny", "paragraphs": [
-        {"context": context, "qas": questions} for context, questions in paragraphs]}]}
+    return {
+        "version": "tiny",
+        "data": [
+            {
+                "title": "tiny",
+                "paragraphs": [
+                    {"context": context, "qas": questions} for context, questions in paragraphs
+                ],
+            }
+        ],
+    }
 
 
 def squad():
     """Returns the SQuAD 1.1 data."""
     return _data(
-        (LANTERN, [_question("colour", "What colour was the lantern painted?", LANTERN, "green"),
-                   _question("where", "Where is the lantern?", LANTERN, "over the harbour"),
-                   _question("boat", "Who built the boat?", LANTERN, "Éclair")]),
-        (BRIDGE, [_question("bridge", "What stands over the river?", BRIDGE, "stone bridge")]))
+        (
+            LANTERN,
+            [
+                _question("colour", "What colour was the lantern painted?", LANTERN, "green"),
+                _question("where", "Where is the lantern?", LANTERN, "over the harbour"),
+                _question("boat", "Who built the boat?", LANTERN, "Éclair"),
+            ],
+        ),
+        (BRIDGE, [_question("bridge", "What stands over the river?", BRIDGE, "stone bridge")]),
+    )
 
 
 def squad2():
@@ -64,15 +92,29 @@ def squad2():
         for question in paragraph["qas"]:
             question["is_impossible"] = False
         context = paragraph["context"]
-        paragraph["qas"].append(_question("none of %d" % len(context), "Who was on the moor?", context, None,
-                                          is_impossible=True))
+        paragraph["qas"].append(
+            _question(
+                "none of %d" % len(context),
+                "Who was on the moor?",
+                context,
+                None,
+                is_impossible=True,
+            )
+        )
     return data
 
 
 def cmrc():
     """Returns the CMRC 2018 data."""
-    return _data((TOWER, [_question("TINY_0", "灯塔在什么上？", TOWER, "河"),
-                          _question("TINY_1", "谁是红色的？", TOWER, "守塔人")]))
+    return _data(
+        (
+            TOWER,
+            [
+                _question("TINY_0", "灯塔在什么上？", TOWER, "河"),
+                _question("TINY_1", "谁是红色的？", TOWER, "守塔人"),
+            ],
+        )
+    )
 
 
 def config(**changes):
@@ -96,14 +138,18 @@ def read_json(*parts):
 def random_weights(names_and_shapes, seed=1):
     """Returns {name: array}: normal weights, gamma near 1; the spread is wide, so that a mask is felt."""
     random = np.random.RandomState(seed)
-    return {name: (random.normal(0, 0.5, shape) + (name.endswith("gamma"))).astype(np.float32)
-            for name, shape in sorted(names_and_shapes.items())}
+    return {
+        name: (random.normal(0, 0.5, shape) + (name.endswith("gamma"))).astype(np.float32)
+        for name, shape in sorted(names_and_shapes.items())
+    }
 
 
 def _session():
     """Returns a session that takes the graph as it is: to optimize it would take longer than to run it."""
     rewriting = rewriter_config_pb2.RewriterConfig(disable_meta_optimizer=True)
-    return tf.Session(config=tf.ConfigProto(graph_options=tf.GraphOptions(rewrite_options=rewriting)))
+    return tf.Session(
+        config=tf.ConfigProto(graph_options=tf.GraphOptions(rewrite_options=rewriting))
+    )
 
 
 @contextlib.contextmanager
@@ -113,9 +159,13 @@ def reader(bert, seed=1, **options):
     with tf.Graph().as_default(), _session() as session:
         model = span_model.SpanModel(modeling.Bert(bert, **options), masks_span)
         variables = {variable.op.name: variable for variable in tf.global_variables()}
-        weights = random_weights({name: variable.shape.as_list() for name, variable in variables.items()}, seed)
-        session.run([variable.initializer for variable in variables.values()],
-                    {variable.initializer.inputs[1]: weights[name] for name, variable in variables.items()})
+        weights = random_weights(
+            {name: variable.shape.as_list() for name, variable in variables.items()}, seed
+        )
+        session.run(
+            [variable.initializer for variable in variables.values()],
+            {variable.initializer.inputs[1]: weights[name] for name, variable in variables.items()},
+        )
         yield model, session
 
 
@@ -127,7 +177,9 @@ def variable_values(session):
 def save_checkpoint(prefix, bert, seed=1):
     """Writes a random checkpoint in Google's format and returns its path."""
     with reader(bert, seed) as (_, session):
-        return tf.train.Saver().save(session, str(prefix), write_meta_graph=False, write_state=False)
+        return tf.train.Saver().save(
+            session, str(prefix), write_meta_graph=False, write_state=False
+        )
 
 
 def values(function, *arrays):
@@ -160,19 +212,31 @@ def make_folder(folder):
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join(PIECES) + "\n", encoding="utf-8")
     return {
-        "bert_config_file": write_json(folder / "bert_config.json", dict(CONFIG, vocab_size=len(PIECES))),
+        "bert_config_file": write_json(
+            folder / "bert_config.json", dict(CONFIG, vocab_size=len(PIECES))
+        ),
         "vocab_file": str(vocabulary),
         "init_checkpoint": save_checkpoint(folder / "bert_model.ckpt", config()),
         "squad": write_json(folder / "squad.json", squad()),
         "squad2": write_json(folder / "squad2.json", squad2()),
-        "cmrc": write_json(folder / "cmrc.json", cmrc())}
+        "cmrc": write_json(folder / "cmrc.json", cmrc()),
+    }
 
 
 def model_flags(paths, **changes):
     """Returns the flags of a short run on the folder `paths`; a change of None leaves a flag out."""
     chosen = {name: paths[name] for name in ("bert_config_file", "vocab_file", "init_checkpoint")}
-    chosen.update(max_seq_length=32, doc_stride=8, max_query_length=12, train_batch_size=2, predict_batch_size=4,
-                  num_train_epochs=2.0, learning_rate=0.01, n_best_size=20, max_answer_length=8)
+    chosen.update(
+        max_seq_length=32,
+        doc_stride=8,
+        max_query_length=12,
+        train_batch_size=2,
+        predict_batch_size=4,
+        num_train_epochs=2.0,
+        learning_rate=0.01,
+        n_best_size=20,
+        max_answer_length=8,
+    )
     chosen.update(changes)
     return {name: value for name, value in chosen.items() if value is not None}
 
@@ -181,16 +245,18 @@ def run(script, *words, **flag_values):
     """Runs a script of the project as its own process; returns (exit code, stdout, stderr)."""
     command = [sys.executable, os.path.join(ROOT, script)] + list(words)
     command += _words(flag_values)
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment())
+    done = subprocess.run(command, capture_output=True, env=_environment())
     return done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8")
 
 
 def _words(flag_values):
-    return ["--%s=%s" % item for item in sorted(flag_values.items())]
+    return ["--{}={}".format(*item) for item in sorted(flag_values.items())]
 
 
 def _environment():
-    return dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", PYTHONIOENCODING="utf-8")
+    return dict(
+        os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", PYTHONIOENCODING="utf-8"
+    )
 
 
 def start(flag_values, prepare=lambda: None, first=None):
@@ -200,14 +266,27 @@ def start(flag_values, prepare=lambda: None, first=None):
       prepare: called in the process before its program begins.
       first: statement of Python that goes before the script, such as one that changes a constant.
     """
+
     def before():
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in a terminal; what a shell starts in the background ignores it
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # as in a terminal; what a shell starts in the background ignores it
         prepare()
+
     program = ["run_squad.py"]
     if first:
-        program = ["-c", "import runpy; %s; runpy.run_path(\"run_squad.py\", run_name=\"__main__\")" % first]
-    return subprocess.Popen([sys.executable] + program + _words(flag_values), cwd=ROOT, env=_environment(),
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=before)
+        program = [
+            "-c",
+            f'import runpy; {first}; runpy.run_path("run_squad.py", run_name="__main__")',
+        ]
+    return subprocess.Popen(
+        [sys.executable] + program + _words(flag_values),
+        cwd=ROOT,
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=before,
+    )
 
 
 def flag_values(**changes):
@@ -226,7 +305,10 @@ def best_positions(logits, size):
     values = np.take_along_axis(logits, places, axis=-1)
     found = {}
     for side, name in enumerate(("start", "end")):
-        found[name + "_values"], found[name + "_places"] = values[:, :, side], places[:, :, side].astype(np.int32)
+        found[name + "_values"], found[name + "_places"] = (
+            values[:, :, side],
+            places[:, :, side].astype(np.int32),
+        )
         found[name + "_nulls"] = logits[:, :, side, 0]
     return found
 
@@ -237,11 +319,11 @@ def dense(x, kernel, bias):
 
 def layer_norm(x, beta, gamma):
     centred = x - x.mean(axis=-1, keepdims=True)
-    return centred / np.sqrt((centred ** 2).mean(axis=-1, keepdims=True) + 1e-12) * gamma + beta
+    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-12) * gamma + beta
 
 
 def gelu(x):
-    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x ** 3)))
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
 def softmax(x):
@@ -261,11 +343,14 @@ def encoder_layer(x, weights, heads, bias):
     Returns:
       The output [T, H].
     """
+
     def project(name, inputs):
         return dense(inputs, weights[name + "/kernel"], weights[name + "/bias"])
 
     def norm(name, inputs):
-        return layer_norm(inputs, weights[name + "/LayerNorm/beta"], weights[name + "/LayerNorm/gamma"])
+        return layer_norm(
+            inputs, weights[name + "/LayerNorm/beta"], weights[name + "/LayerNorm/gamma"]
+        )
 
     size = x.shape[1] // heads
     query, key, value = (project("attention/self/" + name, x) for name in ("query", "key", "value"))
@@ -282,4 +367,8 @@ def encoder_layer(x, weights, heads, bias):
 def layer_weights(weights, layer):
     """Returns the arrays of one layer, named as below `layer_N/`."""
     beginning = "bert/encoder/layer_%d/" % layer
-    return {name[len(beginning):]: array for name, array in weights.items() if name.startswith(beginning)}
+    return {
+        name[len(beginning) :]: array
+        for name, array in weights.items()
+        if name.startswith(beginning)
+    }

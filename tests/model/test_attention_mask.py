@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of attention_mask.py and grid.py: zones written out by hand, layers, grids, the words of the two flags."""
-from __future__ import absolute_import, division, print_function
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tiny
 
 import attention_mask
-from mrc.model import grid
 import modeling
-import tiny
 from attention_mask import BASELINE, Cell, Roles, read_cells
+from mrc.model import grid
 from mrc.util.errors import InputError
 
 # [CLS] q [SEP] p p [SEP] [PAD]
@@ -101,8 +100,12 @@ def bias_by_hand(zones):
 def changed_bias(zones):
     """What the code makes of the same, as a tensor that broadcasts to [B, N, T, T]."""
     roles = attention_mask.find_roles(tf.constant(INPUT_MASK), tf.constant(SEGMENT_IDS))
-    return attention_mask.change_bias(modeling.padding_bias(tf.constant(INPUT_MASK)),
-                                      frozenset(filter(None, zones.split("+"))), roles, roles)
+    return attention_mask.change_bias(
+        modeling.padding_bias(tf.constant(INPUT_MASK)),
+        frozenset(filter(None, zones.split("+"))),
+        roles,
+        roles,
+    )
 
 
 @pytest.mark.parametrize("zones", ["", "all"] + sorted(MASKED_PAIRS))
@@ -112,21 +115,24 @@ def test_pairs_of_a_zone(zones):
 
 
 # A row of scores is ln 1, ln 2, ln 3, ln 4, ln 5, ln 6, ln 7: keys weigh 1 to 7, and masked ones nothing.
-@pytest.mark.parametrize("zones, query, weights", [
-    ("", 0, [1, 2, 3, 4, 5, 6, 0]),
-    ("q2", 0, [1, 2, 3, 4, 5, 6, 0]),
-    ("q2", 1, [1, 0, 3, 4, 5, 6, 0]),
-    ("p2", 3, [1, 2, 3, 0, 0, 6, 0]),
-    ("p2", 5, [1, 2, 3, 4, 5, 6, 0]),
-    ("q2p", 1, [1, 2, 3, 0, 0, 6, 0]),
-    ("q2p", 6, [1, 2, 3, 0, 0, 6, 0]),
-    ("q2p", 4, [1, 2, 3, 4, 5, 6, 0]),
-    ("p2q", 4, [1, 0, 3, 4, 5, 6, 0]),
-    ("p2q", 1, [1, 2, 3, 4, 5, 6, 0]),
-    ("q2+q2p+p2q+p2", 1, [1, 0, 3, 0, 0, 6, 0]),
-    ("q2+q2p+p2q+p2", 4, [1, 0, 3, 0, 0, 6, 0]),
-    ("all", 1, [1, 2, 3, 4, 5, 6, 7]),
-])
+@pytest.mark.parametrize(
+    "zones, query, weights",
+    [
+        ("", 0, [1, 2, 3, 4, 5, 6, 0]),
+        ("q2", 0, [1, 2, 3, 4, 5, 6, 0]),
+        ("q2", 1, [1, 0, 3, 4, 5, 6, 0]),
+        ("p2", 3, [1, 2, 3, 0, 0, 6, 0]),
+        ("p2", 5, [1, 2, 3, 4, 5, 6, 0]),
+        ("q2p", 1, [1, 2, 3, 0, 0, 6, 0]),
+        ("q2p", 6, [1, 2, 3, 0, 0, 6, 0]),
+        ("q2p", 4, [1, 2, 3, 4, 5, 6, 0]),
+        ("p2q", 4, [1, 0, 3, 4, 5, 6, 0]),
+        ("p2q", 1, [1, 2, 3, 4, 5, 6, 0]),
+        ("q2+q2p+p2q+p2", 1, [1, 0, 3, 0, 0, 6, 0]),
+        ("q2+q2p+p2q+p2", 4, [1, 0, 3, 0, 0, 6, 0]),
+        ("all", 1, [1, 2, 3, 4, 5, 6, 7]),
+    ],
+)
 def test_probabilities_of_a_zone(zones, query, weights):
     scores = np.tile(np.log(np.arange(1, 8, dtype=np.float32)), [1, 2, 7, 1])
     found = tiny.values(lambda: tf.nn.softmax(tf.constant(scores) + changed_bias(zones)))
@@ -142,16 +148,32 @@ def test_all_rounds_scores_to_what_float32_keeps_near_10000():
     assert found[1] == found[0] and np.log(found[2] / found[0]) == pytest.approx(1 / 1024, rel=1e-3)
 
 
-@pytest.mark.parametrize("input_mask, segment_ids, question, passage", [
-    (INPUT_MASK[0], SEGMENT_IDS[0], QUESTION[0], PASSAGE[0]),
-    ([1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1], [0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0]),
-    ([1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0]),  # blank question
-    ([1, 1, 1, 1, 0], [0, 0, 0, 1, 0], [0, 1, 0, 0, 0], [0, 0, 0, 0, 0]),  # blank passage
-    ([0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]),  # a window that only fills a batch
-])
+@pytest.mark.parametrize(
+    "input_mask, segment_ids, question, passage",
+    [
+        (INPUT_MASK[0], SEGMENT_IDS[0], QUESTION[0], PASSAGE[0]),
+        ([1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1], [0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0]),
+        (
+            [1, 1, 1, 1, 0, 0],
+            [0, 0, 1, 1, 0, 0],
+            [0, 0, 0, 0, 0, 0],
+            [0, 0, 1, 0, 0, 0],
+        ),  # blank question
+        ([1, 1, 1, 1, 0], [0, 0, 0, 1, 0], [0, 1, 0, 0, 0], [0, 0, 0, 0, 0]),  # blank passage
+        (
+            [0, 0, 0, 0],
+            [0, 0, 0, 0],
+            [0, 0, 0, 0],
+            [0, 0, 0, 0],
+        ),  # a window that only fills a batch
+    ],
+)
 def test_roles(input_mask, segment_ids, question, passage):
-    found = tiny.values(lambda: attention_mask.find_roles(tf.constant([input_mask] * 2),
-                                                          tf.constant([segment_ids] * 2)))
+    found = tiny.values(
+        lambda: attention_mask.find_roles(
+            tf.constant([input_mask] * 2), tf.constant([segment_ids] * 2)
+        )
+    )
     np.testing.assert_array_equal(found, Roles([question] * 2, [passage] * 2))
 
 
@@ -159,8 +181,13 @@ def encode(bert, cells):
     """Returns the tensors [T, H] that `grid.encode` gives for `cells`, and the embeddings [T, H]."""
     ids, mask, segments = map(tf.constant, (INPUT_IDS, INPUT_MASK, SEGMENT_IDS))
     embedded = bert.embeddings(ids, segments)
-    outputs = grid.encode(bert, cells, embedded, modeling.padding_bias(mask),
-                          attention_mask.find_roles(mask, segments))
+    outputs = grid.encode(
+        bert,
+        cells,
+        embedded,
+        modeling.padding_bias(mask),
+        attention_mask.find_roles(mask, segments),
+    )
     return [output[0] for output in outputs], embedded[0]
 
 
@@ -174,9 +201,18 @@ def by_hand(embedded, weights, zones, masked_layers):
 
 
 LAYERS = 3
-ALONE = [("q2", "0", [0]), ("p2", "2", [2]), ("q2p", "0+1", [0, 1]), ("p2q", "1", [1]), ("p2q+p2", "0+2", [0, 2]),
-         ("all", "0", [0]), ("q2", None, [0, 1, 2]), ("q2p", None, [0, 1, 2]), ("p2q+p2", None, [0, 1, 2]),
-         ("all", None, [0, 1, 2])]
+ALONE = [
+    ("q2", "0", [0]),
+    ("p2", "2", [2]),
+    ("q2p", "0+1", [0, 1]),
+    ("p2q", "1", [1]),
+    ("p2q+p2", "0+2", [0, 2]),
+    ("all", "0", [0]),
+    ("q2", None, [0, 1, 2]),
+    ("q2p", None, [0, 1, 2]),
+    ("p2q+p2", None, [0, 1, 2]),
+    ("all", None, [0, 1, 2]),
+]
 
 
 def tolerance(zones):
@@ -187,27 +223,53 @@ def tolerance(zones):
 def encoded_alone():
     """The outputs of the cells `ALONE`, each encoded on its own; embeddings and weights."""
     with tiny.reader(tiny.config(num_hidden_layers=LAYERS)) as (model, session):
-        outputs = [encode(model.bert, read_cells(zones, layer, LAYERS)) for zones, layer, _ in ALONE]
-        return session.run([[output for (output,), _ in outputs], outputs[0][1]]) + [tiny.variable_values(session)]
+        outputs = [
+            encode(model.bert, read_cells(zones, layer, LAYERS)) for zones, layer, _ in ALONE
+        ]
+        return session.run([[output for (output,), _ in outputs], outputs[0][1]]) + [
+            tiny.variable_values(session)
+        ]
 
 
-@pytest.mark.parametrize("number, zones, masked_layers", [
-    pytest.param(number, zones, masked_layers, id="%s in %s" % (zones, layer))
-    for number, (zones, layer, masked_layers) in enumerate(ALONE)])
+@pytest.mark.parametrize(
+    "number, zones, masked_layers",
+    [
+        pytest.param(number, zones, masked_layers, id=f"{zones} in {layer}")
+        for number, (zones, layer, masked_layers) in enumerate(ALONE)
+    ],
+)
 def test_masked_encoder_equals_numpy(encoded_alone, number, zones, masked_layers):
     outputs, embedded, weights = encoded_alone
     output = outputs[number]
-    np.testing.assert_allclose(output, by_hand(embedded, weights, zones, masked_layers), atol=tolerance(zones))
-    if zones != "all":  # padding alone is let in there, which is felt too little beside the rounding
-        for other in by_hand(embedded, weights, "", []), by_hand(embedded, weights, zones, masked_layers[1:]):
+    np.testing.assert_allclose(
+        output, by_hand(embedded, weights, zones, masked_layers), atol=tolerance(zones)
+    )
+    if (
+        zones != "all"
+    ):  # padding alone is let in there, which is felt too little beside the rounding
+        for other in (
+            by_hand(embedded, weights, "", []),
+            by_hand(embedded, weights, zones, masked_layers[1:]),
+        ):
             assert np.abs(output - other).max() > 1e-3
 
 
-@pytest.mark.parametrize("mask_zone, mask_layer, wanted", [
-    ("q2p,p2", "each", [("", [])] + [(zones, [layer]) for layer in range(3) for zones in ("q2p", "p2")]),
-    ("p2q+p2,all", "0+1,1", [("", []), ("p2q+p2", [0, 1]), ("all", [0, 1]), ("p2q+p2", [1]), ("all", [1])]),
-    ("q2,p2", None, [("", []), ("q2", [0, 1, 2]), ("p2", [0, 1, 2])]),
-])
+@pytest.mark.parametrize(
+    "mask_zone, mask_layer, wanted",
+    [
+        (
+            "q2p,p2",
+            "each",
+            [("", [])] + [(zones, [layer]) for layer in range(3) for zones in ("q2p", "p2")],
+        ),
+        (
+            "p2q+p2,all",
+            "0+1,1",
+            [("", []), ("p2q+p2", [0, 1]), ("all", [0, 1]), ("p2q+p2", [1]), ("all", [1])],
+        ),
+        ("q2,p2", None, [("", []), ("q2", [0, 1, 2]), ("p2", [0, 1, 2])]),
+    ],
+)
 def test_cells_of_a_grid_equal_the_cells_alone_and_numpy(mask_zone, mask_layer, wanted):
     cells = read_cells(mask_zone, mask_layer, LAYERS)
     with tiny.reader(tiny.config(num_hidden_layers=LAYERS)) as (model, session):
@@ -218,13 +280,17 @@ def test_cells_of_a_grid_equal_the_cells_alone_and_numpy(mask_zone, mask_layer, 
     np.testing.assert_array_equal(together, alone)
     assert len(together) == len(wanted)
     for output, (zones, masked_layers) in zip(together, wanted):
-        np.testing.assert_allclose(output, by_hand(embedded, weights, zones, masked_layers), atol=tolerance(zones))
+        np.testing.assert_allclose(
+            output, by_hand(embedded, weights, zones, masked_layers), atol=tolerance(zones)
+        )
 
 
 def test_outputs_follow_the_order_of_the_cells():
     cells = read_cells("q2,p2q", "each", 2)
     with tiny.reader(tiny.config()) as (model, session):
-        forwards, backwards = session.run([encode(model.bert, cells)[0], encode(model.bert, cells[::-1])[0]])
+        forwards, backwards = session.run(
+            [encode(model.bert, cells)[0], encode(model.bert, cells[::-1])[0]]
+        )
     np.testing.assert_array_equal(forwards, backwards[::-1])
 
 
@@ -232,21 +298,32 @@ def names(mask_zone, mask_layer, num_layers=12):
     return [cell.name for cell in read_cells(mask_zone, mask_layer, num_layers)]
 
 
-@pytest.mark.parametrize("mask_zone, mask_layer, wanted", [
-    (None, None, ["layer_"]),
-    ("q2", "3", ["layer3_q2"]),
-    ("q2", None, ["layer_q2"]),
-    ("p2q+p2", "8+9", ["layer8+9_p2q+p2"]),
-    ("all", "11", ["layer11_all"]),
-    ("q2,p2q+p2", None, ["layer_", "layer_q2", "layer_p2q+p2"]),
-    ("q2", "0,8+9+10", ["layer_", "layer0_q2", "layer8+9+10_q2"]),
-    ("q2,p2q+p2", "0,8+9", ["layer_", "layer0_q2", "layer0_p2q+p2", "layer8+9_q2", "layer8+9_p2q+p2"]),
-    (" q2 , p2 ", " 1 , 0 ", ["layer_", "layer1_q2", "layer1_p2", "layer0_q2", "layer0_p2"]),
-    ("q2,q2", "1,1", ["layer1_q2"]),
-    ("q2+p2,p2,p2+q2,p2+p2", "0+1,1+0", ["layer_", "layer0+1_q2+p2", "layer0+1_p2"]),
-    ("q2", "each,0", ["layer_"] + ["layer%d_q2" % layer for layer in range(12)]),
-    ("q2", "0+1,each", ["layer_", "layer0+1_q2"] + ["layer%d_q2" % layer for layer in range(12)]),
-])
+@pytest.mark.parametrize(
+    "mask_zone, mask_layer, wanted",
+    [
+        (None, None, ["layer_"]),
+        ("q2", "3", ["layer3_q2"]),
+        ("q2", None, ["layer_q2"]),
+        ("p2q+p2", "8+9", ["layer8+9_p2q+p2"]),
+        ("all", "11", ["layer11_all"]),
+        ("q2,p2q+p2", None, ["layer_", "layer_q2", "layer_p2q+p2"]),
+        ("q2", "0,8+9+10", ["layer_", "layer0_q2", "layer8+9+10_q2"]),
+        (
+            "q2,p2q+p2",
+            "0,8+9",
+            ["layer_", "layer0_q2", "layer0_p2q+p2", "layer8+9_q2", "layer8+9_p2q+p2"],
+        ),
+        (" q2 , p2 ", " 1 , 0 ", ["layer_", "layer1_q2", "layer1_p2", "layer0_q2", "layer0_p2"]),
+        ("q2,q2", "1,1", ["layer1_q2"]),
+        ("q2+p2,p2,p2+q2,p2+p2", "0+1,1+0", ["layer_", "layer0+1_q2+p2", "layer0+1_p2"]),
+        ("q2", "each,0", ["layer_"] + ["layer%d_q2" % layer for layer in range(12)]),
+        (
+            "q2",
+            "0+1,each",
+            ["layer_", "layer0+1_q2"] + ["layer%d_q2" % layer for layer in range(12)],
+        ),
+    ],
+)
 def test_cells_of_the_flags(mask_zone, mask_layer, wanted):
     assert names(mask_zone, mask_layer) == wanted
 
@@ -262,30 +339,41 @@ def test_each_of_a_model_with_one_layer_is_one_cell():
 
 
 def test_zones_at_a_layer():
-    cell, = read_cells("q2+p2", "0+2", 3)
+    (cell,) = read_cells("q2+p2", "0+2", 3)
     assert [cell.zones_at(layer) for layer in range(3)] == [{"q2", "p2"}, set(), {"q2", "p2"}]
     assert not BASELINE.zones_at(0)
 
 
-@pytest.mark.parametrize("mask_zone, mask_layer, sentence", [
-    ("q3", None, "--mask_zone: there is no zone \"q3\"; the zones are all, q2, q2p, p2q, p2"),
-    ("q2,P2", "0", "--mask_zone: there is no zone \"P2\"; the zones are all, q2, q2p, p2q, p2"),
-    ("q2+each", "0", "there is no zone \"each\""),
-    ("all+q2", None,
-     "all replaces the other zones and cannot be joined to them; every zone at once is q2+q2p+p2q+p2"),
-    ("", None, "--mask_zone= has an empty place"),
-    ("q2,", None, "--mask_zone=q2, has an empty place"),
-    ("q2++p2", None, "--mask_zone=q2++p2 has an empty place"),
-    ("q2", "-1", "--mask_layer: there is no layer \"-1\"; the layers are 0 to 1, or \"each\""),
-    ("q2", "2", "--mask_layer: there is no layer \"2\"; the layers are 0 to 1, or \"each\""),
-    ("q2", "0,0+2", "there is no layer \"2\""),
-    ("q2", "x", "there is no layer \"x\""),
-    ("q2", "1.0", "there is no layer \"1.0\""),
-    ("q2", "", "--mask_layer= has an empty place"),
-    ("q2", "0,,1", "--mask_layer=0,,1 has an empty place"),
-    ("q2", "each+1", "there is no layer \"each\""),
-    (None, "1", "--mask_layer=1 says where but not what; add --mask_zone (all, q2, q2p, p2q, p2)"),
-])
+@pytest.mark.parametrize(
+    "mask_zone, mask_layer, sentence",
+    [
+        ("q3", None, '--mask_zone: there is no zone "q3"; the zones are all, q2, q2p, p2q, p2'),
+        ("q2,P2", "0", '--mask_zone: there is no zone "P2"; the zones are all, q2, q2p, p2q, p2'),
+        ("q2+each", "0", 'there is no zone "each"'),
+        (
+            "all+q2",
+            None,
+            "all replaces the other zones and cannot be joined to them; every zone at once is "
+            "q2+q2p+p2q+p2",
+        ),
+        ("", None, "--mask_zone= has an empty place"),
+        ("q2,", None, "--mask_zone=q2, has an empty place"),
+        ("q2++p2", None, "--mask_zone=q2++p2 has an empty place"),
+        ("q2", "-1", '--mask_layer: there is no layer "-1"; the layers are 0 to 1, or "each"'),
+        ("q2", "2", '--mask_layer: there is no layer "2"; the layers are 0 to 1, or "each"'),
+        ("q2", "0,0+2", 'there is no layer "2"'),
+        ("q2", "x", 'there is no layer "x"'),
+        ("q2", "1.0", 'there is no layer "1.0"'),
+        ("q2", "", "--mask_layer= has an empty place"),
+        ("q2", "0,,1", "--mask_layer=0,,1 has an empty place"),
+        ("q2", "each+1", 'there is no layer "each"'),
+        (
+            None,
+            "1",
+            "--mask_layer=1 says where but not what; add --mask_zone (all, q2, q2p, p2q, p2)",
+        ),
+    ],
+)
 def test_wrong_words_in_the_flags(mask_zone, mask_layer, sentence):
     with pytest.raises(InputError) as error:
         read_cells(mask_zone, mask_layer, 2)

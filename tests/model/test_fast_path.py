@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The forms of the model that are fast on a CPU, and the one that leaves padding out, against the plain one."""
-from __future__ import absolute_import, division, print_function
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tiny
 
 import attention_mask
 from mrc.model import cpu_ops
-import tiny
 
 LENGTHS = (11, 7)  # real tokens of the two windows
 QUESTION = 3
@@ -18,12 +17,14 @@ CELLS = attention_mask.read_cells("all,q2,q2p,p2q,p2,q2+p2", "each,0+1", num_lay
 
 def features(lengths=LENGTHS, question=QUESTION, tokens=TOKENS):
     random = np.random.RandomState(5)
-    arrays = {name: np.zeros([len(lengths), tokens], np.int32)
-              for name in ("input_ids", "input_mask", "segment_ids", "input_span_mask")}
+    arrays = {
+        name: np.zeros([len(lengths), tokens], np.int32)
+        for name in ("input_ids", "input_mask", "segment_ids", "input_span_mask")
+    }
     for row, length in enumerate(lengths):
         arrays["input_ids"][row, :length] = random.randint(1, len(tiny.PIECES), length)
         arrays["input_mask"][row, :length] = 1
-        arrays["segment_ids"][row, question + 2:length] = 1
+        arrays["segment_ids"][row, question + 2 : length] = 1
         arrays["input_span_mask"][row, [0] + list(range(question + 2, length - 1))] = 1
     arrays["unique_ids"] = np.arange(len(lengths), dtype=np.int32)
     return arrays
@@ -45,7 +46,9 @@ def assert_same(got, wanted):
         if values.dtype.kind == "f":
             # -10000 is added to scores under `all`; a float32 keeps but three decimals there.
             np.testing.assert_allclose(got[name], values, atol=5e-3, err_msg=name)
-            np.testing.assert_allclose(np.median(np.abs(got[name] - values)), 0, atol=1e-5, err_msg=name)
+            np.testing.assert_allclose(
+                np.median(np.abs(got[name] - values)), 0, atol=1e-5, err_msg=name
+            )
         else:
             np.testing.assert_array_equal(got[name], values, err_msg=name)
 
@@ -58,8 +61,11 @@ def test_a_function_is_made_once_however_often_it_is_called():
     with tiny.reader(tiny.config(num_hidden_layers=4), **cpu_ops.make_forms()) as (model, _):
         inputs = {name: tf.constant(array) for name, array in features().items()}
         model.best_positions(inputs, attention_mask.read_cells("q2,p2", "each", 4), 5)
-        calls = [operation.get_attr("f").name for operation in tf.get_default_graph().get_operations()
-                 if operation.type == "PartitionedCall"]
+        calls = [
+            operation.get_attr("f").name
+            for operation in tf.get_default_graph().get_operations()
+            if operation.type == "PartitionedCall"
+        ]
     assert all("outputs" in name for name in calls)
     assert len(set(calls)) == 2 and len(calls) == 1 + 3 + 5 + 7
 
@@ -75,12 +81,16 @@ def test_what_is_left_out_does_not_show(form):
         wanted = session.run(model.best_positions(inputs, cells, 64, static_shapes=True))
     for row, length in enumerate((44, 60, 38)):
         for cell in range(len(cells)):
-            got, whole = (dict(zip(best["start_places"][row, cell], best["start_values"][row, cell]))
-                          for best in (found, wanted))
+            got, whole = (
+                dict(zip(best["start_places"][row, cell], best["start_values"][row, cell]))
+                for best in (found, wanted)
+            )
             assert form or set(got) == set(range(64))
             for place, value in got.items():
                 assert place < length or not form
-                np.testing.assert_allclose(value, whole[place], atol=5e-3 if "all" in cells[cell].zones else 1e-4)
+                np.testing.assert_allclose(
+                    value, whole[place], atol=5e-3 if "all" in cells[cell].zones else 1e-4
+                )
 
 
 @pytest.mark.parametrize("masks_span", [False, True])
@@ -88,15 +98,28 @@ def test_what_is_left_out_does_not_show(form):
 def test_without_padding_the_real_tokens_score_the_same(masks_span, forms):
     """Every real position is among the best when as many are asked for as there are real tokens."""
     size = max(LENGTHS)
-    whole, trimmed = best(masks_span, size=TOKENS), best(masks_span, trim_padding=True, size=size, **forms())
+    whole, trimmed = (
+        best(masks_span, size=TOKENS),
+        best(masks_span, trim_padding=True, size=size, **forms()),
+    )
     for row, length in enumerate(LENGTHS):
         for cell in range(len(CELLS)):
             for side in ("start", "end"):
-                scores = dict(zip(whole[side + "_places"][row, cell], whole[side + "_values"][row, cell]))
-                got = dict(zip(trimmed[side + "_places"][row, cell][:length], trimmed[side + "_values"][row, cell][:length]))
+                scores = dict(
+                    zip(whole[side + "_places"][row, cell], whole[side + "_values"][row, cell])
+                )
+                got = dict(
+                    zip(
+                        trimmed[side + "_places"][row, cell][:length],
+                        trimmed[side + "_values"][row, cell][:length],
+                    )
+                )
                 assert set(got) == set(range(length))
-                np.testing.assert_allclose([got[place] for place in range(length)],
-                                           [scores[place] for place in range(length)], atol=5e-3)
+                np.testing.assert_allclose(
+                    [got[place] for place in range(length)],
+                    [scores[place] for place in range(length)],
+                    atol=5e-3,
+                )
 
 
 def rows_of_outputs(cells, windows, **form):
@@ -110,6 +133,7 @@ def rows_of_outputs(cells, windows, **form):
             outputs = branch(index, hidden, branches)
             seen.extend((index, output) for output in outputs)
             return outputs
+
         model.bert.branch = watched
         model.best_positions(inputs, cells, 5, **form)
         lengths = session.run([tf.shape(output)[1] for _, output in seen])
@@ -120,17 +144,28 @@ def test_padding_is_worked_out_only_where_all_reads_it():
     cells = attention_mask.read_cells("all,p2q", "1", 2)
     trimmed = rows_of_outputs(cells, features(), trim_padding=True)
     assert trimmed == [(0, 48), (1, 16), (1, 16), (1, 16)]  # below all; baseline, all and p2q
-    assert rows_of_outputs(cells[:1] + cells[2:], features(), trim_padding=True) == [(0, 16), (1, 16), (1, 16)]
+    assert rows_of_outputs(cells[:1] + cells[2:], features(), trim_padding=True) == [
+        (0, 16),
+        (1, 16),
+        (1, 16),
+    ]
 
 
-@pytest.mark.parametrize("zones, padded, trimmed", [
-    ("q2", 32, 32),                      # [CLS] and the question's 18 to 20 are within the first 32
-    ("q2p", 32 + 112 - 64, 32 + 96 - 64),  # and what follows the shortest passage, which ends at 79
-    ("p2", 96 - 16, 96 - 16),            # passages start at 20 and end at 89 at the latest
-    ("p2q", 112, 96),
-    ("all", 112, 96),
-    ("q2+p2", 112, 96),
-])
+@pytest.mark.parametrize(
+    "zones, padded, trimmed",
+    [
+        ("q2", 32, 32),  # [CLS] and the question's 18 to 20 are within the first 32
+        (
+            "q2p",
+            32 + 112 - 64,
+            32 + 96 - 64,
+        ),  # and what follows the shortest passage, which ends at 79
+        ("p2", 96 - 16, 96 - 16),  # passages start at 20 and end at 89 at the latest
+        ("p2q", 112, 96),
+        ("all", 112, 96),
+        ("q2+p2", 112, 96),
+    ],
+)
 def test_only_the_tokens_that_a_mask_changes_are_worked_out(zones, padded, trimmed):
     windows = features(lengths=(90, 80), question=18, tokens=112)
     cells = attention_mask.read_cells(zones, "1", 2)

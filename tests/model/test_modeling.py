@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of modeling.py: values worked out by hand, one layer against NumPy, names, hooks, dropout."""
-from __future__ import absolute_import, division, print_function
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-
-from mrc.model import checkpoint
-import modeling
 import tiny
+
+import modeling
+from mrc.model import checkpoint
 
 IDS = np.array([[2, 10, 11, 3, 12, 13, 3, 0], [2, 9, 3, 14, 15, 16, 17, 3]])
 MASK = np.array([[1, 1, 1, 1, 1, 1, 1, 0], [1] * 8])
@@ -29,14 +28,17 @@ def forward(bert, start=0, stop=None, hidden=None, **hooks):
     return bert.layers(start, stop, hidden, padding_bias(), **hooks)
 
 
-@pytest.mark.parametrize("x, y", [
-    (0.0, 0.0),
-    (1.0, 0.841192),   # 0.5 (1 + tanh(0.797885 * 1.044715)), tanh(0.833563) = 0.682384
-    (-1.0, -0.158808),  # y(-x) = y(x) - x
-    (2.0, 1.954598),   # 1 + tanh(0.797885 * (2 + 0.044715 * 8)), tanh(1.881183) = 0.954598
-    (10.0, 10.0),
-    (-10.0, 0.0),
-])
+@pytest.mark.parametrize(
+    "x, y",
+    [
+        (0.0, 0.0),
+        (1.0, 0.841192),  # 0.5 (1 + tanh(0.797885 * 1.044715)), tanh(0.833563) = 0.682384
+        (-1.0, -0.158808),  # y(-x) = y(x) - x
+        (2.0, 1.954598),  # 1 + tanh(0.797885 * (2 + 0.044715 * 8)), tanh(1.881183) = 0.954598
+        (10.0, 10.0),
+        (-10.0, 0.0),
+    ],
+)
 def test_gelu(x, y):
     assert tiny.values(lambda: modeling.gelu(tf.constant(x))) == pytest.approx(y, abs=1e-6)
 
@@ -49,24 +51,36 @@ def test_layer_norm():
 
 
 def test_layer_norm_of_equal_values_is_beta():
-    y = tiny.values(lambda: modeling.layer_norm(tf.constant([[4.0, 4.0]]), tf.constant([1.0, 2.0]),
-                                                tf.constant([1.0, 1.0])))
+    y = tiny.values(
+        lambda: modeling.layer_norm(
+            tf.constant([[4.0, 4.0]]), tf.constant([1.0, 2.0]), tf.constant([1.0, 1.0])
+        )
+    )
     np.testing.assert_allclose(y, [[1.0, 2.0]])
 
 
 def test_attention_of_one_head_by_hand():
     # Query and key are x but for a factor, so that the score of tokens x, y is ln 3 * x . y. Of the tokens (0, 0)
     # and (1, 0) the first scores (0, 0) and attends by halves, the second (0, ln 3) and attends by 1/4 and 3/4.
-    weights = {"query/kernel": np.eye(2), "key/kernel": np.log(3) * np.sqrt(2) * np.eye(2), "query/bias": [0, 0],
-               "key/bias": [0, 0]}
+    weights = {
+        "query/kernel": np.eye(2),
+        "key/kernel": np.log(3) * np.sqrt(2) * np.eye(2),
+        "query/bias": [0, 0],
+        "key/bias": [0, 0],
+    }
     seen = []
-    with tiny.reader(tiny.config(hidden_size=2, num_hidden_layers=1, num_attention_heads=1)) as (model, session):
+    with tiny.reader(tiny.config(hidden_size=2, num_hidden_layers=1, num_attention_heads=1)) as (
+        model,
+        session,
+    ):
         for variable in tf.global_variables():
             name = "/".join(variable.op.name.split("/")[-2:])
             if "/self/" in variable.op.name and name in weights:
                 variable.load(weights[name], session)
-        model.bert.layer(0, tf.constant([[[0.0, 0.0], [1.0, 0.0]]]), tf.zeros([1, 1, 1, 2]), seen.append)
-        probabilities, = session.run(seen)
+        model.bert.layer(
+            0, tf.constant([[[0.0, 0.0], [1.0, 0.0]]]), tf.zeros([1, 1, 1, 2]), seen.append
+        )
+        (probabilities,) = session.run(seen)
     np.testing.assert_allclose(probabilities, [[[[0.5, 0.5], [0.25, 0.75]]]], atol=1e-6)
 
 
@@ -77,36 +91,52 @@ def test_layers_equal_numpy(heads):
         weights = tiny.variable_values(session)
     for row, (ids, segments, mask) in enumerate(zip(IDS, SEGMENTS, MASK)):
         at = "bert/embeddings/"
-        x = (weights[at + "word_embeddings"][ids] + weights[at + "token_type_embeddings"][segments] +
-             weights[at + "position_embeddings"][:len(ids)])
+        x = (
+            weights[at + "word_embeddings"][ids]
+            + weights[at + "token_type_embeddings"][segments]
+            + weights[at + "position_embeddings"][: len(ids)]
+        )
         x = tiny.layer_norm(x, weights[at + "LayerNorm/beta"], weights[at + "LayerNorm/gamma"])
         np.testing.assert_allclose(embedded[row], x, atol=1e-5)
         for layer in range(2):
-            x = tiny.encoder_layer(x, tiny.layer_weights(weights, layer), heads, (1 - mask) * -10000.0)
+            x = tiny.encoder_layer(
+                x, tiny.layer_weights(weights, layer), heads, (1 - mask) * -10000.0
+            )
         np.testing.assert_allclose(found[row], x, atol=1e-4)
 
 
 def test_names_and_shapes_are_those_of_released_checkpoints():
     bert = tiny.config()
-    wanted = dict(checkpoint.encoder_shapes(bert), **{
-        "bert/pooler/dense/kernel": [8, 8], "bert/pooler/dense/bias": [8],
-        "cls/squad/output_weights": [2, 8], "cls/squad/output_bias": [2]})
+    wanted = dict(
+        checkpoint.encoder_shapes(bert),
+        **{
+            "bert/pooler/dense/kernel": [8, 8],
+            "bert/pooler/dense/bias": [8],
+            "cls/squad/output_weights": [2, 8],
+            "cls/squad/output_bias": [2],
+        },
+    )
     with tiny.reader(bert):
-        assert {variable.op.name: variable.shape.as_list() for variable in tf.global_variables()} == wanted
+        assert {
+            variable.op.name: variable.shape.as_list() for variable in tf.global_variables()
+        } == wanted
 
 
-@pytest.mark.parametrize("name, shape", [
-    ("bert/embeddings/word_embeddings", [len(tiny.PIECES), 8]),
-    ("bert/embeddings/position_embeddings", [64, 8]),
-    ("bert/embeddings/token_type_embeddings", [2, 8]),
-    ("bert/embeddings/LayerNorm/gamma", [8]),
-    ("bert/encoder/layer_0/attention/self/query/kernel", [8, 8]),
-    ("bert/encoder/layer_1/attention/output/dense/bias", [8]),
-    ("bert/encoder/layer_1/attention/output/LayerNorm/beta", [8]),
-    ("bert/encoder/layer_0/intermediate/dense/kernel", [8, 16]),
-    ("bert/encoder/layer_0/output/dense/kernel", [16, 8]),
-    ("bert/encoder/layer_1/output/LayerNorm/gamma", [8]),
-])
+@pytest.mark.parametrize(
+    "name, shape",
+    [
+        ("bert/embeddings/word_embeddings", [len(tiny.PIECES), 8]),
+        ("bert/embeddings/position_embeddings", [64, 8]),
+        ("bert/embeddings/token_type_embeddings", [2, 8]),
+        ("bert/embeddings/LayerNorm/gamma", [8]),
+        ("bert/encoder/layer_0/attention/self/query/kernel", [8, 8]),
+        ("bert/encoder/layer_1/attention/output/dense/bias", [8]),
+        ("bert/encoder/layer_1/attention/output/LayerNorm/beta", [8]),
+        ("bert/encoder/layer_0/intermediate/dense/kernel", [8, 16]),
+        ("bert/encoder/layer_0/output/dense/kernel", [16, 8]),
+        ("bert/encoder/layer_1/output/LayerNorm/gamma", [8]),
+    ],
+)
 def test_names_that_google_gave(name, shape):
     assert checkpoint.encoder_shapes(tiny.config())[name] == shape
 
@@ -135,7 +165,13 @@ def test_hooks_are_called_once_for_each_layer():
         return bias
 
     with tiny.reader(tiny.config(num_hidden_layers=3)) as (model, session):
-        forward(model.bert, 1, 3, change_bias=change, see_probabilities=lambda x, layer: seen.append((layer, x)))
+        forward(
+            model.bert,
+            1,
+            3,
+            change_bias=change,
+            see_probabilities=lambda x, layer: seen.append((layer, x)),
+        )
         probabilities = session.run([tensor for _, tensor in seen])
     assert changed == [layer for layer, _ in seen] == [1, 2]
     for array in probabilities:
@@ -151,7 +187,11 @@ def test_a_changed_bias_acts_in_its_layer_alone():
         return bias + np.eye(8, dtype=np.float32) * modeling.MASKED if layer == 1 else bias
 
     with tiny.reader(tiny.config()) as (model, session):
-        forward(model.bert, change_bias=change, see_probabilities=lambda x, layer: seen.update({layer: x}))
+        forward(
+            model.bert,
+            change_bias=change,
+            see_probabilities=lambda x, layer: seen.update({layer: x}),
+        )
         seen = session.run(seen)
     diagonals = {layer: np.diagonal(array[1], axis1=-2, axis2=-1) for layer, array in seen.items()}
     assert (diagonals[0] > 0).all() and (diagonals[1] == 0).all()
@@ -159,14 +199,18 @@ def test_a_changed_bias_acts_in_its_layer_alone():
 
 def test_padding_does_not_change_what_real_tokens_become():
     def run(bert, padding):
-        ids, segments, mask = (np.pad(array[1:], [(0, 0), (0, len(padding))], "constant")
-                               for array in (IDS, SEGMENTS, MASK))
+        ids, segments, mask = (
+            np.pad(array[1:], [(0, 0), (0, len(padding))], "constant")
+            for array in (IDS, SEGMENTS, MASK)
+        )
         ids[:, 8:] = padding
         ids, segments, mask = map(tf.constant, (ids, segments, mask))
         return bert.layers(0, 2, bert.embeddings(ids, segments), modeling.padding_bias(mask))[:, :8]
 
     with tiny.reader(tiny.config()) as (model, session):
-        alone, padded, other = session.run([run(model.bert, padding) for padding in ([], [0, 0], [5, 9])])
+        alone, padded, other = session.run(
+            [run(model.bert, padding) for padding in ([], [0, 0], [5, 9])]
+        )
     np.testing.assert_allclose(padded, alone, atol=1e-5)
     np.testing.assert_allclose(other, alone, atol=1e-5)
 
@@ -175,6 +219,7 @@ def dropped(seed, step, rate=0.25, calls=1):
     def build():
         dropout = modeling.Dropout(seed, tf.constant(step, tf.int64))
         return [dropout(tf.ones([100, 100]), rate) for _ in range(calls)][-1]
+
     return tiny.values(build)
 
 
@@ -199,6 +244,7 @@ def test_dropout_acts_in_the_model():
     bert = tiny.config(hidden_dropout_prob=0.5, attention_probs_dropout_prob=0.5)
     found = []
     for step in (None, 0, 0, 1):
+
         def dropout(x, rate):
             return x if step is None else modeling.Dropout(1, tf.constant(step))(x, rate)
 

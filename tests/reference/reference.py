@@ -4,7 +4,6 @@
 It is as slow as it is plain: every question tokenizes its passage again, every piece is held against every window, every
 cell is decoded on its own. The project's modules have to give what this gives; none of them is used here.
 """
-from __future__ import absolute_import, division, print_function
 
 import collections
 import json
@@ -15,19 +14,32 @@ import unicodedata
 import tensorflow.compat.v1 as tf
 
 FIRST_UNIQUE_ID = 1000000000
-IDEOGRAPHS = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
-              (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F))
-CHINESE_MARKS = "。，！？；、：（）－~「《》,」\"“”$『』—;()-～‘’`"
+IDEOGRAPHS = (
+    (0x4E00, 0x9FFF),
+    (0x3400, 0x4DBF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F),
+    (0x2B820, 0x2CEAF),
+    (0xF900, 0xFAFF),
+    (0x2F800, 0x2FA1F),
+)
+CHINESE_MARKS = '。，！？；、：（）－~「《》,」"“”$『』—;()-～‘’`'
 
 Sizes = collections.namedtuple("Sizes", ["max_seq_length", "doc_stride", "max_query_length"])
 
-Rules = collections.namedtuple("Rules", ["n_best_size", "max_answer_length", "with_negatives", "null_threshold"])
+Rules = collections.namedtuple(
+    "Rules", ["n_best_size", "max_answer_length", "with_negatives", "null_threshold"]
+)
 Rules.__new__.__defaults__ = (20, 30, False, 0.0)
 
-Entry = collections.namedtuple("Entry", ["text", "start_logit", "end_logit", "start_index", "end_index"])
+Entry = collections.namedtuple(
+    "Entry", ["text", "start_logit", "end_logit", "start_index", "end_index"]
+)
 
 
 # Text to word pieces.
+
 
 def is_ideograph(char):
     return any(first <= ord(char) <= last for first, last in IDEOGRAPHS)
@@ -61,7 +73,9 @@ def space_ideographs(text):
 
 
 def without_accents(text):
-    return "".join(char for char in unicodedata.normalize("NFD", text) if unicodedata.category(char) != "Mn")
+    return "".join(
+        char for char in unicodedata.normalize("NFD", text) if unicodedata.category(char) != "Mn"
+    )
 
 
 def split_punctuation(word):
@@ -102,7 +116,7 @@ def word_pieces(token, ids):
     return pieces
 
 
-class Tokenizer(object):
+class Tokenizer:
     """Word pieces of a list of vocabulary lines."""
 
     def __init__(self, lines, lower):
@@ -112,10 +126,15 @@ class Tokenizer(object):
             self.ids[line.strip()] = number
 
     def tokenize(self, text):
-        return [piece for token in basic_tokens(text, self.lower) for piece in word_pieces(token, self.ids)]
+        return [
+            piece
+            for token in basic_tokens(text, self.lower)
+            for piece in word_pieces(token, self.ids)
+        ]
 
 
 # Data to examples.
+
 
 def cut_words(context, chinese):
     """Returns the words, and for each character the number of its word or, on white space, of the word before."""
@@ -140,7 +159,7 @@ def locate_english(context, words, word_of, text, start):
     if not text or not 0 <= start <= len(context) - len(text):
         return None
     first, last = max(word_of[start], 0), word_of[start + len(text) - 1]
-    if last < first or " ".join(text.split()) not in " ".join(words[first:last + 1]):
+    if last < first or " ".join(text.split()) not in " ".join(words[first : last + 1]):
         return None
     return first, last
 
@@ -150,7 +169,7 @@ def locate_chinese(context, words, word_of, text, start):
     if not text or not 0 <= start < len(context) + 3:
         return None
     for _ in range(3):
-        if start > 0 and context[start:start + len(text)] != text:
+        if start > 0 and context[start : start + len(text)] != text:
             start -= 1
     end = min(start + len(text), len(context)) - 1
     while start < end and context[start] in " \t\r\n":
@@ -172,11 +191,19 @@ def examples(data, chinese, training=False, with_negatives=False):
         for paragraph in article["paragraphs"]:
             for question in paragraph["qas"]:
                 words, word_of = cut_words(paragraph["context"], chinese)
-                example = dict(id=question["id"], question=question["question"], words=words, span=None, answer="")
+                example = dict(
+                    id=question["id"],
+                    question=question["question"],
+                    words=words,
+                    span=None,
+                    answer="",
+                )
                 if training and not (with_negatives and question.get("is_impossible")):
                     answer = question["answers"][0]
                     locate = locate_chinese if chinese else locate_english
-                    example["span"] = locate(paragraph["context"], words, word_of, answer["text"], answer["answer_start"])
+                    example["span"] = locate(
+                        paragraph["context"], words, word_of, answer["text"], answer["answer_start"]
+                    )
                     example["answer"] = answer["text"]
                     if example["span"] is None:
                         continue
@@ -187,6 +214,7 @@ def examples(data, chinese, training=False, with_negatives=False):
 
 
 # Examples to windows.
+
 
 def window_starts(num_pieces, longest, stride):
     spans, start = [], 0
@@ -213,7 +241,7 @@ def has_most_context(spans, number, place):
 def refine(pieces, first, last, answer):
     for start in range(first, last + 1):
         for end in range(last, start - 1, -1):
-            if " ".join(pieces[start:end + 1]) == " ".join(answer):
+            if " ".join(pieces[start : end + 1]) == " ".join(answer):
                 return start, end
     return first, last
 
@@ -224,7 +252,11 @@ def answer_pieces(example, tokenizer, pieces, first_piece, chinese):
     first_word, last_word = example["span"]
     first = first_piece[first_word]
     last = first_piece[last_word + 1] - 1 if last_word + 1 < len(first_piece) else len(pieces) - 1
-    return (first, last) if chinese else refine(pieces, first, last, tokenizer.tokenize(example["answer"]))
+    return (
+        (first, last)
+        if chinese
+        else refine(pieces, first, last, tokenizer.tokenize(example["answer"]))
+    )
 
 
 def padded(values, length):
@@ -235,7 +267,7 @@ def windows(found, tokenizer, sizes, chinese):
     """Returns the list of window dicts of the examples `found`: lists of integers, and what decoding needs."""
     all_windows = []
     for number, example in enumerate(found):
-        question = tokenizer.tokenize(example["question"])[:sizes.max_query_length]
+        question = tokenizer.tokenize(example["question"])[: sizes.max_query_length]
         pieces, word_of, first_piece = [], [], []
         for word_number, word in enumerate(example["words"]):
             first_piece.append(len(pieces))
@@ -243,7 +275,9 @@ def windows(found, tokenizer, sizes, chinese):
                 pieces.append(piece)
                 word_of.append(word_number)
         answer = answer_pieces(example, tokenizer, pieces, first_piece, chinese)
-        spans = window_starts(len(pieces), sizes.max_seq_length - len(question) - 3, sizes.doc_stride)
+        spans = window_starts(
+            len(pieces), sizes.max_seq_length - len(question) - 3, sizes.doc_stride
+        )
         for span_number, (start, length) in enumerate(spans):
             tokens, segments, span_mask = ["[CLS]"], [0], [1]
             word_at, most_context = {}, {}
@@ -267,12 +301,23 @@ def windows(found, tokenizer, sizes, chinese):
             if answer is not None and answer[0] >= start and answer[1] <= start + length - 1:
                 first, last = (place - start + len(question) + 2 for place in answer)
             full = sizes.max_seq_length
-            all_windows.append(dict(
-                example=number, tokens=tokens, word_at=word_at, most_context=most_context, record=dict(
-                    unique_ids=[FIRST_UNIQUE_ID + len(all_windows)],
-                    input_ids=padded([tokenizer.ids[token] for token in tokens], full),
-                    input_mask=padded([1] * len(tokens), full), segment_ids=padded(segments, full),
-                    input_span_mask=padded(span_mask, full), start_positions=[first], end_positions=[last])))
+            all_windows.append(
+                dict(
+                    example=number,
+                    tokens=tokens,
+                    word_at=word_at,
+                    most_context=most_context,
+                    record=dict(
+                        unique_ids=[FIRST_UNIQUE_ID + len(all_windows)],
+                        input_ids=padded([tokenizer.ids[token] for token in tokens], full),
+                        input_mask=padded([1] * len(tokens), full),
+                        segment_ids=padded(segments, full),
+                        input_span_mask=padded(span_mask, full),
+                        start_positions=[first],
+                        end_positions=[last],
+                    ),
+                )
+            )
     return all_windows
 
 
@@ -284,10 +329,13 @@ def write_records(path, all_windows, names):
             for name in names:
                 values = tf.train.Int64List(value=window["record"][name])
                 features[name] = tf.train.Feature(int64_list=values)
-            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+            writer.write(
+                tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+            )
 
 
 # Logits to answers.
+
 
 def letters_only(text):
     """Returns `text` without spaces, and for the place of each letter left the place it had."""
@@ -313,12 +361,12 @@ def project(text, original, joiner, lower):
     letter_at = {place: letter for letter, place in tokenized_places.items()}
     if start not in letter_at or end not in letter_at:
         return original
-    return original[places[letter_at[start]]:places[letter_at[end]] + 1]
+    return original[places[letter_at[start]] : places[letter_at[end]] + 1]
 
 
 def text_of(window, words, start, end, joiner, lower):
-    joined = joiner.join(window["tokens"][start:end + 1]).replace(" ##", "").replace("##", "")
-    original = joiner.join(words[window["word_at"][start]:window["word_at"][end] + 1])
+    joined = joiner.join(window["tokens"][start : end + 1]).replace(" ##", "").replace("##", "")
+    original = joiner.join(words[window["word_at"][start] : window["word_at"][end] + 1])
     return project(" ".join(joined.split()), original, joiner, lower)
 
 
@@ -344,7 +392,9 @@ def n_best(example, its_windows, logits, rules, chinese, lower):
     joiner = "" if chinese else " "
     pairs, null = [], None
     for window, (starts, ends) in zip(its_windows, logits):
-        if rules.with_negatives and (null is None or starts[0] + ends[0] < null.start_logit + null.end_logit):
+        if rules.with_negatives and (
+            null is None or starts[0] + ends[0] < null.start_logit + null.end_logit
+        ):
             null = Entry("", starts[0], ends[0], 0, 0)
         for start, end in allowed_pairs(window, starts, ends, rules):
             pairs.append((starts[start], ends[end], window, start, end))
@@ -352,7 +402,9 @@ def n_best(example, its_windows, logits, rules, chinese, lower):
         null = null or Entry("", 0.0, 0.0, 0, 0)
         pairs.append((null.start_logit, null.end_logit, None, 0, 0))
     entries, seen = [], set()
-    for start_logit, end_logit, window, start, end in sorted(pairs, key=lambda pair: pair[0] + pair[1], reverse=True):
+    for start_logit, end_logit, window, start, end in sorted(
+        pairs, key=lambda pair: pair[0] + pair[1], reverse=True
+    ):
         if len(entries) >= rules.n_best_size:
             break
         text = text_of(window, example["words"], start, end, joiner, lower) if window else ""
@@ -381,9 +433,17 @@ def answer(example, its_windows, logits, rules, chinese, lower):
     """
     entries, null = n_best(example, its_windows, logits, rules, chinese, lower)
     listed = []
-    for entry, probability in zip(entries, softmax([entry.start_logit + entry.end_logit for entry in entries])):
-        row = collections.OrderedDict([("text", entry.text), ("probability", probability),
-                                       ("start_logit", entry.start_logit), ("end_logit", entry.end_logit)])
+    for entry, probability in zip(
+        entries, softmax([entry.start_logit + entry.end_logit for entry in entries])
+    ):
+        row = collections.OrderedDict(
+            [
+                ("text", entry.text),
+                ("probability", probability),
+                ("start_logit", entry.start_logit),
+                ("end_logit", entry.end_logit),
+            ]
+        )
         if chinese:
             row.update(start_index=entry.start_index, end_index=entry.end_index)
         listed.append(row)
@@ -412,8 +472,14 @@ def write_answers(found, all_windows, logits_of, rules, chinese, lower, paths):
     results = {what: collections.OrderedDict() for what in paths}
     for number, example in enumerate(found):
         rows = windows_of[number]
-        text, listed, odds = answer(example, [all_windows[row] for row in rows], [logits_of(row) for row in rows],
-                                    rules, chinese, lower)
+        text, listed, odds = answer(
+            example,
+            [all_windows[row] for row in rows],
+            [logits_of(row) for row in rows],
+            rules,
+            chinese,
+            lower,
+        )
         results["predictions"][example["id"]] = text
         results["nbest"][example["id"]] = listed
         if odds is not None:

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every path goes through tf.gfile, and files appear whole or not at all where renaming is copying, as in a bucket."""
-from __future__ import absolute_import, division, print_function
 
 import ast
 import glob
@@ -11,44 +10,85 @@ import types
 
 import pytest
 import tensorflow.compat.v1 as tf
+import tiny
 
+import squad_evaluate
+import visualize_zones
+from demo import sample_data
 from mrc import datasets
-from mrc.data import examples
+from mrc.data import examples, tfrecords, windows
+from mrc.experiment import partial_results
 from mrc.experiment import run as experiment
 from mrc.util import files
-from mrc.data import tfrecords
-from demo import sample_data
-from mrc.experiment import partial_results
-import squad_evaluate
-import tiny
-import visualize_zones
-from mrc.data import windows
 
-SCHEME = "file://"  # to Python's own functions a relative path, of a folder "file:" that is not there
-MODULES = sorted(glob.glob(os.path.join(tiny.ROOT, "*.py")) +
-                 glob.glob(os.path.join(tiny.ROOT, "mrc", "**", "*.py"), recursive=True))
+SCHEME = (
+    "file://"  # to Python's own functions a relative path, of a folder "file:" that is not there
+)
+MODULES = sorted(
+    glob.glob(os.path.join(tiny.ROOT, "*.py"))
+    + glob.glob(os.path.join(tiny.ROOT, "mrc", "**", "*.py"), recursive=True)
+)
 OTHER_WAYS = {
-    "open", "io.open", "codecs.open", "os.open", "os.listdir", "os.scandir", "os.walk", "os.remove", "os.unlink", "os.rename",
-    "os.replace", "os.mkdir", "os.makedirs", "os.rmdir", "os.removedirs", "os.stat", "os.access", "os.path.exists", "os.path.isfile",
-    "os.path.isdir", "os.path.lexists", "os.path.getsize", "os.path.getmtime", "np.fromfile", "np.loadtxt", "np.savetxt", "np.genfromtxt"}
+    "open",
+    "io.open",
+    "codecs.open",
+    "os.open",
+    "os.listdir",
+    "os.scandir",
+    "os.walk",
+    "os.remove",
+    "os.unlink",
+    "os.rename",
+    "os.replace",
+    "os.mkdir",
+    "os.makedirs",
+    "os.rmdir",
+    "os.removedirs",
+    "os.stat",
+    "os.access",
+    "os.path.exists",
+    "os.path.isfile",
+    "os.path.isdir",
+    "os.path.lexists",
+    "os.path.getsize",
+    "os.path.getmtime",
+    "np.fromfile",
+    "np.loadtxt",
+    "np.savetxt",
+    "np.genfromtxt",
+}
 TAKE_A_BUFFER_TOO = {"np.load", "np.save", "np.savez", "np.savez_compressed", "savefig"}
-ALLOWED = {"check_environment.py": {"os.listdir"},  # of installed packages
-           "locks.py": {"os.open"},        # a lock is the file system's own
-           "streams.py": {"os.open"},         # of the null device
-           "run_record.py": {"subprocess"}}  # git tells of the project itself, not of a user's files
-OTHER_MODULES = {"shutil", "pathlib", "tempfile", "glob", "codecs", "h5py", "sqlite3", "pickle", "subprocess"}
+ALLOWED = {
+    "check_environment.py": {"os.listdir"},  # of installed packages
+    "locks.py": {"os.open"},  # a lock is the file system's own
+    "streams.py": {"os.open"},  # of the null device
+    "run_record.py": {"subprocess"},
+}  # git tells of the project itself, not of a user's files
+OTHER_MODULES = {
+    "shutil",
+    "pathlib",
+    "tempfile",
+    "glob",
+    "codecs",
+    "h5py",
+    "sqlite3",
+    "pickle",
+    "subprocess",
+}
 
 
 def dotted(node):
-    """"a.b.c" of an expression that is written so; else None."""
+    """ "a.b.c" of an expression that is written so; else None."""
     if isinstance(node, ast.Name):
         return node.id
     inner = dotted(node.value) if isinstance(node, ast.Attribute) else None
-    return inner and "%s.%s" % (inner, node.attr)
+    return inner and f"{inner}.{node.attr}"
 
 
 def is_buffer(node):
-    return dotted(node) in ("buffer", "image") or (isinstance(node, ast.Call) and dotted(node.func) == "io.BytesIO")
+    return dotted(node) in ("buffer", "image") or (
+        isinstance(node, ast.Call) and dotted(node.func) == "io.BytesIO"
+    )
 
 
 def other_ways(source):
@@ -57,7 +97,9 @@ def other_ways(source):
         if isinstance(node, ast.Import):
             names = [alias.name.split(".")[0] for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [node.module.split(".")[0]] + ["%s.%s" % (node.module, alias.name) for alias in node.names]
+            names = [node.module.split(".")[0]] + [
+                f"{node.module}.{alias.name}" for alias in node.names
+            ]
         else:
             names = []
         for name in set(names) & (OTHER_MODULES | OTHER_WAYS):
@@ -66,7 +108,9 @@ def other_ways(source):
             yield node.lineno, dotted(node)
         if isinstance(node, ast.Call):
             name = dotted(node.func) or getattr(node.func, "attr", None)
-            if (name in TAKE_A_BUFFER_TOO or str(name).endswith(".savefig")) and not is_buffer(node.args[0]):
+            if (name in TAKE_A_BUFFER_TOO or str(name).endswith(".savefig")) and not is_buffer(
+                node.args[0]
+            ):
                 yield node.lineno, name
 
 
@@ -77,10 +121,22 @@ def test_no_module_reaches_files_past_gfile(path):
     assert set(found) <= ALLOWED.get(os.path.basename(path), set())
 
 
-@pytest.mark.parametrize("source", [
-    "open(path)", "with io.open(path) as reader: pass", "os.path.exists(path)", "map(os.remove, paths)", "import shutil",
-    "from os import listdir", "from os.path import isdir", "import pathlib", "np.load(path)", "np.savez(path, a)",
-    "figure.savefig(path)"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "open(path)",
+        "with io.open(path) as reader: pass",
+        "os.path.exists(path)",
+        "map(os.remove, paths)",
+        "import shutil",
+        "from os import listdir",
+        "from os.path import isdir",
+        "import pathlib",
+        "np.load(path)",
+        "np.savez(path, a)",
+        "figure.savefig(path)",
+    ],
+)
 def test_the_walk_finds(source):
     assert len(list(other_ways(source))) == 1
 
@@ -100,27 +156,57 @@ def empty_folder(tmp_path, monkeypatch):
     assert os.listdir(str(folder)) == []
 
 
-@pytest.mark.parametrize("dataset, data", [(datasets.SQUAD, "squad"), (datasets.CMRC2018, "cmrc")], ids=["squad", "cmrc"])
-def test_a_whole_experiment_under_a_scheme(paths, tmp_path, empty_folder, monkeypatch, dataset, data):
+@pytest.mark.parametrize(
+    "dataset, data", [(datasets.SQUAD, "squad"), (datasets.CMRC2018, "cmrc")], ids=["squad", "cmrc"]
+)
+def test_a_whole_experiment_under_a_scheme(
+    paths, tmp_path, empty_folder, monkeypatch, dataset, data
+):
     given = {name: SCHEME + path for name, path in paths.items()}
     output = SCHEME + str(tmp_path / "deep" / "out")
-    flags = tiny.model_flags(given, output_dir=output, do_train=True, do_predict=True, do_eval=True, train_file=given[data],
-                             predict_file=given[data], mask_zone="all,q2,q2p,p2q,p2", mask_layer="each", save_checkpoints_steps=1)
+    flags = tiny.model_flags(
+        given,
+        output_dir=output,
+        do_train=True,
+        do_predict=True,
+        do_eval=True,
+        train_file=given[data],
+        predict_file=given[data],
+        mask_zone="all,q2,q2p,p2q,p2",
+        mask_layer="each",
+        save_checkpoints_steps=1,
+    )
     for _ in range(2):  # the second time finds everything done
         experiment.run(dataset, tiny.flag_values(**flags))
     there = set(os.listdir(str(tmp_path / "deep" / "out")))
-    assert {"results.csv", "results_f1.csv", "scores.json", "cells.json", "predictions_layer1_p2q.json", "checkpoint",
-            "train.tf_record"} <= there
+    assert {
+        "results.csv",
+        "results_f1.csv",
+        "scores.json",
+        "cells.json",
+        "predictions_layer1_p2q.json",
+        "checkpoint",
+        "train.tf_record",
+    } <= there
     assert not [name for name in there if name.endswith(".tmp") or name.startswith("unfinished")]
     call(visualize_zones, monkeypatch, output + "/results.csv", output + "/figures/zones.png")
     assert (tmp_path / "deep" / "out" / "figures" / "zones.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_sample_data_and_scorer_under_a_scheme(paths, tmp_path, empty_folder, monkeypatch):
-    call(sample_data, monkeypatch, "--language=en", "--output_dir=" + SCHEME + str(tmp_path / "data"))
+    call(
+        sample_data, monkeypatch, "--language=en", "--output_dir=" + SCHEME + str(tmp_path / "data")
+    )
     assert tiny.read_json(tmp_path / "data" / "dev.json")["data"]
     predictions = tiny.write_json(tmp_path / "predictions.json", {"colour": "green"})
-    call(squad_evaluate, monkeypatch, SCHEME + paths["squad"], SCHEME + predictions, "-o", SCHEME + str(tmp_path / "scores.json"))
+    call(
+        squad_evaluate,
+        monkeypatch,
+        SCHEME + paths["squad"],
+        SCHEME + predictions,
+        "-o",
+        SCHEME + str(tmp_path / "scores.json"),
+    )
     assert tiny.read_json(tmp_path / "scores.json")["exact"] == 25.0
 
 
@@ -128,7 +214,7 @@ class Killed(Exception):
     """What stands for the end of the process."""
 
 
-class Bucket(object):
+class Bucket:
     """Renames as an object store does, by a copy and a deletion, and is killed before the step `killed_before`."""
 
     def __init__(self, killed_before=None):
@@ -150,14 +236,26 @@ def removes_nothing(path):
 
 
 def write_records(paths, folder):
-    options = types.SimpleNamespace(**tiny.flag_values(**tiny.model_flags(
-        paths, output_dir=folder, do_predict=True, predict_file=paths["squad"])))
+    options = types.SimpleNamespace(
+        **tiny.flag_values(
+            **tiny.model_flags(
+                paths, output_dir=folder, do_predict=True, predict_file=paths["squad"]
+            )
+        )
+    )
     run = experiment.Run(datasets.SQUAD, options)
     found = examples.make_prediction_examples(datasets.SQUAD, run.predict_passages, paths["squad"])
-    tfrecords.write(os.path.join(folder, "file"), windows.Windows(found, run.tokenizer(), 24, 8, 5), ["input_ids"])
+    tfrecords.write(
+        os.path.join(folder, "file"),
+        windows.Windows(found, run.tokenizer(), 24, 8, 5),
+        ["input_ids"],
+    )
 
 
-WRITERS = {"text": lambda paths, folder: files.write(os.path.join(folder, "file"), "whole"), "records": write_records}
+WRITERS = {
+    "text": lambda paths, folder: files.write(os.path.join(folder, "file"), "whole"),
+    "records": write_records,
+}
 
 
 @pytest.mark.parametrize("killed_before", ["copy", "delete", None])
@@ -181,7 +279,13 @@ def test_a_file_is_the_old_or_the_new_one_whole(paths, tmp_path, monkeypatch, wr
 
 def test_a_stopped_decoding_goes_on_in_a_bucket(paths, tmp_path, monkeypatch):
     """No step of a run renames a folder, or asks that a rename be one step."""
-    flags = tiny.model_flags(paths, do_train=True, do_predict=True, train_file=paths["squad"], predict_file=paths["squad"])
+    flags = tiny.model_flags(
+        paths,
+        do_train=True,
+        do_predict=True,
+        train_file=paths["squad"],
+        predict_file=paths["squad"],
+    )
     experiment.run(datasets.SQUAD, tiny.flag_values(output_dir=str(tmp_path / "disk"), **flags))
     monkeypatch.setattr(tf.gfile, "Rename", Bucket().rename)
     flush = partial_results.Spool.flush
@@ -189,26 +293,45 @@ def test_a_stopped_decoding_goes_on_in_a_bucket(paths, tmp_path, monkeypatch):
     def stops(self):
         flush(self)
         raise Killed()
+
     with monkeypatch.context() as killed, pytest.raises(Killed):
         killed.setattr(partial_results.Spool, "flush", stops)
-        experiment.run(datasets.SQUAD, tiny.flag_values(output_dir=str(tmp_path / "bucket"), **flags))
+        experiment.run(
+            datasets.SQUAD, tiny.flag_values(output_dir=str(tmp_path / "bucket"), **flags)
+        )
     experiment.run(datasets.SQUAD, tiny.flag_values(output_dir=str(tmp_path / "bucket"), **flags))
-    one, other = (tiny.read_json(tmp_path / folder, "predictions_layer_.json") for folder in ("disk", "bucket"))
+    one, other = (
+        tiny.read_json(tmp_path / folder, "predictions_layer_.json")
+        for folder in ("disk", "bucket")
+    )
     assert one == other
-    assert not glob.glob(str(tmp_path / "bucket" / "*.tmp")) and not glob.glob(str(tmp_path / "bucket" / "unfinished*"))
+    assert not glob.glob(str(tmp_path / "bucket" / "*.tmp")) and not glob.glob(
+        str(tmp_path / "bucket" / "unfinished*")
+    )
 
 
 def test_leftovers_of_killed_runs_are_removed_and_nothing_else(paths, tmp_path):
-    for name, age in (("scores.json.0123abcd.tmp", 2), ("scores.json.4567abcd.tmp", 0), ("notes.tmp", 2), ("scores.json", 2)):
+    for name, age in (
+        ("scores.json.0123abcd.tmp", 2),
+        ("scores.json.4567abcd.tmp", 0),
+        ("notes.tmp", 2),
+        ("scores.json", 2),
+    ):
         (tmp_path / name).write_text("{}")
         then = time.time() - age * files.SECONDS_AT_WORK
         os.utime(str(tmp_path / name), (then, then))
-    flags = tiny.model_flags(paths, output_dir=str(tmp_path), do_predict=True, predict_file=paths["squad"])
+    flags = tiny.model_flags(
+        paths, output_dir=str(tmp_path), do_predict=True, predict_file=paths["squad"]
+    )
     experiment.run(datasets.SQUAD, tiny.flag_values(**flags))
     left = {name for name in os.listdir(str(tmp_path)) if "tmp" in name or name == "scores.json"}
     assert left == {"scores.json.4567abcd.tmp", "notes.tmp", "scores.json"}
 
 
 def test_only_one_module_renames():
-    renaming = [os.path.basename(path) for path in MODULES if "gfile.Rename" in open(path, encoding="utf-8").read()]
+    renaming = [
+        os.path.basename(path)
+        for path in MODULES
+        if "gfile.Rename" in open(path, encoding="utf-8").read()
+    ]
     assert renaming == ["files.py"]

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Signals that wait, the lock of an output folder, and failures of the disk that no test can bring about."""
-from __future__ import absolute_import, division, print_function
 
 import contextlib
 import errno
@@ -13,15 +12,12 @@ import sys
 
 import pytest
 import tensorflow.compat.v1 as tf
+import tiny
 
 from mrc import datasets
-from mrc.util import errors
 from mrc.experiment import run as experiment
-from mrc.experiment import training_hooks
-from mrc.util import locks
-from mrc.util import signals
-import tiny
-from mrc.experiment import training
+from mrc.experiment import training, training_hooks
+from mrc.util import errors, locks, signals
 
 
 @pytest.fixture(autouse=True)
@@ -41,10 +37,17 @@ def test_a_signal_ends_short_work_at_once():
 
 def test_ctrl_c_before_anything_began_leaves_no_trace():
     program = "import os, signal; from mrc.util import signals; %s; signals.end_at_once(); os.kill(os.getpid(), signal.SIGINT); print('goes on')"
-    for before, wanted, output in (("pass", -signal.SIGINT, ""),
-                                   ("signal.signal(signal.SIGINT, signal.SIG_IGN)", 0, "goes on\n")):
-        process = subprocess.Popen([sys.executable, "-c", program % before], cwd=tiny.ROOT, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, universal_newlines=True)
+    for before, wanted, output in (
+        ("pass", -signal.SIGINT, ""),
+        ("signal.signal(signal.SIGINT, signal.SIG_IGN)", 0, "goes on\n"),
+    ):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program % before],
+            cwd=tiny.ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+        )
         stdout, stderr = process.communicate()
         assert (process.returncode, stdout, stderr) == (wanted, output, "")
 
@@ -55,10 +58,16 @@ def test_long_work_is_ended_at_once_by_the_third_signal_only(monkeypatch, capfd)
         kill(os.getpid(), signal.SIGINT)
         assert watch.asked == signal.SIGINT and capfd.readouterr().err == ""
         kill(os.getpid(), signal.SIGINT)
-        assert "stopping: the step under way is finished first (Ctrl-\\ ends it at once)" in capfd.readouterr().err
+        assert (
+            "stopping: the step under way is finished first (Ctrl-\\ ends it at once)"
+            in capfd.readouterr().err
+        )
         monkeypatch.setattr(os, "kill", lambda *what: killed.append(what))
         signal.getsignal(signal.SIGINT)(signal.SIGINT, None)
-        assert killed == [(os.getpid(), signal.SIGINT)] and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+        assert (
+            killed == [(os.getpid(), signal.SIGINT)]
+            and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+        )
         with pytest.raises(errors.Stopped, match="stopped by SIGINT: half is done; give"):
             watch.check("half is done")
     assert signal.getsignal(signal.SIGINT) == before
@@ -94,7 +103,10 @@ def test_one_run_a_folder(tmp_path, scheme):
 
 def test_lock_file_that_cannot_be_written(tmp_path):
     (tmp_path / locks.LOCK_FILE).mkdir()  # for root, too, unlike the file of another user
-    with pytest.raises(errors.InputError, match=r"run\.lock cannot be written to \(Is a directory\); have it deleted, or "):
+    with pytest.raises(
+        errors.InputError,
+        match=r"run\.lock cannot be written to \(Is a directory\); have it deleted, or ",
+    ):
         with locks.held(str(tmp_path)):
             pass
 
@@ -110,23 +122,32 @@ def test_a_file_system_without_locks_is_worked_on(tmp_path, monkeypatch):
 
     def no_locks(descriptor, operation):
         raise OSError(errno.ENOLCK, "No locks available")
+
     monkeypatch.setattr(fcntl, "flock", no_locks)
     monkeypatch.setattr(tf.logging, "warning", lambda text, *values: warnings.append(text % values))
     with locks.held(str(tmp_path)):
-        assert warnings == ["the file system of %s has no locks (No locks available); see that no second run works there"
-                            % tmp_path]
+        assert warnings == [
+            f"the file system of {tmp_path} has no locks (No locks available); see that no second "
+            "run works there"
+        ]
 
 
 def test_a_run_that_trained_just_before_the_lock_is_told(paths, tmp_path, monkeypatch, capsys):
     def trains(folder):
-        (tmp_path / "checkpoint").write_text("model_checkpoint_path: \"model.ckpt-2\"\n")
+        (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-2"\n')
         (tmp_path / "model.ckpt-2.index").write_text("")
         return contextlib.suppress()
+
     monkeypatch.setattr(locks, "held", trains)
-    flags = tiny.model_flags(paths, output_dir=str(tmp_path), do_train=True, train_file=paths["squad"])
+    flags = tiny.model_flags(
+        paths, output_dir=str(tmp_path), do_train=True, train_file=paths["squad"]
+    )
     with pytest.raises(SystemExit) as caught:
         experiment.run(datasets.SQUAD, tiny.flag_values(**flags))
-    assert caught.value.code == 2 and "another run trained in %s while" % tmp_path in capsys.readouterr().err
+    assert (
+        caught.value.code == 2
+        and f"another run trained in {tmp_path} while" in capsys.readouterr().err
+    )
 
 
 @pytest.fixture
@@ -136,38 +157,78 @@ def folder(tmp_path):
     return str(tmp_path)
 
 
-class Op(object):
+class Op:
     def __init__(self, kind):
         self.type = kind
 
 
-@pytest.mark.parametrize("error, wanted", [
-    (tf.errors.ResourceExhaustedError(None, None, "No space left on device"), "a checkpoint in .* cannot be written"),
-    (tf.errors.UnknownError(None, Op("SaveV2"), "EIO\nmore"), r"cannot be written \(EIO\); see"),
-    (tf.errors.ResourceExhaustedError(None, Op("MatMul"), "OOM when allocating"), "use a smaller --train_batch_size"),
-    (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"), "use a smaller --train_batch_size"),
-    (tf.errors.InvalidArgumentError(None, Op("CheckNumerics"), "Gradient for w is NaN : Tensor"),
-     r"stopped at gradients that are no numbers \(Gradient for w is NaN : Tensor\); there is no checkpoint yet"),
-    (tf.errors.DataLossError(None, Op("IteratorGetNext"), "cut"), r"the records r were damaged or removed .* \(cut\)")])
+@pytest.mark.parametrize(
+    "error, wanted",
+    [
+        (
+            tf.errors.ResourceExhaustedError(None, None, "No space left on device"),
+            "a checkpoint in .* cannot be written",
+        ),
+        (
+            tf.errors.UnknownError(None, Op("SaveV2"), "EIO\nmore"),
+            r"cannot be written \(EIO\); see",
+        ),
+        (
+            tf.errors.ResourceExhaustedError(None, Op("MatMul"), "OOM when allocating"),
+            "use a smaller --train_batch_size",
+        ),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"),
+            "use a smaller --train_batch_size",
+        ),
+        (
+            tf.errors.InvalidArgumentError(
+                None, Op("CheckNumerics"), "Gradient for w is NaN : Tensor"
+            ),
+            r"stopped at gradients that are no numbers \(Gradient for w is NaN : Tensor\); there "
+            r"is no checkpoint yet",
+        ),
+        (
+            tf.errors.DataLossError(None, Op("IteratorGetNext"), "cut"),
+            r"the records r were damaged or removed .* \(cut\)",
+        ),
+    ],
+)
 def test_what_fails_in_training_is_told(folder, error, wanted):
     with pytest.raises(errors.Fault, match=wanted):
         with training_hooks.telling(folder, "r"):
             raise error
 
 
-@pytest.mark.parametrize("error", [tf.errors.UnavailableError(None, None, "the worker is gone"),
-                                   tf.errors.InternalError(None, None, "GPU sync failed"),
-                                   tf.errors.DataLossError(None, Op("RestoreV2"), "cut"),
-                                   tf.errors.InvalidArgumentError(None, Op("MatMul"), "shapes"), ValueError("a shape")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.UnavailableError(None, None, "the worker is gone"),
+        tf.errors.InternalError(None, None, "GPU sync failed"),
+        tf.errors.DataLossError(None, Op("RestoreV2"), "cut"),
+        tf.errors.InvalidArgumentError(None, Op("MatMul"), "shapes"),
+        ValueError("a shape"),
+    ],
+)
 def test_what_is_no_fault_of_the_disk_goes_on(folder, error):
     with pytest.raises(type(error)):
         with training_hooks.telling(folder, "r"):
             raise error
 
 
-@pytest.mark.parametrize("error, wanted", [
-    (tf.errors.ResourceExhaustedError(None, Op("MatMul"), "OOM when allocating"), "or fewer cells at a time"),
-    (tf.errors.InternalError(None, None, "GPU sync failed\nmore"), r"InternalError: GPU sync failed; mend what that names")])
+@pytest.mark.parametrize(
+    "error, wanted",
+    [
+        (
+            tf.errors.ResourceExhaustedError(None, Op("MatMul"), "OOM when allocating"),
+            "or fewer cells at a time",
+        ),
+        (
+            tf.errors.InternalError(None, None, "GPU sync failed\nmore"),
+            r"InternalError: GPU sync failed; mend what that names",
+        ),
+    ],
+)
 def test_what_else_fails_within_tensorflow_is_told(error, wanted):
     with pytest.raises(errors.Fault, match=wanted), training_hooks.in_a_sentence(verbose=False):
         raise error
@@ -176,9 +237,13 @@ def test_what_else_fails_within_tensorflow_is_told(error, wanted):
 
 
 def test_a_folder_that_tensorflow_made_anew_is_told_as_removed(tmp_path):
-    with pytest.raises(errors.Fault, match="the output folder .* was removed while the training was at work"):
+    with pytest.raises(
+        errors.Fault, match="the output folder .* was removed while the training was at work"
+    ):
         with training_hooks.telling(str(tmp_path), "r"):
-            raise tf.errors.NotFoundError(None, Op("IteratorGetNext"), "r; No such file or directory")
+            raise tf.errors.NotFoundError(
+                None, Op("IteratorGetNext"), "r; No such file or directory"
+            )
 
 
 def test_a_folder_that_goes_while_the_list_of_checkpoints_is_written_is_told(tmp_path, monkeypatch):
@@ -189,18 +254,34 @@ def test_a_folder_that_goes_while_the_list_of_checkpoints_is_written_is_told(tmp
     def write_too_late(*args, **kwargs):
         shutil.rmtree(folder)
         write(*args, **kwargs)
+
     monkeypatch.setattr(checkpoint_management, "update_checkpoint_state_internal", write_too_late)
     with tf.Graph().as_default(), tf.Session() as session:
         session.run(tf.get_variable("a", [], initializer=tf.zeros_initializer()).initializer)
-        with pytest.raises(errors.Fault, match="the output folder .* was removed while the training was at work"):
+        with pytest.raises(
+            errors.Fault, match="the output folder .* was removed while the training was at work"
+        ):
             with training_hooks.telling(folder, "r"):
                 tf.train.Saver().save(session, os.path.join(folder, "model.ckpt"))
 
 
-@pytest.mark.parametrize("exception, code, text", [
-    (errors.InputError("a"), 2, "error: a\n"), (errors.Fault("b"), 1, "error: b\n"),
-    (errors.Stopped(signal.SIGINT), 130, "stopped by SIGINT; give the same command again to go on\n"),
-    (errors.Stopped(signal.SIGTERM, "c"), 143, "stopped by SIGTERM: c; give the same command again to go on\n")])
+@pytest.mark.parametrize(
+    "exception, code, text",
+    [
+        (errors.InputError("a"), 2, "error: a\n"),
+        (errors.Fault("b"), 1, "error: b\n"),
+        (
+            errors.Stopped(signal.SIGINT),
+            130,
+            "stopped by SIGINT; give the same command again to go on\n",
+        ),
+        (
+            errors.Stopped(signal.SIGTERM, "c"),
+            143,
+            "stopped by SIGTERM: c; give the same command again to go on\n",
+        ),
+    ],
+)
 def test_exit_codes(capsys, exception, code, text):
     with pytest.raises(SystemExit) as caught, errors.one_sentence():
         raise exception
