@@ -262,10 +262,11 @@ _adapt() {
 _install() {
   local copy=$VENV/installed-${1##*/} options=()
   if cmp -s "$1" "$copy"; then return; fi
-  if [ -n "${SYSTEM_TENSORFLOW:-}" ]; then  # dependencies must not replace what the system's TensorFlow was built for
+  # The dependencies of other packages must not replace the NumPy and protobuf that TensorFlow needs.
+  if [ -n "${SYSTEM_TENSORFLOW:-}" ] || ! grep -q '^tensorflow==' "$1"; then
     "$VENV_PYTHON" -m pip list --disable-pip-version-check --format=freeze 2>/dev/null |
-      grep -iE '^(numpy|protobuf)==' > "$VENV/system-versions.txt"
-    options=(-c "$VENV/system-versions.txt")
+      grep -iE '^(numpy|protobuf)==' > "$VENV/constraints.txt"
+    options=(-c "$VENV/constraints.txt")
   fi
   printf '+ %s -m pip install -r %s\n' "$VENV_PYTHON" "$1" >&2
   "$VENV_PYTHON" -m pip install --quiet --disable-pip-version-check ${options[@]+"${options[@]}"} -r "$1" || return

@@ -33,7 +33,10 @@ case "$1 $2" in
             {uv} || exit 1
             mkdir -p "$2/bin" && cp {log}.uv "$2/bin/uv"
           fi
-          case "$1" in -r | -c) grep -v '^#' "$2" >> {log} ;; esac
+          case "$1" in
+            -r) grep -v '^#' "$2" >> {log} ;;
+            -c) sed 's/^/constraint: /' "$2" >> {log} ;;
+          esac
           shift
         done ;;
     esac ;;
@@ -119,19 +122,28 @@ class Machine:
         code, folder = stdout.split()
         return int(code), folder, stderr
 
-    def pins(self):
-        """Returns the requirements that were installed: {package: version}."""
-        lines = [
-            line.split()[0].rstrip(";")
-            for line in self.log.read_text().splitlines()
-            if "==" in line
+    def pins(self, constraints=False):
+        """Returns the requirements that were installed, or their constraints: {package: version}."""
+        lines = [line.split() for line in self.log.read_text().splitlines() if "==" in line]
+        words = [
+            line[int(constraints)].rstrip(";")
+            for line in lines
+            if constraints == (line[0] == "constraint:")
         ]
-        return dict(line.split("==") for line in lines)
+        return dict(word.split("==") for word in words)
 
 
 @pytest.fixture
 def machine(tmp_path):
     return Machine(tmp_path)
+
+
+def test_other_packages_do_not_replace_numpy_and_protobuf(machine):
+    machine.python("python3.11", "3.11")
+    assert machine.set_up(TF_VERSION="2.12.1")[0] == 0
+    log = machine.log.read_text()
+    assert log.index("tensorflow==2.12.1") < log.index("constraint: numpy==")
+    assert machine.pins(constraints=True) == {"numpy": "1.17.4+nv", "protobuf": "3.8.0"}
 
 
 def notes(stderr):
@@ -375,9 +387,7 @@ def test_a_system_tensorflow_is_used_as_it_is(machine, version, venv):
         in log
     )
     assert not re.search(r"^tensorflow==|^numpy==1\.(18|26)|^protobuf==[^3]", log, re.MULTILINE)
-    assert (
-        machine.pins()["numpy"] == "1.17.4+nv" and machine.pins()["protobuf"] == "3.8.0"
-    )  # constraints for the others
+    assert machine.pins(constraints=True) == {"numpy": "1.17.4+nv", "protobuf": "3.8.0"}
     assert (
         "nltk" in machine.pins()
         and "cloud-tpu-client" in machine.pins()
