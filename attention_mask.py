@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention zones: who may not attend to whom, and the little grammar in which cells of the grid are named.
 
-A zone is a set of (query, key) pairs told by the roles of the two tokens: Q, a question token; P, a passage token;
+A zone is a set of (query, key) pairs given by the roles of the two tokens: Q, a question token; P, a passage token;
 `[CLS]`, both `[SEP]` and padding have neither role (Cui et al., 2022, https://doi.org/10.1016/j.isci.2022.104176).
 
     zone  query       key         the zones do not overlap, so a union adds each pair once
@@ -81,7 +81,7 @@ def _queries_kept_from(role, inside, outside):
     return role if inside else 1.0 - role
 
 
-def change_bias(bias, zones, asking, asked):
+def change_bias(bias, zones, query_roles, key_roles):
     """Returns the attention bias with `zones` masked, broadcastable to [B, N, R, K].
 
     Args:
@@ -93,8 +93,8 @@ def change_bias(bias, zones, asking, asked):
     if "all" in zones:
         return tf.fill([1, 1, 1, 1], MASKED)
     for queries, keys, inside, outside in (
-        (asking.question, asked.question, "q2" in zones, "p2q" in zones),
-        (asking.passage, asked.passage, "p2" in zones, "q2p" in zones),
+        (query_roles.question, key_roles.question, "q2" in zones, "p2q" in zones),
+        (query_roles.passage, key_roles.passage, "p2" in zones, "q2p" in zones),
     ):
         if inside or outside:
             queries = _queries_kept_from(queries, inside, outside)

@@ -19,7 +19,7 @@ from nltk.tokenize.destructive import NLTKWordTokenizer
 
 from mrc.answers import predictions_file
 from mrc.data import squad_format
-from mrc.util.errors import ArgumentParser, InputError, one_sentence
+from mrc.util.errors import ArgumentParser, InputError, exit_with_message
 
 # The official list has the ellipsis as one entry of two characters, which no single character equals:
 # an ellipsis therefore stays in the text, and must stay here for the same scores.
@@ -81,13 +81,14 @@ def _questions(passages):
     return [question for passage in passages for question in passage.questions]
 
 
-def _require_answers(questions, data_name):
-    for question in questions:
+def check_answers(passages, data_name):
+    """Raises an `InputError` where a question of `passages` has no answers to score against."""
+    for question in _questions(passages):
         if not question.answers:
             raise InputError(
                 f"{data_name} has no answers for question {question.id} (at {question.place}), so "
                 "it cannot be scored; "
-                "give a file with answers, such as the development set"
+                "pass a file with answers, such as the development set"
             )
 
 
@@ -107,7 +108,7 @@ def evaluate(passages, predictions, data_name="the data"):
       InputError: a question has no answers, as in the test sets.
     """
     questions = _questions(passages)
-    _require_answers(questions, data_name)
+    check_answers(passages, data_name)
     predicted = [
         (question, predictions[question.id]) for question in questions if question.id in predictions
     ]
@@ -141,5 +142,5 @@ def main():
 
 
 if __name__ == "__main__":
-    with one_sentence():
+    with exit_with_message():
         main()

@@ -8,7 +8,7 @@ from absl import app, flags
 
 from mrc.util import signals
 
-signals.end_at_once()  # a Ctrl-C while TensorFlow is imported
+signals.exit_quietly_on_interrupt()  # for a Ctrl-C while TensorFlow is imported
 
 from mrc import datasets
 from mrc.experiment import run as experiment

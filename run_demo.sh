@@ -5,7 +5,7 @@
 #
 #     ./run_demo.sh [FOLDER]
 #
-# Given again, it goes on where it was stopped, and does nothing twice.
+# Rerun it to resume; it does nothing twice.
 #
 # Results go to FOLDER, else to $DEMO_OUTPUT, else to demo_output.
 set -euo pipefail

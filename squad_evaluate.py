@@ -24,7 +24,7 @@ from mrc.util import check_environment  # noqa: F401, first: it reports missing 
 from mrc.answers import predictions_file
 from mrc.data import squad_format
 from mrc.util import files
-from mrc.util.errors import ArgumentParser, InputError, one_sentence
+from mrc.util.errors import ArgumentParser, InputError, exit_with_message
 
 METRICS = ("exact", "f1")
 
@@ -354,7 +354,7 @@ def read_na_probs(path, question_ids):
 
 def _threshold(args):
     if math.isnan(args.na_prob_thresh):
-        raise InputError("-t must be a number to compare with, but it is nan; give one such as 1.0")
+        raise InputError("-t must be a number to compare with, but it is nan; use one such as 1.0")
     return args.na_prob_thresh
 
 
@@ -426,5 +426,5 @@ def main():
 
 
 if __name__ == "__main__":
-    with one_sentence():
+    with exit_with_message():
         main()

@@ -16,7 +16,7 @@ from mrc.util.files import read_text
 
 UNKNOWN = "[UNK]"
 LONGEST_WORD = 200  # characters; a longer word is unknown
-SPECIAL_TOKENS = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]")
+SPECIAL_TOKENS = (UNKNOWN, "[CLS]", "[SEP]")  # padding is row 0, whatever that is
 
 # The blocks of CJK ideographs, without their extensions past E, as BERT lists them.
 IDEOGRAPH_BLOCKS = (
@@ -118,24 +118,28 @@ def _warn_of_odd_lines(vocabulary, path):
     twice = [piece for piece, count in collections.Counter(pieces).items() if count > 1]
     if twice:
         tf.logging.warning(
-            "the vocabulary %s: %d pieces stand there more than once (%s); the last line of each "
+            "the vocabulary %s: %d pieces occur more than once (%s); the last line of each "
             "counts",
             path,
             len(twice),
             ", ".join(f'"{piece}"' for piece in twice[:3]),
         )
-    if len(pieces) < len(vocabulary):
+    lines = vocabulary.pieces
+    last = max(index for index, piece in enumerate(lines) if piece)
+    if "" in lines[:last]:  # blank lines at the end only pad the vocabulary
         tf.logging.warning(
             "the vocabulary %s: %d lines are blank (the first is line %d); no text becomes such a "
             "piece",
             path,
-            len(vocabulary) - len(pieces),
-            vocabulary.pieces.index("") + 1,
+            lines[:last].count(""),
+            lines.index("") + 1,
         )
 
 
 def read_vocabulary(path):
     """Returns the `Vocabulary` of a file with one piece a line, white space around it dropped.
+
+    A line that is only U+2028 is a token, as in Google's Chinese vocabulary.
 
     Raises:
       InputError: the file is missing, not UTF-8, or lacks one of BERT's special tokens.
@@ -148,7 +152,7 @@ def read_vocabulary(path):
     lines = text.split("\n")
     if lines and not lines[-1]:
         lines.pop()
-    vocabulary = Vocabulary(line.strip() for line in lines)
+    vocabulary = Vocabulary(line.strip() or line.strip(" \t\r") for line in lines)
     missing = [token for token in SPECIAL_TOKENS if token not in vocabulary.ids]
     if missing:
         raise InputError(

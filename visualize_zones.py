@@ -22,7 +22,7 @@ import tensorflow.compat.v1 as tf
 from mrc.answers import results_table
 from mrc.experiment import run_record
 from mrc.util import errors, files
-from mrc.util.errors import InputError, one_sentence
+from mrc.util.errors import InputError, exit_with_message
 
 PUBLISHED_RANGE = (-10.0, 2.0)
 FORMATS = {
@@ -66,7 +66,7 @@ def _range_of(changes, wanted):
 
 
 def _beyond(changes, low, high):
-    """Returns which ends of the colours some change lies beyond, as matplotlib names them."""
+    """Returns which ends of the colours some change exceeds, as matplotlib names them."""
     beyond = [
         any(np.nanmin(change) < low - _NOTHING for change in changes),
         any(np.nanmax(change) > high + _NOTHING for change in changes),
@@ -178,9 +178,9 @@ def _origin(path):
     later = run and run_record.outdated_by(path, run)
     if later:
         tf.logging.warning(
-            "%s is not of the last answers in its folder, which are of run %s; give the grid's "
+            "%s is not of the last answers in its folder, which are of run %s; pass the grid's "
             "command again "
-            "with --do_eval to have its table anew",
+            "with --do_eval to write its table again",
             path,
             later,
         )
@@ -255,7 +255,7 @@ def _metric(args):
     of_f1 = [path for path in args.results if os.path.basename(path) == results_table.FILES["f1"]]
     if of_f1 and (args.metric == "em" or args.metric is None and len(of_f1) < len(args.results)):
         raise InputError(
-            "{} holds F1, which cannot be drawn as exact match; give --metric=f1, or the {} "
+            "{} holds F1, which cannot be drawn as exact match; pass --metric=f1, or the {} "
             "beside it".format(of_f1[0], results_table.FILES["em"])
         )
     return "f1" if of_f1 else args.metric or "em"
@@ -273,7 +273,7 @@ def _titles(args):
     titles = args.titles.split(",")
     if len(titles) != len(args.results):
         raise InputError(
-            "--titles names %d tables and there are %d; give a title for each, parted by commas"
+            "--titles names %d tables and there are %d; pass a title for each, parted by commas"
             % (len(titles), len(args.results))
         )
     return titles
@@ -293,5 +293,5 @@ def main():
 
 
 if __name__ == "__main__":
-    with one_sentence():
+    with exit_with_message():
         main()

@@ -4,7 +4,7 @@
     python benchmarks/forward_speed.py --layers=12 --hidden=768 --heads=12 --batch=4 --tokens=512 [--real=170] [--grid=both] [--share]
 
 Random weights. Prints seconds (the median of the rounds, taken in turns), ratios, the largest difference of a logit, and
-with `--share` the share of a pass in which a matrix product is at work (of a pass that is traced, which is slower).
+with `--share` the share of a pass in which a matrix product is running (of a pass that is traced, which is slower).
 `--grid` adds the grid with its ratio to as many baseline passes as it has cells.
 """
 
@@ -56,8 +56,8 @@ class Form:
         self._graph, self._fast = tf.Graph(), fast
         with self._graph.as_default():
             tf.set_random_seed(1)
-            forms = cpu_ops.make_forms() if fast else {}
-            model = span_model.SpanModel(modeling.Bert(config, **forms), masks_span=False)
+            forms = cpu_ops.make_ops() if fast else {}
+            model = span_model.SpanModel(modeling.Bert(config, **forms), masks_question=False)
             inputs = {
                 name: tf.placeholder(tf.int32, array.shape) for name, array in features.items()
             }
@@ -83,7 +83,7 @@ class Form:
         self.times.append(time.time() - begun)
 
     def share_of_products(self):
-        """Returns the share of a pass in which a matrix product is at work on one core at least."""
+        """Returns the share of a pass in which a matrix product is running on one core at least."""
         (cpu_ops.keep_freed_memory if self._fast else give_memory_back)()
         metadata = tf.RunMetadata()
         self._session.run(
@@ -178,7 +178,7 @@ def main():
     if args.share:
         for name, form in zip(["plain graph", "fast"] + names, [plain, fast] + grids):
             print(
-                f"{name}: a matrix product is at work in {100 * form.share_of_products():.0f}% of "
+                f"{name}: a matrix product is running in {100 * form.share_of_products():.0f}% of "
                 "the time"
             )
 

@@ -66,7 +66,9 @@ def main():
     inputs = {
         name: tf.placeholder(tf.int32, [args.batch_size, args.max_seq_length]) for name in INPUTS
     }
-    model = span_model.SpanModel(modeling.Bert(config, **cpu_ops.make_forms()), dataset.masks_span)
+    model = span_model.SpanModel(
+        modeling.Bert(config, **cpu_ops.make_ops()), dataset.masks_question
+    )
     best = model.best_positions(dict(inputs, unique_ids=tf.constant(0)), cells, args.max_seq_length)
     logits = {"start": [], "end": []}
     with tf.Session(config=tensorflow_versions.session_config()) as session:

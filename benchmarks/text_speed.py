@@ -161,7 +161,7 @@ def check_records(task, compared):
 
 
 class Logits:
-    """Logits [cells, 2, T] of each window: random ones made anew from the window's number, or those of a file."""
+    """Logits [cells, 2, T] of each window: random ones made from the window's number, or those of a file."""
 
     def __init__(self, kind, cells, length):
         self._cells, self._length, self._arrays = cells, length, None

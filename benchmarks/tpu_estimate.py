@@ -62,7 +62,7 @@ def head_flops(shape):
 
 
 def grid_passes(layers, zones):
-    """Returns (shared, own): how often the two parts of a layer are worked out for a cell of each zone in each layer, and
+    """Returns (shared, own): how often the two parts of a layer are computed for a cell of each zone in each layer, and
     the baseline."""
     return layers + zones * layers * (layers - 1) // 2, layers + zones * layers * (layers + 1) // 2
 
@@ -99,7 +99,7 @@ def count_weights(shape):
 def grid_bytes(shape, zones):
     """Returns the bytes that a window of the grid's batch needs at the fullest moment, in float32.
 
-    Either the one-hot vectors and what is looked up are there, or the hidden states of all cells and one layer at work:
+    Either the one-hot vectors and what is looked up are there, or the hidden states of all cells and one running layer:
     its input, query, key and values, scores, masked scores and probabilities, the wide layer before and after the
     activation, and the bias of every zone.
     """
@@ -175,7 +175,7 @@ def _parse_arguments():
     add(
         "float32_passes",
         1.0,
-        "bfloat16 products for each of float32; XLA makes one unless told otherwise",
+        "bfloat16 products for each of float32; XLA makes one by default",
     )
     add("memory_overhead", 1.3, "what layouts and copies add to the memory of activations")
     add("tokens", 512, "--max_seq_length")
@@ -212,7 +212,7 @@ def _parse_arguments():
     args = parser.parse_args()
     if args.batch % CORES:
         raise InputError(
-            "--batch=%d is no multiple of the %d cores of a TPU; give %d or another"
+            "--batch=%d is not a multiple of the %d cores of a TPU; use %d or another"
             % (args.batch, CORES, CORES * (args.batch // CORES + 1))
         )
     return args
@@ -230,5 +230,5 @@ def main():
 
 
 if __name__ == "__main__":
-    with errors.one_sentence():
+    with errors.exit_with_message():
         main()

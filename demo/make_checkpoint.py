@@ -133,9 +133,9 @@ class WatchedBert(modeling.Bert):
 
 def owner_loss(hidden, owners, config):
     """Returns how badly `hidden` [B, T, H] tells whose sentence each passage token stands in."""
-    told = tf.layers.dense(hidden, config.vocab_size, name="owner")
+    explain_write_errors = tf.layers.dense(hidden, config.vocab_size, name="owner")
     known = tf.cast(owners > 0, tf.float32)
-    return tf.losses.sparse_softmax_cross_entropy(owners, told, known)
+    return tf.losses.sparse_softmax_cross_entropy(owners, explain_write_errors, known)
 
 
 class Trainer:
@@ -152,7 +152,9 @@ class Trainer:
         self._inputs = inputs
         self._rate = tf.placeholder(tf.float32, [])
         self._encoder = tf.trainable_variables()
-        self._loss = span_model.SpanModel(bert, language.dataset.masks_span).training_loss(inputs)
+        self._loss = span_model.SpanModel(bert, language.dataset.masks_question).training_loss(
+            inputs
+        )
         self._owner_loss = owner_loss(
             bert.outputs[config.num_hidden_layers - 2], inputs["owners"], config
         )
@@ -181,7 +183,7 @@ class Trainer:
 
     def save(self, session, path):
         """Writes the encoder to the checkpoint `path`, without the head and what the optimizer keeps."""
-        with files.told(path):
+        with files.explain_write_errors(path):
             tf.train.Saver(self._encoder).save(
                 session, path, write_meta_graph=False, write_state=False
             )
@@ -207,5 +209,5 @@ def main():
 
 
 if __name__ == "__main__":
-    with errors.one_sentence():
+    with errors.exit_with_message():
         main()

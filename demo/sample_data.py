@@ -46,7 +46,7 @@ MODEL = collections.OrderedDict(
 )
 
 Fact = collections.namedtuple("Fact", ["kind", "statement", "question"])
-Fact.__doc__ = """Something that is told of a person: `kind` of its values, `statement` that a value follows, and
+Fact.__doc__ = """A fact about a person: `kind` of its values, `statement` that a value follows, and
 the `question` that asks for the value, with {} for the person's name."""
 
 Language = collections.namedtuple(
@@ -226,18 +226,18 @@ def split_pairs(language, facts, generator):
     return pairs[held_out:], pairs[:held_out]
 
 
-def tell(language, told):
+def tell(language, explain_write_errors):
     """Returns a passage's text, and where in it each value starts.
 
     Args:
       language: `Language`.
-      told: list of (name, list of (fact, value)), in the order in which they are told.
+      told: list of (name, list of (fact, value)), in the order of the text.
 
     Returns:
       Text, {(name, fact): (value, its first character's index)}.
     """
     text, found = "", {}
-    for name, statements in told:
+    for name, statements in explain_write_errors:
         text += language.space if text else ""
         found[name, language.naming] = name, len(text)
         text += name + language.space
@@ -265,11 +265,11 @@ def make_passages(language, facts, pairs, number, generator, people=PEOPLE, know
 
     Args:
       language: `Language`.
-      facts: the `Fact`s that may be told.
+      facts: the `Fact`s to choose from.
       pairs: the (name, fact) that may be asked.
       number: passages.
       generator: `random.Random`.
-      people: told of in each passage.
+      people: number of people in each passage.
       known: texts that are not to come up again.
     """
     pairs, known, passages = set(pairs), set(known), []
@@ -313,7 +313,7 @@ def make_sets(language, seed):
 
 
 def make_vocabulary(language):
-    """Returns the word pieces of all that can be told or asked in a language, special tokens first."""
+    """Returns the word pieces of all statements and questions of a language, special tokens first."""
     texts = [language.conjunction, language.stop] + list(language.names)
     for words in language.values.values():
         texts.extend(words)
@@ -389,5 +389,5 @@ def main():
 
 
 if __name__ == "__main__":
-    with errors.one_sentence():
+    with errors.exit_with_message():
         main()

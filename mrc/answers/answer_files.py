@@ -15,7 +15,7 @@ _ENTRY = """        {
             "end_logit": %r%s
         }"""
 _BUFFER = 1 << 16  # characters that wait to be written together
-_to_json = json.JSONEncoder().encode  # json.dumps looks at its arguments anew each time
+_to_json = json.JSONEncoder().encode  # json.dumps checks its arguments each time
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _PLACES = """,
@@ -107,7 +107,8 @@ class CellFiles:
         encode = _to_json if self._dataset.escapes_json else _unescaped_json
         self._writers["predictions"].add(encode(question_id), encode(answer.text))
         self._writers["nbest"].add(
-            json.dumps(question_id), _nbest_json(answer, with_places=self._dataset.masks_span)
+            json.dumps(question_id),
+            _nbest_json(answer, with_places=self._dataset.nbest_has_positions),
         )
         if "null_odds" in self._writers:
             self._writers["null_odds"].add(json.dumps(question_id), repr(answer.null_odds))

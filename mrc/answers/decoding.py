@@ -2,7 +2,7 @@
 """From the best starts and ends of each window to the n-best texts of a question.
 
 All cells of a grid are decoded together, question by question, because they mostly choose among the same stretches of
-the passage: the text of a stretch is worked out once.
+the passage: the text of a stretch is computed once.
 """
 
 import collections
@@ -126,7 +126,7 @@ class _Alignment:
 
 
 class _PassageTexts:
-    """The texts of stretches of one passage, each worked out once."""
+    """The texts of stretches of one passage, each computed once."""
 
     def __init__(self, text, pieces, vocabulary, joiner, tokens):
         self._words, self._joiner, self._tokens = text.words, joiner, tokens
@@ -338,6 +338,6 @@ class Decoder:
             odds = null.start_logit + null.end_logit - total
             text = with_text.text if with_text and odds <= self._null_threshold else ""
             return Answer(text, entries, probabilities, odds)
-        if self._dataset.answers_with_empty_text:
+        if self._dataset.allows_empty_answer:
             return Answer(entries[0].text, entries, probabilities, None)
         return Answer(with_text.text if with_text else "", entries, probabilities, None)

@@ -87,7 +87,7 @@ def read_table(path):
     if len(rows) < 3 or rows[0][:1] != ["layer"] or len(rows[0]) < 2 or rows[1][0] != BASELINE_ROW:
         raise InputError(
             f'{path} is not a table of results, which begins with the lines "layer,zone,..." and '
-            f'"{BASELINE_ROW},..."; give '
+            f'"{BASELINE_ROW},..."; pass '
             "the results.csv that --do_eval writes for a grid"
         )
     zones = rows[0][1:]

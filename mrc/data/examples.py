@@ -2,20 +2,35 @@
 """From a data file to examples: a question, the words of its passage and, for training, where the answer stands."""
 
 import collections
+from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
-from mrc.datasets import AnswerNotFound, Text
+from mrc.data.passages import AnswerNotFound, Text
 from mrc.util.errors import InputError
 
 NO_ANSWER = -1
 NO_TEXT = "empty"  # the answer where a passage leaves no other
 
-Example = collections.namedtuple(
-    "Example", ["id", "question", "text", "first_word", "last_word", "answer"]
-)
-Example.__doc__ = """A question about a `Text`. `first_word`, `last_word` and `answer` (its text) are those of the training
-answer; `NO_ANSWER`, `NO_ANSWER` and "" where there is none or where it is not to be learned."""
+
+class Example(NamedTuple):
+    """A question about a passage.
+
+    Attributes:
+      id, question: of the data file.
+      text: the passage.
+      first_word, last_word, answer: words and text of the training answer; `NO_ANSWER`, `NO_ANSWER` and "" where
+        there is none to learn.
+      passage: number of the passage in the data file; questions of one passage share its `text`.
+    """
+
+    id: str
+    question: str
+    text: Text
+    first_word: int = NO_ANSWER
+    last_word: int = NO_ANSWER
+    answer: str = ""
+    passage: int = 0
 
 
 def _training_answer(dataset, question, with_negatives, path):
@@ -28,7 +43,7 @@ def _training_answer(dataset, question, with_negatives, path):
                 path,
                 question.place,
                 question.id,
-                ", or give --version_2_with_negative for SQuAD 2.0"
+                ", or pass --version_2_with_negative for SQuAD 2.0"
                 if dataset.may_have_no_answer and not with_negatives
                 else "",
             )
@@ -42,12 +57,6 @@ def _check_single_answer(question, path):
             "%s: %s (%s) has %d answers; a SQuAD training file has exactly one for each question, "
             "so keep one" % (path, question.place, question.id, len(question.answers))
         )
-
-
-def _make_example(question, text, answer=None, words=(NO_ANSWER, NO_ANSWER)):
-    return Example(
-        question.id, question.text, text, words[0], words[1], answer.text if answer else ""
-    )
 
 
 def _warn_of_blanks(passages, path):
@@ -103,12 +112,12 @@ def make_training_examples(dataset, passages, path, with_negatives=False):
     examples, left_out = [], 0
     if with_negatives:
         _warn_of_no_negatives(passages, path)
-    for passage in passages:
-        text = Text(passage.context, dataset.word_pattern)
+    for number, passage in enumerate(passages):
+        text = dataset.split(passage.context)
         for question in passage.questions:
             answer = _training_answer(dataset, question, with_negatives, path)
             if answer is None:
-                examples.append(_make_example(question, text))
+                examples.append(Example(question.id, question.text, text, passage=number))
                 continue
             if dataset.refines_answers:
                 _check_single_answer(question, path)
@@ -124,7 +133,7 @@ def make_training_examples(dataset, passages, path, with_negatives=False):
             if dataset.joiner.join(answer.text.split()) not in found:
                 tf.logging.warning(
                     "%s: %s (%s): the words at answer_start are %r, which is learned for the "
-                    "answer %r; mend "
+                    "answer %r; fix "
                     "answer_start if that is wrong",
                     path,
                     question.place,
@@ -132,7 +141,7 @@ def make_training_examples(dataset, passages, path, with_negatives=False):
                     found,
                     answer.text,
                 )
-            examples.append(_make_example(question, text, answer, words))
+            examples.append(Example(question.id, question.text, text, *words, answer.text, number))
     if left_out:
         tf.logging.warning(
             "%s: %d of %d training questions are left out because their answer is not in their "
@@ -154,15 +163,15 @@ def make_prediction_examples(dataset, passages, path):
     """Returns the list of `Example` to answer, in the order of the file; no answers are needed."""
     _warn_of_blanks(passages, path)
     examples, seen = [], collections.Counter()
-    for passage in passages:
-        text = Text(passage.context, dataset.word_pattern)
+    for number, passage in enumerate(passages):
+        text = dataset.split(passage.context)
         for question in passage.questions:
             seen[question.id] += 1
-            examples.append(_make_example(question, text))
+            examples.append(Example(question.id, question.text, text, passage=number))
     repeated = [identifier for identifier, count in seen.items() if count > 1]
     if repeated:
         tf.logging.warning(
-            "%s: %d question ids stand there more than once (%s); the last question of each is "
+            "%s: %d question ids occur more than once (%s); the last question of each is "
             "answered",
             path,
             len(repeated),

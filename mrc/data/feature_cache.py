@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Text in word pieces and TFRecords, kept in the output folder with what they were made from.
 
-They are taken up again by a run that would make the same, and never by another.
+A run reuses them if it would make the same ones, and never otherwise.
 """
 
 import contextlib
 import io
 import json
+import os
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -35,11 +36,11 @@ def _parted(joined, lengths):
     return [joined[start:stop] for start, stop in zip(bounds, bounds[1:])]
 
 
-def _to_text(made_from):
-    return json.dumps([VERSION, made_from], sort_keys=True)
+def _to_text(fingerprint):
+    return json.dumps([VERSION, fingerprint], sort_keys=True)
 
 
-def save(path, made_from, pieces):
+def save(path, fingerprint, pieces):
     """Writes `windows.Pieces` to `path`, an .npz, with `made_from`: what they were made from, a JSON value."""
     questions, question_lengths = _flat(pieces.question_ids)
     passages, passage_lengths = _flat(passage.ids for passage in pieces.passages)
@@ -47,7 +48,7 @@ def save(path, made_from, pieces):
     buffer = io.BytesIO()
     np.savez(
         buffer,
-        made_from=np.array(_to_text(made_from)),
+        made_from=np.array(_to_text(fingerprint)),
         questions=questions,
         question_lengths=question_lengths,
         passage_of=_small(np.array(pieces.passage_of, np.int64)),
@@ -59,13 +60,13 @@ def save(path, made_from, pieces):
     files.write(path, buffer.getvalue(), binary=True)
 
 
-def load(path, made_from):
+def load(path, fingerprint):
     """Returns the `windows.Pieces` of `path`, None where they are missing, damaged or made from something else."""
     if not tf.gfile.Exists(path):
         return None
     try:
         kept = files.read_arrays(path)
-        if str(kept["made_from"]) != _to_text(made_from):
+        if str(kept["made_from"]) != _to_text(fingerprint):
             return None
         passages = zip(
             _parted(kept["passages"], kept["passage_lengths"]),
@@ -76,47 +77,75 @@ def load(path, made_from):
             kept["passage_of"].tolist(),
             [passage_pieces(*passage) for passage in passages],
         )
-    except Exception:  # whatever is wrong with it, it can be made anew
-        tf.logging.warning("%s is damaged; it is made anew", path)
+    except Exception:  # whatever is wrong with it, it can be made again
+        tf.logging.warning("%s is damaged and will be made again", path)
         return None
 
 
 def make_windows(
-    path, made_from, examples, tokenizer, max_seq_length, doc_stride, max_query_length
+    path, fingerprint, examples, tokenizer, max_seq_length, doc_stride, max_query_length
 ):
     """Returns the `Windows` of `examples`; their word pieces come from `path` if they fit, and end up there if not."""
-    pieces = load(path, made_from)
+    pieces = load(path, fingerprint)
     if pieces is None:
         pieces = cut(examples, tokenizer, max_query_length)
-        save(path, made_from, pieces)
+        save(path, fingerprint, pieces)
     return Windows(examples, tokenizer, max_seq_length, doc_stride, max_query_length, pieces)
+
+
+def windows_of_run(file_name, fingerprint, examples, tokenizer, options):
+    """Returns the `Windows` of a run's examples, from its feature cache or into it.
+
+    Args:
+      file_name: of the cache in the output folder.
+      fingerprint: what the windows depend on.
+      options: the flags of the run.
+    """
+    windows = make_windows(
+        os.path.join(options.output_dir, file_name),
+        fingerprint,
+        examples,
+        tokenizer,
+        options.max_seq_length,
+        options.doc_stride,
+        options.max_query_length,
+    )
+    room = windows.least_room()
+    if options.doc_stride > room and len(windows) > len(examples):
+        tf.logging.warning(
+            "--doc_stride=%d exceeds the %d word pieces of the passage that fit beside the longest "
+            "question: windows do not overlap, and answers across their boundaries are not found",
+            options.doc_stride,
+            room,
+        )
+    return windows
 
 
 def _note_path(path):
     return path + ".json"
 
 
-def _note(path, made_from):
-    return {"made_from": json.loads(_to_text(made_from)), "bytes": tf.gfile.Stat(path).length}
+def _note(path, fingerprint):
+    return {"made_from": json.loads(_to_text(fingerprint)), "bytes": tf.gfile.Stat(path).length}
 
 
-def has_records(path, made_from):
+def has_records(path, fingerprint):
     """Whether `path` holds the whole records that were made from `made_from`; each record has its checksum itself."""
     if not (tf.gfile.Exists(path) and tf.gfile.Exists(_note_path(path))):
         return False
     try:
-        return files.read_json(_note_path(path)) == _note(path, made_from)
+        return files.read_json(_note_path(path)) == _note(path, fingerprint)
     except InputError:
-        tf.logging.warning("%s is damaged; %s is made anew", _note_path(path), path)
+        tf.logging.warning("%s is damaged; %s will be made again", _note_path(path), path)
         return False
 
 
 @contextlib.contextmanager
-def noting_records(path, made_from):
+def noting_records(path, fingerprint):
     """Notes that the records which the block writes to `path` were made from `made_from`."""
     if tf.gfile.Exists(_note_path(path)):
         tf.gfile.Remove(
             _note_path(path)
         )  # or it might speak of the wrong records, were this stopped
     yield
-    files.write_json(_note_path(path), _note(path, made_from))
+    files.write_json(_note_path(path), _note(path, fingerprint))

@@ -47,7 +47,7 @@ class _Place:
     def wrong(self, problem):
         where = "at " + self.place if self.place else "at the top"
         return InputError(
-            f"{self.path} is not in SQuAD format: {where} {problem}; give a file that is laid out "
+            f"{self.path} is not in SQuAD format: {where} {problem}; pass a file that is laid out "
             "as SQuAD's train-v1.1.json"
         )
 
@@ -136,7 +136,7 @@ def read(path, what="data file"):
             )
     if not any(passage.questions for passage in passages):
         raise InputError(
-            f"the {what} {path} has no questions, so there is nothing to do; give a file that "
+            f"the {what} {path} has no questions, so there is nothing to do; pass a file that "
             "asks something"
         )
     _warn_of_surrogates(passages, path)

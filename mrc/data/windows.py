@@ -3,7 +3,7 @@
 
 A passage is turned into word pieces once, for all of its questions. What a window holds is kept as (example, start,
 length) and spread out into padded arrays only when a batch of them is asked for; which of its pieces have maximum context
-is worked out when it is asked.
+is computed on demand.
 """
 
 import collections
@@ -58,11 +58,10 @@ def cut(examples, tokenizer, max_query_length):
         for example in examples:
             question = tokenizer.text_ids(example.question)[:max_query_length]
             pieces.question_ids.append(np.array(question, np.int32))
-            key = id(example.text)
-            if key not in numbers:
-                numbers[key] = len(pieces.passages)
+            if example.passage not in numbers:
+                numbers[example.passage] = len(pieces.passages)
                 pieces.passages.append(_cut_passage(example.text, tokenizer))
-            pieces.passage_of.append(numbers[key])
+            pieces.passage_of.append(numbers[example.passage])
             bar.update()
     return pieces
 

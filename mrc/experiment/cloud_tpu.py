@@ -23,12 +23,74 @@ from mrc.util.tensorflow_versions import IS_TF2
 ADDRESS = "grpc://"
 LOCAL = "local"  # --tpu_name of the TPU that a TPU VM is attached to
 DISCOVERY_VARIABLE = "TPU_API_DISCOVERY_URL"  # TensorFlow's resolver reads it too
+_CORES_OF_A_HOST = 8  # TPUEstimator predicts on one host only
 _METADATA = "http://%s/computeMetadata/v1/"
 _METADATA_VARIABLE, _METADATA_SERVER = (
     "GCE_METADATA_ROOT",
     "metadata.google.internal",
 )  # oauth2client reads it too
 _SECONDS = 10  # that a server may take to answer
+
+
+def check_flags(options):
+    """Checks the flags of the TPU against each other and against what a TPU can do."""
+    if not options.use_tpu:
+        _warn_of_unused_flags(options)
+        return
+    name, cores = options.tpu_name, options.num_tpu_cores
+    if not (name or options.master):
+        raise InputError(
+            "--use_tpu needs --tpu_name or --master; pass the name or the grpc:// address of the "
+            "TPU"
+        )
+    if name and options.master:
+        raise InputError(
+            f"--tpu_name={name} and --master={options.master} both name the TPU; pass one of them"
+        )
+    if options.trim_padding:
+        raise InputError(
+            "--trim_padding makes batches of different lengths, which a TPU cannot run; remove "
+            "it, or "
+            "remove --use_tpu"
+        )
+    if options.do_predict and cores > _CORES_OF_A_HOST:
+        raise InputError(
+            f"--num_tpu_cores={cores}: prediction runs on a TPU with a single host, with at most "
+            f"{_CORES_OF_A_HOST} cores; train there, and decode on a v2-8 or v3-8"
+        )
+    for flag in ("output_dir", "init_checkpoint"):
+        path = getattr(options, flag)
+        if path and not path.startswith("gs://") and name != LOCAL:
+            raise InputError(
+                f"a remote TPU reads and writes gs:// paths only, and --{flag}={path} is local; "
+                "copy "
+                "it to a bucket, or run on a TPU VM with --tpu_name=local"
+            )
+    for is_used, flag in (
+        (options.do_train, "train_batch_size"),
+        (options.do_predict, "predict_batch_size"),
+    ):
+        size = getattr(options, flag)
+        if is_used and size % cores:
+            raise InputError(
+                f"--{flag}={size} is not a multiple of the {cores} TPU cores (--num_tpu_cores); "
+                "use "
+                f"one such as {cores * (size // cores + 1)}"
+            )
+
+
+def _warn_of_unused_flags(options):
+    for name, effect in (
+        ("tpu_name", "it is not used"),
+        ("master", "the model runs there, but not as on a TPU"),
+    ):
+        if getattr(options, name):
+            tf.logging.warning(
+                "--%s=%s without --use_tpu: %s; add --use_tpu to run on a TPU",
+                name,
+                getattr(options, name),
+                effect,
+            )
 
 
 def _metadata(path, flag):
@@ -52,7 +114,7 @@ def _credentials():
         raise InputError(
             "there are no Google Cloud credentials to find the TPU with ({}); run `gcloud auth "
             "application-default "
-            "login`, or give the TPU's address: --tpu_name=grpc://address:8470".format(
+            "login`, or pass the TPU's address: --tpu_name=grpc://address:8470".format(
                 first_line(error).split(".")[0]
             )
         )
@@ -67,8 +129,8 @@ def _reason(error):
 
 
 @contextlib.contextmanager
-def _asking(name, zone, project):
-    """Has what the Cloud TPU API refuses end in a sentence."""
+def _explain_api_errors(name, zone, project):
+    """Reports what the Cloud TPU API refuses."""
     try:
         yield
     except googleapiclient.errors.HttpError as error:
@@ -82,7 +144,7 @@ def _asking(name, zone, project):
                 % (name, project, error.resp.status, _reason(error))
             )
         raise InputError(
-            "the Cloud TPU API fails (%d: %s); try again later, or give the TPU's address: "
+            "the Cloud TPU API fails (%d: %s); try again later, or pass the TPU's address: "
             "--tpu_name=grpc://address:8470" % (error.resp.status, _reason(error))
         )
     except TypeError:  # the client does not even ask for such a name
@@ -95,7 +157,7 @@ def _asking(name, zone, project):
     except (OSError, httplib2.HttpLib2Error, googleapiclient.errors.Error) as error:
         raise InputError(
             f"the Cloud TPU API cannot be reached ({first_line(error)}); check this machine's "
-            "network, or give the TPU's address: "
+            "network, or pass the TPU's address: "
             "--tpu_name=grpc://address:8470"
         )
 
@@ -113,7 +175,7 @@ def _node(name, zone, project):
     credentials = _credentials()
     url = os.environ.get(DISCOVERY_VARIABLE)
     chosen = {"discoveryServiceUrl": url} if url else {}
-    with _asking(name, zone, project):
+    with _explain_api_errors(name, zone, project):
         service = discovery.build(
             "tpu", "v1", credentials=credentials, cache_discovery=False, **chosen
         )
@@ -132,7 +194,7 @@ def _check_node(node, name, zone):
         raise InputError(
             f'the TPU "{name}" is not ready but {state}; wait until `gcloud compute tpus list '
             f"--zone={zone}` shows it READY, or "
-            "start or make it anew"
+            "start or create it again"
         )
     if _minor(version) != _minor(tf.__version__):
         raise InputError(
@@ -146,7 +208,8 @@ def _check_answers(address):
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise InputError(
-            f'"{address}" is no address of a TPU; give host and port, as in grpc://10.240.1.2:8470'
+            f'"{address}" is not the address of a TPU; pass host and port, as in '
+            "grpc://10.240.1.2:8470"
         )
     try:
         socket.create_connection((host, int(port)), _SECONDS).close()
@@ -195,8 +258,8 @@ def check(tpu_name, tpu_zone, gcp_project, master):
 
 
 @contextlib.contextmanager
-def working():
-    """Has work on a machine that has no TPU, or is lost, end in a sentence."""
+def explain_tpu_errors():
+    """Reports a machine that has no TPU or was lost."""
     try:
         yield
     except RuntimeError as error:
@@ -209,10 +272,10 @@ def working():
         if "num_shards is not set correctly" not in str(error):
             raise
         raise InputError(
-            f"--num_tpu_cores is not what the TPU has ({first_line(error)}); give that number"
+            f"--num_tpu_cores is not what the TPU has ({first_line(error)}); pass that number"
         )
     except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError) as error:
         raise InputError(
-            f"the TPU worker does not answer any more ({first_line(error)}); give the same "
-            "command again to go on"
+            f"the TPU worker stopped answering ({first_line(error)}); rerun the same "
+            "command to resume"
         )

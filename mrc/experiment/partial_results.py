@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a forward pass has found so far, kept on disk: memory does not grow with the data, and a killed run goes on.
+"""Partial results of a forward pass, on disk: memory does not grow with the data, and a killed run can resume.
 
 Windows are handled in blocks that end where a question ends; a part file holds those that a stretch of time finished.
 """
@@ -35,7 +35,7 @@ def cut_blocks(example_of):
     return blocks
 
 
-class Spool:
+class PartialResults:
     """The best positions of finished windows, in part files of `folder`."""
 
     def __init__(self, folder):
@@ -61,12 +61,12 @@ class Spool:
         try:
             part = self._load(name)
             for key in part.files:
-                part[key]  # what is damaged is found now, and not in the midst of decoding
+                part[key]  # damage is found now, not during decoding
             return name, part["rows"]
         except InputError:
             raise
         except Exception:  # there are many ways to be damaged
-            tf.logging.warning("%s is damaged; its windows are worked out again", self._path(name))
+            tf.logging.warning("%s is damaged; its windows are computed again", self._path(name))
             tf.gfile.Remove(self._path(name))
             return None
 

@@ -1,28 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answering: a forward pass over all windows for every cell of a grid, then decoding into files."""
 
+import collections
 import contextlib
 import os
+from typing import List, Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mrc.answers import answer_files
+from mrc.answers import answer_files, decoding
 from mrc.data import feature_cache, tfrecords
-from mrc.data.windows import FIRST_UNIQUE_ID, PADDING_WINDOW
+from mrc.data.windows import FIRST_UNIQUE_ID, PADDING_WINDOW, Windows
 from mrc.experiment import partial_results, provenance
+from mrc.experiment.inputs import TEXT_FLAGS, Inputs
+from mrc.experiment.tpu_options import explain_device_errors, tpu_options
+from mrc.model import estimator
 from mrc.util import files, progress
+from mrc.util.signals import SignalHandler
 
 RECORDS_FILE = "eval.tf_record"
 FEATURES_FILE = "eval.features.npz"
 _INPUTS = ("unique_ids", "input_ids", "input_mask", "segment_ids", "input_span_mask")
 
+_DECODING_FLAGS = TEXT_FLAGS + (
+    "n_best_size",
+    "max_answer_length",
+    "null_score_diff_threshold",
+    "trim_padding",
+)
 
-def batches_to_do(windows, found, batch_size):
-    """Returns lists of `batch_size` window numbers, block after block, that hold all windows that are not in `found`.
 
-    Windows of a block are put in the order of their length, so that little padding is worked out. Which windows share a
-    batch does not depend on `found`: sums over another length of batch differ in the last bits.
+def batches_to_do(windows, partial, batch_size):
+    """Returns lists of `batch_size` window numbers, block after block, that hold all windows that are not in `partial`.
+
+    Windows of a block are put in the order of their length, so that little padding is computed. Which windows share a
+    batch does not depend on `partial`: sums over another length of batch differ in the last bits.
     """
     lengths, rows = windows.lengths(), []
     for first, stop in partial_results.cut_blocks(windows.example_of):
@@ -32,7 +45,7 @@ def batches_to_do(windows, found, batch_size):
     return [
         batch
         for batch in batches
-        if any(row not in found for row in batch if row != PADDING_WINDOW)
+        if any(row not in partial for row in batch if row != PADDING_WINDOW)
     ]
 
 
@@ -51,39 +64,39 @@ def make_input_fn(windows, batches):
     return input_fn
 
 
-def make_tpu_input_fn(windows, batches, output_dir, made_from):
+def make_tpu_input_fn(windows, batches, output_dir, fingerprint):
     """Returns the input function of records of the windows numbered in `batches`: a TPU's host reads files only.
 
     The records are written, unless they are there, made from `made_from`.
     """
     path, rows = os.path.join(output_dir, RECORDS_FILE), [row for batch in batches for row in batch]
-    made_from = dict(made_from, windows=provenance.fingerprint(np.array(rows, np.int64).tobytes()))
-    if not feature_cache.has_records(path, made_from):
-        with feature_cache.noting_records(path, made_from):
+    fingerprint = dict(fingerprint, windows=provenance.sha256(np.array(rows, np.int64).tobytes()))
+    if not feature_cache.has_records(path, fingerprint):
+        with feature_cache.noting_records(path, fingerprint):
             tfrecords.write(path, windows, _INPUTS, rows=rows)
     shapes = {name: [] if name == "unique_ids" else [windows.max_seq_length] for name in _INPUTS}
     return lambda params: tfrecords.prediction_dataset(path, shapes, params["batch_size"])
 
 
-def forward(estimator, input_fn, windows, found, checkpoint, is_stopped=lambda: False):
-    """Runs the estimator over `input_fn`, and adds what comes out to the `Spool` `found`, which keeps it however this ends.
+def forward(reader, input_fn, windows, partial, checkpoint, is_stopped=lambda: False):
+    """Runs the estimator over `input_fn`, and adds what comes out to the `Spool` `partial`, which keeps it however this ends.
 
     Args:
-      estimator, input_fn: as TensorFlow has them.
+      reader, input_fn: a TensorFlow estimator and its input function.
       windows: `windows.Windows`.
-      found: `Spool`.
+      partial: `Spool`.
       checkpoint: path of the weights; None for those that the estimator starts from.
       is_stopped: asked after each batch whether to leave the others.
     """
-    with found.kept(), progress.bar(
-        len(windows), "forward pass", "window", initial=len(found)
+    with partial.kept(), progress.bar(
+        len(windows), "forward pass", "window", initial=len(partial)
     ) as bar:
-        for best in estimator.predict(
+        for best in reader.predict(
             input_fn, checkpoint_path=checkpoint, yield_single_examples=False
         ):
             rows = best.pop("unique_ids") - FIRST_UNIQUE_ID
-            real = (rows != PADDING_WINDOW) & np.array([row not in found for row in rows])
-            found.add(rows[real], {name: values[real] for name, values in best.items()})
+            real = (rows != PADDING_WINDOW) & np.array([row not in partial for row in rows])
+            partial.add(rows[real], {name: values[real] for name, values in best.items()})
             bar.update(int(real.sum()))
             if is_stopped():
                 break
@@ -106,12 +119,12 @@ def _blocks_of_examples(windows, rows_of):
         yield (first, stop), numbers
 
 
-def decode(windows, found, decoder, dataset, output_dir, file_names):
+def decode(windows, partial, decoder, dataset, output_dir, file_names):
     """Writes the answers of every cell.
 
     Args:
       windows: `windows.Windows`.
-      found: `Spool` that holds all of them.
+      partial: `Spool` that holds all of them.
       decoder: `decoding.Decoder`.
       dataset: `datasets.Dataset`.
       output_dir: folder of the files.
@@ -127,7 +140,7 @@ def decode(windows, found, decoder, dataset, output_dir, file_names):
         bar = stack.enter_context(progress.bar(len(windows.examples), "answers", "question"))
         answered = _last_of_each_id(windows.examples)
         for (first, stop), numbers in _blocks_of_examples(windows, rows_of):
-            best = found.read(first, stop) or _nothing_found(len(outputs))
+            best = partial.read(first, stop) or _nothing_found(len(outputs))
             for number in numbers:
                 rows = rows_of[number]
                 if number in answered:
@@ -148,3 +161,124 @@ def _nothing_found(num_cells):
 def _last_of_each_id(examples):
     """Returns the numbers of the examples whose id no later one has."""
     return set({example.id: number for number, example in enumerate(examples)}.values())
+
+
+def _text_fingerprint(inputs):
+    return inputs.fingerprint("predict_file", TEXT_FLAGS)
+
+
+def make_windows(inputs: Inputs) -> Windows:
+    """Returns the windows of the prediction file, from the feature cache where it has them."""
+    return feature_cache.windows_of_run(
+        FEATURES_FILE,
+        _text_fingerprint(inputs),
+        inputs.prediction_examples,
+        inputs.tokenizer(),
+        inputs.options,
+    )
+
+
+def _cells_to_decode(inputs, record, fingerprint):
+    """Returns the cells whose answers are missing or out of date, and says why the latter are replaced."""
+    cells, replaced = [], collections.OrderedDict()
+    for cell in inputs.cells:
+        names = inputs.file_names(cell)
+        reason = record.why_not_done(cell.name, names.values(), fingerprint)
+        if reason:
+            replaced.setdefault(reason, []).append(names["predictions"])
+        if reason is not None:
+            cells.append(cell)
+    for reason, names in replaced.items():
+        more = f" and {len(names) - 1} more" if names[1:] else ""
+        tf.logging.warning("decoding again: %s%s (%s)", names[0], more, reason)
+    if len(cells) < len(inputs.cells):
+        print(
+            f"{len(inputs.cells) - len(cells)} of {len(inputs.cells)} cells are in "
+            f"{inputs.options.output_dir} already and are not decoded again"
+        )
+    return cells
+
+
+def predict(
+    inputs: Inputs, windows: Windows, trained: Optional[str], handler: SignalHandler
+) -> List[str]:
+    """Answers the questions of `windows` in every cell that is not in the output folder yet.
+
+    Args:
+      trained: checkpoint to predict with; None for --init_checkpoint.
+
+    Returns:
+      The names of the files that it wrote.
+
+    Raises:
+      Stopped: a signal arrived; partial results are kept.
+    """
+    options, folder = inputs.options, inputs.options.output_dir
+    fingerprint = inputs.fingerprint(
+        "predict_file", _DECODING_FLAGS, trained or options.init_checkpoint
+    )
+    record = provenance.CellRecord(folder)
+    cells = _cells_to_decode(inputs, record, fingerprint)
+    if not cells:
+        return []
+    with handler.deferred():
+        partial = partial_results.PartialResults(
+            provenance.unfinished_folder(folder, fingerprint, cells)
+        )
+        if len(partial):
+            print(
+                f"resuming the decoding in {folder}: {len(partial)} of {len(windows)} windows are "
+                "done",
+                flush=True,
+            )
+        _forward(inputs, windows, cells, partial, trained, handler)
+    handler.check(f"{len(partial)} of {len(windows)} windows are done and kept in {folder}")
+    decoder = decoding.Decoder(
+        windows,
+        inputs.vocabulary,
+        inputs.dataset,
+        options.do_lower_case,
+        options.n_best_size,
+        options.max_answer_length,
+        inputs.with_negatives,
+        inputs.null_threshold,
+    )
+    names = collections.OrderedDict((cell, inputs.file_names(cell)) for cell in cells)
+    decode(windows, partial, decoder, inputs.dataset, folder, names.values())
+    record.add({cell.name: list(names[cell].values()) for cell in cells}, fingerprint)
+    partial.remove()
+    return [name for cell in cells for name in names[cell].values()]
+
+
+def _forward(inputs, windows, cells, partial, trained, handler):
+    """Runs the forward pass over the windows that are not in `partial`."""
+    options = inputs.options
+    if len(partial) == len(windows):
+        return
+    model_fn = estimator.prediction_model_fn(
+        inputs.config,
+        inputs.dataset,
+        cells,
+        size=min(options.n_best_size, options.max_seq_length),
+        init_checkpoint=options.init_checkpoint,
+        trim_padding=options.trim_padding,
+        use_tpu=options.use_tpu,
+    )
+    reader = estimator.make_estimator(model_fn, tpu_options(options), options)
+    batches = batches_to_do(windows, partial, options.predict_batch_size)
+    if options.use_tpu:
+        input_fn = make_tpu_input_fn(
+            windows, batches, options.output_dir, _text_fingerprint(inputs)
+        )
+    else:
+        input_fn = make_input_fn(windows, batches)
+    with explain_device_errors(options):
+        forward(reader, input_fn, windows, partial, trained, lambda: handler.received is not None)
+
+
+def check_answer_files(inputs: Inputs):
+    """Raises an `InputError` where a file that cells share holds the answers of another cell."""
+    record = provenance.CellRecord(inputs.options.output_dir)
+    for cell in inputs.cells:
+        names = inputs.file_names(cell)
+        record.check_together(cell.name, [name for what, name in names.items() if what != "nbest"])

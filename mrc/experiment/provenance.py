@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What results were made from, so that a run takes up its own work again and never another's.
+"""Fingerprints of results, so that a run reuses its own work and never another's.
 
 `cells.json` in the output folder holds for each cell what it was made from and the fingerprints of its files.
 """
@@ -17,15 +17,15 @@ from mrc.util.tensorflow_versions import IS_TF2
 
 RECORD_FILE = "cells.json"
 _UNFINISHED = "unfinished-"
-_MADE_FROM_FILE = "made_from.json"
+_FINGERPRINT_FILE = "made_from.json"
 
 
-def fingerprint(data):
+def sha256(data):
     """Returns the SHA-256 of bytes, in hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
-def file_fingerprint(path, what="file"):
+def file_sha256(path, what="file"):
     """Returns the fingerprint of a file's bytes."""
     found = hashlib.sha256()
     for block in files.read_blocks(path, what):
@@ -33,9 +33,9 @@ def file_fingerprint(path, what="file"):
     return found.hexdigest()
 
 
-def checkpoint_fingerprint(path):
+def checkpoint_sha256(path):
     """Returns the fingerprint of a checkpoint's index, which holds the checksums of all its tensors."""
-    return file_fingerprint(path + ".index", "checkpoint index")
+    return file_sha256(path + ".index", "checkpoint index")
 
 
 def _difference(key, ours, theirs):
@@ -83,7 +83,7 @@ class CellRecord:
                 "cells again"
             )
 
-    def why_not_done(self, name, file_names, made_from):
+    def why_not_done(self, name, file_names, fingerprint):
         """Returns None where the cell `name` was made from `made_from` and its files are whole, and else why it does not count.
 
         The reason is "" where the cell is simply not there.
@@ -91,13 +91,13 @@ class CellRecord:
         entry = self._cells.get(name)
         if entry is None:
             return ""
-        if entry["made_from"] != made_from:
-            return "made with another " + differences(made_from, entry["made_from"])
+        if entry["made_from"] != fingerprint:
+            return "made with another " + differences(fingerprint, entry["made_from"])
         for file_name in file_names:
             path = os.path.join(self._folder, file_name)
             if file_name not in entry["files"] or not tf.gfile.Exists(path):
                 return f"{file_name} is missing"
-            if file_fingerprint(path) != entry["files"][file_name]:
+            if file_sha256(path) != entry["files"][file_name]:
                 return f"{file_name} was changed since"
         return None
 
@@ -109,7 +109,7 @@ class CellRecord:
             if (
                 recorded.get(file_name, "")
                 and tf.gfile.Exists(path)
-                and file_fingerprint(path) != recorded[file_name]
+                and file_sha256(path) != recorded[file_name]
             ):
                 raise InputError(
                     f"{path} is not what was decoded with {name}; decode it again with "
@@ -117,37 +117,37 @@ class CellRecord:
                     "scored"
                 )
 
-    def add(self, names, made_from):
+    def add(self, names, fingerprint):
         """Takes the cells of {name: file names} as finished."""
         for name, file_names in names.items():
             self._cells[name] = collections.OrderedDict(
-                made_from=made_from,
+                made_from=fingerprint,
                 files={
-                    file_name: file_fingerprint(os.path.join(self._folder, file_name))
+                    file_name: file_sha256(os.path.join(self._folder, file_name))
                     for file_name in file_names
                 },
             )
         files.write_json(self._path, self._cells)
 
 
-def unfinished_folder(output_dir, made_from, cells):
+def unfinished_folder(output_dir, fingerprint, cells):
     """Returns the folder in which the unfinished work of `cells` from `made_from` lies; warns of others' that lie beside it."""
-    whole = collections.OrderedDict(made_from, cells=[cell.name for cell in cells])
+    whole = collections.OrderedDict(fingerprint, cells=[cell.name for cell in cells])
     if IS_TF2:  # its last bits differ from those of TensorFlow 1.15
         whole["tensorflow"] = tf.__version__
-    mine = _UNFINISHED + fingerprint(json.dumps(whole, sort_keys=True).encode("utf-8"))[:12]
+    mine = _UNFINISHED + sha256(json.dumps(whole, sort_keys=True).encode("utf-8"))[:12]
     for name in tf.gfile.ListDirectory(output_dir):
         name = name.rstrip("/")
-        path = os.path.join(output_dir, name, _MADE_FROM_FILE)
+        path = os.path.join(output_dir, name, _FINGERPRINT_FILE)
         if name.startswith(_UNFINISHED) and name != mine and tf.gfile.Exists(path):
             tf.logging.warning(
                 "%s holds unfinished work with another %s; it is not used (the same flags as then "
-                "go on with "
+                "resume "
                 "it; delete the folder to be rid of it)",
                 os.path.join(output_dir, name),
                 differences(whole, read_record(path)),
             )
     folder = os.path.join(output_dir, mine)
     tf.gfile.MakeDirs(folder)
-    files.write_json(os.path.join(folder, _MADE_FROM_FILE), whole)
+    files.write_json(os.path.join(folder, _FINGERPRINT_FILE), whole)
     return folder

@@ -9,7 +9,7 @@ from absl import flags
 from mrc.util import errors
 from mrc.util.errors import InputError
 
-# No work that these stop can be meant, and beyond them numbers or memory give out.
+# Nobody means values beyond these, and numbers or memory would overflow.
 _MOST_WINDOWS = 2**16  # in a batch
 _MOST_STEPS = 2**31 - 1  # steps are counted in 32 bits on a TPU
 _MOST_EPOCHS = 10.0**4
@@ -76,7 +76,7 @@ def _define_training():
     flags.DEFINE_integer(
         "train_batch_size",
         32,
-        "Windows in a step of training.",
+        "Batch size for training.",
         lower_bound=1,
         upper_bound=_MOST_WINDOWS,
     )
@@ -86,7 +86,7 @@ def _define_training():
     _define_number(
         "num_train_epochs",
         3.0,
-        "How often the training data is gone through.",
+        "Number of training epochs.",
         lower_bound=0.0,
         upper_bound=_MOST_EPOCHS,
     )
@@ -107,7 +107,7 @@ def _define_training():
     flags.DEFINE_integer(
         "iterations_per_loop",
         1000,
-        "Steps that a TPU makes on its own.",
+        "Training steps per TPU loop.",
         lower_bound=1,
         upper_bound=_MOST_STEPS,
     )
@@ -122,7 +122,7 @@ def _define_prediction():
     flags.DEFINE_integer(
         "predict_batch_size",
         8,
-        "Windows that are answered at a time.",
+        "Batch size for prediction.",
         lower_bound=1,
         upper_bound=_MOST_WINDOWS,
     )
@@ -159,7 +159,7 @@ def _define_devices():
     flags.DEFINE_integer(
         "num_tpu_cores", 8, "Cores of the TPU.", lower_bound=1, upper_bound=_MOST_WINDOWS
     )
-    flags.DEFINE_bool("verbose_logging", False, "Show TensorFlow's own log.")
+    flags.DEFINE_bool("verbose_logging", False, "Show TensorFlow's log.")
 
 
 def _define_negatives():
@@ -200,7 +200,7 @@ def _in_plain_words(sentence):
 
 def parse(argv):
     """Reads the flags from `argv`; a wrong one ends in a sentence and exit code 2."""
-    with errors.one_sentence():
+    with errors.exit_with_message():
         errors.check_words(argv)
         try:
             rest = flags.FLAGS(argv)

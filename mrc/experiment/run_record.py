@@ -49,8 +49,8 @@ def _code_fingerprint():
             for name in sorted(inside)
             if name.endswith(".py")
         ]
-    prints = [name + " " + provenance.file_fingerprint(os.path.join(_ROOT, name)) for name in names]
-    return provenance.fingerprint("\n".join(prints).encode("utf-8"))
+    prints = [name + " " + provenance.file_sha256(os.path.join(_ROOT, name)) for name in names]
+    return provenance.sha256("\n".join(prints).encode("utf-8"))
 
 
 def _versions():
@@ -100,11 +100,11 @@ def _read(path):
     return runs
 
 
-def _maker(runs, name, fingerprint):
+def _maker(runs, name, sha256):
     """Returns the name of the newest of `runs` that wrote the file `name` of that fingerprint; see `find`."""
     found = [run for run in runs if name in run.get("results", {})]
     return next(
-        (run["run"] for run in reversed(found) if run["results"][name] == fingerprint),
+        (run["run"] for run in reversed(found) if run["results"][name] == sha256),
         "" if found else None,
     )
 
@@ -120,7 +120,7 @@ def find(path):
     except InputError as error:
         tf.logging.warning("%s", error)
         return None
-    return _maker(runs, name, provenance.file_fingerprint(path))
+    return _maker(runs, name, provenance.file_sha256(path))
 
 
 def outdated_by(path, maker):
@@ -147,7 +147,7 @@ def outdated_by(path, maker):
 
 
 class Record:
-    """The record of the run at work.
+    """The record of the current run.
 
     Args:
       folder: output folder.
@@ -183,23 +183,21 @@ class Record:
     def _write(self):
         files.write_json(self._path, collections.OrderedDict(runs=self._before + [self._entry]))
 
-    def add_input(self, what, fingerprint):
+    def add_input(self, what, sha256):
         """Notes that the run worked with a file, checkpoint or data, of that fingerprint."""
-        self._entry["inputs"][what] = fingerprint
+        self._entry["inputs"][what] = sha256
 
     def add_results(self, names):
         """Notes the fingerprints of files in the output folder that the run wrote."""
         for name in names:
-            self._entry["results"][name] = provenance.file_fingerprint(
-                os.path.join(self._folder, name)
-            )
+            self._entry["results"][name] = provenance.file_sha256(os.path.join(self._folder, name))
 
     def add_scored(self, name):
         """Notes that the run scored the answers in a file of the output folder, and which run they are from."""
-        fingerprint = provenance.file_fingerprint(os.path.join(self._folder, name))
-        made_by = _maker(self._before + [self._entry], name, fingerprint)
+        sha256 = provenance.file_sha256(os.path.join(self._folder, name))
+        made_by = _maker(self._before + [self._entry], name, sha256)
         self._entry["scored"][name] = collections.OrderedDict(
-            [("sha256", fingerprint), ("run", made_by)]
+            [("sha256", sha256), ("run", made_by)]
         )
 
     @contextlib.contextmanager

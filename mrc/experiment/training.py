@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training: examples to records, and the estimator over them."""
+"""Training: examples to TFRecords, and the estimator over them."""
 
 import os
 import random
@@ -7,12 +7,23 @@ import random
 import tensorflow.compat.v1 as tf
 
 from mrc.data import feature_cache, tfrecords
-from mrc.experiment import provenance
-from mrc.util.errors import InputError
+from mrc.data.windows import Windows
+from mrc.experiment import explain, training_hooks, training_record
+from mrc.experiment.inputs import TEXT_FLAGS, Inputs
+from mrc.experiment.tpu_options import explain_device_errors, tpu_options
+from mrc.model import checkpoint, estimator
+from mrc.util.errors import Fault, InputError
+from mrc.util.signals import SignalHandler
 
 RECORDS_FILE = "train.tf_record"
 FEATURES_FILE = "train.features.npz"
-RECORD_FILE = "training.json"  # what the training was made from
+_TRAINING_FLAGS = TEXT_FLAGS + (
+    "train_batch_size",
+    "learning_rate",
+    "num_train_epochs",
+    "warmup_proportion",
+    "rand_seed",
+)
 
 
 def shuffle(examples, seed):
@@ -22,51 +33,58 @@ def shuffle(examples, seed):
     return examples
 
 
-def write_records(windows, dataset, output_dir, made_from):
-    """Writes the windows with their answers, unless those made from `made_from` are there; returns the records' path."""
+def _text_fingerprint(inputs):
+    return inputs.fingerprint("train_file", TEXT_FLAGS + ("rand_seed",))
+
+
+def make_windows(inputs: Inputs) -> Windows:
+    """Returns the windows of the training file, from the feature cache where it has them."""
+    examples = shuffle(inputs.training_examples, inputs.options.rand_seed)
+    return feature_cache.windows_of_run(
+        FEATURES_FILE, _text_fingerprint(inputs), examples, inputs.tokenizer(), inputs.options
+    )
+
+
+def write_records(windows, dataset, output_dir, fingerprint):
+    """Writes the windows with their answers unless the same ones are there; returns the records' path."""
     path = os.path.join(output_dir, RECORDS_FILE)
-    if not feature_cache.has_records(path, made_from):
-        with feature_cache.noting_records(path, made_from):
-            tfrecords.write(
-                path,
-                windows,
-                _model_inputs(dataset),
-                windows.answer_positions(dataset.refines_answers),
-            )
+    if not feature_cache.has_records(path, fingerprint):
+        with feature_cache.noting_records(path, fingerprint):
+            positions = windows.answer_positions(dataset.refines_answers)
+            tfrecords.write(path, windows, _model_inputs(dataset), positions)
     return path
 
 
 def _model_inputs(dataset):
     names = ["input_ids", "input_mask", "segment_ids"]
-    return names + ["input_span_mask"] if dataset.masks_span else names
+    return names + ["input_span_mask"] if dataset.masks_question else names
 
 
 def count_steps(windows, dataset, batch_size, epochs):
-    """Returns the number of training steps: whole batches in so many times the examples (SQuAD) or windows (CMRC 2018)."""
-    number = len(windows.examples) if dataset.steps_count == "examples" else len(windows)
+    """Returns the number of training steps: whole batches in `epochs` times the training data."""
+    number = dataset.training_size(windows)
     if not len(windows):
         raise InputError(
-            "all passages of the training questions are blank, so there is nothing to learn; give "
-            "a file with "
-            "text"
+            "all passages of the training questions are blank, so there is nothing to learn; pass "
+            "a "
+            "file with text"
         )
     steps = int(number / float(batch_size) * epochs)
     if steps < 1:
         raise InputError(
-            "%d %s and --num_train_epochs=%g make no step of --train_batch_size=%d; use a smaller "
-            "batch or "
-            "more epochs" % (number, dataset.steps_count, epochs, batch_size)
+            f"{number} {dataset.training_unit} and --num_train_epochs={epochs:g} make no step of "
+            f"--train_batch_size={batch_size}; use a smaller batch or more epochs"
         )
     return steps
 
 
 def make_input_fn(path, dataset, max_seq_length, seed, records_seen=0):
-    """Returns the input function of training from the records at `path`, past the first `records_seen` of their order."""
+    """Returns the input function of training on the records at `path`, without the first `records_seen`."""
     shapes = {name: [max_seq_length] for name in _model_inputs(dataset)}
     shapes.update(start_positions=[], end_positions=[])
 
     def input_fn(params):
-        context = params.get("context")  # a TPU's; without one there is but one host
+        context = params.get("context")  # only a TPU has one; otherwise there is a single host
         hosts = (context.current_host, context.num_hosts) if context else (0, 1)
         return tfrecords.training_dataset(
             path, shapes, params["batch_size"], seed, records_seen, *hosts
@@ -75,44 +93,78 @@ def make_input_fn(path, dataset, max_seq_length, seed, records_seen=0):
     return input_fn
 
 
-def read_record(path):
-    """Returns {"made_from": ..., "num_steps": ...} of the training whose record lies at `path`; None where it does not tell."""
-    record = provenance.read_record(path) if tf.gfile.Exists(path) else None
-    record = record if isinstance(record, dict) else {}
-    steps = record.get("num_steps")
-    return {
-        "made_from": record.get("made_from"),
-        "num_steps": steps if isinstance(steps, int) else None,
-    }
+def train(inputs: Inputs, windows: Windows, handler: SignalHandler) -> str:
+    """Trains on `windows`, from the last checkpoint in the output folder if there is one.
 
+    Returns:
+      The path of the final checkpoint.
 
-def check_reader(checkpoint, do_lower_case):
-    """Holds a reader that is to answer against the training that left it, where that lies beside.
-
-    An `InputError` where it took letters in another case than `do_lower_case`; a warning where it had steps to go.
+    Raises:
+      InputError: the output folder holds another training.
+      Stopped: a signal arrived; the checkpoint of the current step is written first.
     """
-    record = read_record(os.path.join(os.path.dirname(checkpoint), RECORD_FILE))
-    made_from, num_steps = record["made_from"], record["num_steps"]
-    trained_with = made_from.get("do_lower_case") if isinstance(made_from, dict) else None
-    if isinstance(trained_with, bool) and trained_with != do_lower_case:
-        raise InputError(
-            f"{checkpoint} was trained with --do_lower_case={trained_with} and reads other word "
-            "pieces badly; give that flag here, too"
-        )
-    if num_steps is None or not tf.train.load_checkpoint(checkpoint).has_tensor("global_step"):
-        return
-    done = steps_done(checkpoint)
-    if done < num_steps:
-        tf.logging.warning(
-            "%s is of step %d of %d of its training: a reader that is not trained to the end "
-            "answers; the "
-            "training's command goes on with it",
-            checkpoint,
-            done,
-            num_steps,
-        )
+    options, dataset, folder = inputs.options, inputs.dataset, inputs.options.output_dir
+    num_steps = count_steps(windows, dataset, options.train_batch_size, options.num_train_epochs)
+    done = training_record.steps_done(inputs.trained)
+    fingerprint = inputs.fingerprint("train_file", _TRAINING_FLAGS, options.init_checkpoint)
+    if done:
+        training_record.check_same(folder, fingerprint)
+    training_record.write(folder, fingerprint, num_steps)
+    if done >= num_steps:
+        print(f"the training in {folder} is finished already: {done} steps")
+        return inputs.trained
+    if done:
+        print(f"resuming the training in {folder} after step {done} of {num_steps}", flush=True)
+    checkpoint.remove_unfinished(folder)
+    if inputs.trained:
+        checkpoint.make_last(folder, inputs.trained)
+    path = write_records(windows, dataset, folder, _text_fingerprint(inputs))
+    input_fn = make_input_fn(
+        path,
+        dataset,
+        options.max_seq_length,
+        options.rand_seed,
+        records_seen=done * options.train_batch_size,
+    )
+    reader = _make_estimator(inputs, num_steps, handler)
+    with explain_device_errors(options), handler.deferred():
+        with explain.explain_training_errors(folder, path):
+            reader.train(
+                input_fn,
+                hooks=[training_hooks.NanLossHook(folder)],
+                max_steps=num_steps,
+                saving_listeners=[training_hooks.FiniteWeightsListener(folder)],
+            )
+    return _finished_checkpoint(folder, num_steps, handler)
 
 
-def steps_done(checkpoint):
-    """Returns the step of the checkpoint of that path, 0 for None."""
-    return int(tf.train.load_variable(checkpoint, "global_step")) if checkpoint else 0
+def _make_estimator(inputs, num_steps, handler):
+    options = inputs.options
+    model_fn = estimator.training_model_fn(
+        inputs.config,
+        inputs.dataset,
+        estimator.Schedule(
+            peak_rate=options.learning_rate,
+            num_steps=num_steps,
+            num_warmup_steps=int(num_steps * options.warmup_proportion),
+        ),
+        init_checkpoint=options.init_checkpoint,
+        use_tpu=options.use_tpu,
+        seed=options.rand_seed,
+        hooks=[training_hooks.ProgressHook(num_steps), training_hooks.StopOnSignalHook(handler)],
+    )
+    return estimator.make_estimator(model_fn, tpu_options(options), options)
+
+
+def _finished_checkpoint(folder, num_steps, handler):
+    """Returns the last checkpoint; ends the run where a signal ended the training."""
+    last = tf.train.latest_checkpoint(folder)
+    done = training_record.steps_done(last)
+    handler.check(f"the checkpoint of step {done} of {num_steps} is in {folder}")
+    if done < num_steps:  # TensorFlow mistakes a file that is too large for the end of the data
+        raise Fault(
+            f"training ended after step {done} of {num_steps} because a file in {folder} cannot be "
+            "written completely; check free space and limits on file size, then rerun the same "
+            "command to resume"
+        )
+    return last

@@ -55,7 +55,7 @@ def make(values, where="bert_config"):
     if not isinstance(values, dict):
         raise InputError(
             f"{where} must be a JSON object as in Google's bert_config.json; it is a "
-            f"{type(values).__name__}, so give the one that came "
+            f"{type(values).__name__}, so use the one that came "
             "with the checkpoint"
         )
     missing = [key for key in BertConfig._fields if key not in values]
@@ -98,4 +98,10 @@ def make(values, where="bert_config"):
 
 def read(path):
     """Returns the `BertConfig` of a `bert_config.json`."""
-    return make(read_json(path, "BERT config"), path)
+    values = read_json(path, "BERT config")
+    if isinstance(values, dict) and ("model_type" in values or "architectures" in values):
+        raise InputError(
+            f"{path} is a config of Hugging Face, whose layers have other names and another GELU; "
+            "convert the model with `python import_huggingface.py MODEL_FOLDER OUTPUT_FOLDER`"
+        )
+    return make(values, path)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a checkpoint fits the model, told before any long work."""
+"""Checks that a checkpoint fits the model, before any long work."""
 
 import contextlib
 import os
 import re
+from typing import Dict, NamedTuple, Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+from tensorflow.python.ops import io_ops
 
 from mrc.util import files
 from mrc.util.errors import InputError, first_line
@@ -23,18 +25,55 @@ _PART = re.compile(r"(.*)(\.index|\.meta|\.data-[0-9]{5}-of-[0-9]{5})$", re.DOTA
 _READING_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
 _STATE_FILE = "checkpoint"  # in which TensorFlow lists the checkpoints of a folder
 _UNFINISHED = re.compile(r"model\.ckpt-[0-9]+_temp_[0-9a-f]{32}/?$")  # a folder
+# Letter case by the folders that Google released BERT in.
+_LOWER_CASED = re.compile(
+    r"(uncased|multilingual|chinese)_L-12_H-768_A-12|uncased_L-24_H-1024_A-16"
+)
+_CASED = re.compile(r"(multi_)?cased_L-12_H-768_A-12|cased_L-24_H-1024_A-16")
+_RELEASED_NAME = "bert_model.ckpt"
 _INDEX = re.compile(r"(model\.ckpt-([0-9]+))\.index$")
 
 
-def _optional_shapes(config):
-    """Returns {variable name: shape} of what a checkpoint of BERT need not have but a trained reader has."""
+class Contents(NamedTuple):
+    """What the tensors of a checkpoint hold: their types, and whether all values are finite, by name."""
+
+    types: Dict[str, tf.DType]
+    finite: Dict[str, bool]
+
+
+def check_case(do_lower_case: bool, init_checkpoint: Optional[str]):
+    """Checks --do_lower_case against the folder of a checkpoint that Google released.
+
+    Only the whole name of the folder that holds `bert_model.ckpt` counts.
+    """
+    path = init_checkpoint or ""
+    if os.path.basename(path) != _RELEASED_NAME:
+        return
+    folder = os.path.basename(os.path.dirname(path))
+    for pattern, wanted in ((_LOWER_CASED, True), (_CASED, False)):
+        if pattern.fullmatch(folder) and do_lower_case != wanted:
+            case = "lower-cased" if wanted else "cased"
+            raise InputError(
+                f"--do_lower_case={do_lower_case} does not fit --init_checkpoint={path}: {folder} "
+                "is "
+                f"{case}; pass --do_lower_case={wanted}"
+            )
+
+
+def pooler_shapes(config):
+    """Returns {variable name: shape} of the pooler, which the span head does not read."""
     hidden = config.hidden_size
-    return {
-        "bert/pooler/dense/kernel": [hidden, hidden],
-        "bert/pooler/dense/bias": [hidden],
-        "cls/squad/output_weights": [2, hidden],
-        "cls/squad/output_bias": [2],
-    }
+    return {"bert/pooler/dense/kernel": [hidden, hidden], "bert/pooler/dense/bias": [hidden]}
+
+
+def head_shapes(config):
+    """Returns {variable name: shape} of the span head."""
+    return {"cls/squad/output_weights": [2, config.hidden_size], "cls/squad/output_bias": [2]}
+
+
+def _optional_shapes(config):
+    """Returns {variable name: shape} of what a trained reader has and a BERT to train from may lack."""
+    return dict(pooler_shapes(config), **head_shapes(config))
 
 
 def _layer_shapes(layer, hidden, wide):
@@ -89,22 +128,22 @@ def _read_shapes(path):
             if name.endswith(".index")
         )
         raise InputError(
-            "the checkpoint {} is a folder; give the path of what lies in it, as in {}".format(
+            "the checkpoint {} is a folder; pass the path of what lies in it, as in {}".format(
                 path, os.path.join(path, (there or ["bert_model.ckpt"])[-1])
             )
         )
     if not _exists(path):
         raise InputError(
-            f"there is no checkpoint {path}; give the path up to and with .ckpt, as in "
+            f"there is no checkpoint {path}; pass the path up to and with .ckpt, as in "
             "uncased_L-12_H-768_A-12/bert_model.ckpt, or that of a training with its step, as in "
             "model.ckpt-1000"
         )
-    with _reading(path):
+    with _explain_read_errors(path):
         return tf.train.load_checkpoint(path).get_variable_to_shape_map()
 
 
 @contextlib.contextmanager
-def _reading(path):
+def _explain_read_errors(path):
     try:
         yield
     except _READING_ERRORS as error:
@@ -115,26 +154,38 @@ def _reading(path):
 
 
 def _foreign(path, what):
-    return InputError(f"{path} is {what}; give a BERT checkpoint in Google's TensorFlow 1 format")
+    return InputError(f"{path} is {what}; pass a BERT checkpoint in Google's TensorFlow 1 format")
 
 
-def _check_values(path, names):
-    """Checks that the tensors can be read and hold numbers; the index tells nothing of what it points to."""
-    with _reading(path):
-        reader = tf.train.load_checkpoint(path)
-        types = reader.get_variable_to_dtype_map()
-        for name in sorted(names):
-            if types[name] != tf.float32:
-                raise InputError(
-                    f"the checkpoint {path} has {name} of type {types[name].name} where float32 "
-                    "is needed; convert it, or use Google's"
-                )
-            if not np.isfinite(reader.get_tensor(name)).all():
-                raise InputError(
-                    f"the checkpoint {path} has values in {name} that are no numbers (NaN or "
-                    "infinite); use an earlier "
-                    "one, or train anew with a smaller --learning_rate"
-                )
+def _read_tensors(reader, names):
+    finite = {}
+    for name in names:
+        values = reader.get_tensor(name)
+        finite[name] = values.dtype.kind != "f" or bool(np.isfinite(values).all())
+    return Contents(reader.get_variable_to_dtype_map(), finite)
+
+
+def _read_contents(path, names):
+    """Returns the `Contents` of some tensors of a checkpoint."""
+    with _explain_read_errors(path):
+        return _read_tensors(tf.train.load_checkpoint(path), names)
+
+
+def _check_values(path, names, contents):
+    """Checks type and values of the tensors; the index of a checkpoint knows nothing of the latter."""
+    for name in sorted(names):
+        if contents.types[name] != tf.float32:
+            raise InputError(
+                f"the checkpoint {path} has {name} of type {contents.types[name].name} where "
+                "float32 "
+                "is needed; convert it, or use Google's"
+            )
+        if not contents.finite[name]:
+            raise InputError(
+                f"the checkpoint {path} has NaN or infinite values in {name}; use an earlier one, "
+                "or "
+                "train again with a smaller --learning_rate"
+            )
 
 
 def _check_not_foreign(path, shapes):
@@ -145,14 +196,15 @@ def _check_not_foreign(path, shapes):
         raise _foreign(path, "a TensorFlow 2 checkpoint")
 
 
-def check(path, config, needs_head, trained_here=False):
-    """Holds the checkpoint at `path` against a `BertConfig`.
+def check(path, config, needs_head, trained_here=False, contents=None):
+    """Checks the checkpoint at `path` against a `BertConfig`.
 
     Args:
       path: the checkpoint's prefix, as `.../bert_model.ckpt`.
       config: `BertConfig`.
       needs_head: whether it is to answer questions as it is; a warning says that its answers are random if it cannot.
-      trained_here: whether it is a checkpoint that a training left, which has every variable of the reader.
+      trained_here: whether a training wrote it, so that it has every variable of the reader.
+      contents: its `Contents`, if they were read already.
 
     Raises:
       InputError: it is not there, cannot be read, is of another kind of model, or its shapes are others.
@@ -177,7 +229,7 @@ def check(path, config, needs_head, trained_here=False):
                 f"config asks for {shape}; "
                 "use the bert_config.json that came with it"
             )
-    _check_values(path, wanted)
+    _check_values(path, wanted, contents or _read_contents(path, wanted))
     layers_there = "bert/encoder/layer_%d/output/dense/kernel" % config.num_hidden_layers
     if layers_there in shapes:
         tf.logging.warning(
@@ -224,22 +276,20 @@ def listed(folder):
     ]
 
 
-def _is_whole(path):
-    """Whether every tensor of a checkpoint can be read; each has its checksum."""
+def _read_whole(path):
+    """Returns the `Contents` of a checkpoint, None where a tensor cannot be read; each has its checksum."""
     try:
         reader = tf.train.load_checkpoint(path)
-        for name in reader.get_variable_to_shape_map():
-            reader.get_tensor(name)
+        return _read_tensors(reader, reader.get_variable_to_shape_map())
     except _READING_ERRORS:
-        return False
-    return True
+        return None
 
 
 def find_trained(folder, to_train):
-    """Returns the path of the checkpoint in `folder` that a run works with, None where no training left one.
+    """Returns the path and `Contents` of the checkpoint in `folder` to use; (None, None) where there is none.
 
-    It is the last one. Where that was cut short, a training goes on from the last whole one, with a warning; answers are not
-    given by a reader that was trained less than the user thinks.
+    It is the last one. Where that is truncated, a training resumes from the last whole one, with a warning; prediction
+    refuses, because its reader would be trained less than the user thinks.
 
     Args:
       folder: output folder.
@@ -249,26 +299,27 @@ def find_trained(folder, to_train):
       InputError: the last one is not whole, and the run does not train or no other is whole.
     """
     there = listed(folder)
-    whole = next((path for path in there if _is_whole(path)), None)
+    read = ((path, _read_whole(path)) for path in there)
+    whole, contents = next((pair for pair in read if pair[1] is not None), (None, None))
     if there and whole is None:
         raise InputError(
-            f"none of the checkpoints in {folder} is whole (the last is {there[0]}); delete "
+            f"none of the checkpoints in {folder} is complete (the last is {there[0]}); delete "
             f"{os.path.join(folder, _STATE_FILE)} to train from the start"
         )
     if there and whole != there[0]:
         if not to_train:
             raise InputError(
-                f"the checkpoint {there[0]} is not whole; train again with the same --output_dir, "
-                f"which goes on from {whole}"
+                f"the checkpoint {there[0]} is incomplete; train again with the same --output_dir, "
+                f"which resumes from {whole}"
             )
         tf.logging.warning(
-            "the checkpoint %s is not whole; the training goes on from %s", there[0], whole
+            "the checkpoint %s is incomplete; training resumes from %s", there[0], whole
         )
-    return whole
+    return whole, contents
 
 
 def make_last(folder, path):
-    """Has a training in `folder` go on from the checkpoint `path`, which it lists, whatever newer ones there are."""
+    """Makes a training in `folder` resume from the listed checkpoint `path`, whatever newer ones there are."""
     there = listed(folder)
     state = _read_list(folder)
     if state is not None and state.model_checkpoint_path == path:
@@ -280,7 +331,25 @@ def make_last(folder, path):
 
 
 def remove_unfinished(folder):
-    """Removes the checkpoints that killed trainings were writing in `folder`; no other training may be at work there."""
+    """Removes the checkpoints that killed trainings were writing in `folder`; no other training may run there."""
     for name in tf.gfile.ListDirectory(folder):
         if _UNFINISHED.match(name):
             tf.gfile.DeleteRecursively(os.path.join(folder, name))
+
+
+def write(path, arrays):
+    """Writes {variable name: array} as a checkpoint, whole or not at all.
+
+    Args:
+      path: prefix of the checkpoint, as `.../bert_model.ckpt`.
+    """
+    beside = files.aside(path)
+    with tf.Graph().as_default(), tf.Session() as session:
+        feeds = {tf.placeholder(array.dtype, array.shape): array for array in arrays.values()}
+        save = io_ops.save_v2(beside, list(arrays), [""] * len(arrays), list(feeds))
+        with files.explain_write_errors(path):
+            session.run(save, feeds)
+    # The index last: a checkpoint without one does not exist.
+    for part in (".data-00000-of-00001", ".index"):
+        with files.renamed(beside + part, path + part):
+            pass

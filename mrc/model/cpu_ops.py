@@ -76,16 +76,16 @@ def _head_by_head(tensors, numbers, heads):
     return [tf.concat(context, axis=1) for context in contexts]
 
 
-def attention_by_head(functions, asks, heads):
+def attention_by_head(functions, attention_inputs, heads):
     """`modeling.batched_attention` window by window and head by head; B must be static.
 
     Args:
       functions: `ReusedFunctions`.
       asks, heads: as there.
     """
-    tensors, numbers = modeling.distinct([tensor for ask in asks for tensor in ask])
+    tensors, numbers = modeling.distinct([tensor for each in attention_inputs for tensor in each])
     numbers = tuple(tuple(numbers[first : first + 4]) for first in range(0, len(numbers), 4))
-    windows = asks[0].query.shape.as_list()[0]
+    windows = attention_inputs[0].query.shape.as_list()[0]
 
     def one_window(*inside):
         return _head_by_head(inside, numbers, heads)
@@ -108,7 +108,7 @@ def attention_by_head(functions, asks, heads):
 
 
 def keep_freed_memory():
-    """Has the C library keep the memory of freed tensors, where it can (glibc); else every large tensor is mapped anew.
+    """Makes the C library keep freed memory where it can (glibc); otherwise every large tensor is mapped again.
 
     A third of a forward pass goes by in the kernel otherwise, which fills each new page with zeros.
     """
@@ -119,7 +119,7 @@ def keep_freed_memory():
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-def make_forms():
+def make_ops():
     """Returns the arguments of `modeling.Bert`, by name, that make it fast on a CPU, for the current graph."""
     functions = ReusedFunctions()
 
@@ -140,7 +140,7 @@ def make_forms():
         return compiled_part("norm", modeling.biased_residual_norm, *tensors)
 
     return {
-        "kernels": modeling.Kernels(
+        "ops": modeling.LayerOps(
             functools.partial(attention_by_head, functions), activation, residual_norm
         ),
         "run": functions,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reader as a TPUEstimator, which runs the same model on TPU, GPU and CPU."""
 
-import collections
+from typing import NamedTuple, Optional, Sequence
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 import modeling
 import optimization
 from mrc.model import cpu_ops, span_model
-from mrc.util import progress, tensorflow_versions
+from mrc.util import tensorflow_versions
 from mrc.util.tensorflow_versions import (
     InputPipelineConfig,
     RunConfig,
@@ -22,44 +22,34 @@ from mrc.util.tensorflow_versions import (
 STEPS_BETWEEN_SUMMARIES = 100
 
 
-class LossHook(tf.train.SessionRunHook):
-    """Fetches the loss of each step of a training; `after_run` finds it in the results."""
+class Schedule(NamedTuple):
+    """Learning rate of a training: its peak, and the steps of the training and of its warm-up."""
 
-    def begin(self):
-        self._loss = tf.get_collection(tf.GraphKeys.LOSSES)[-1]
-
-    def before_run(self, run_context):
-        return tf.train.SessionRunArgs(self._loss)
+    peak_rate: float
+    num_steps: int
+    num_warmup_steps: int
 
 
-class TrainingProgress(LossHook):
-    """Shows steps, loss, speed and time left of a training.
+class TpuOptions(NamedTuple):
+    """Where the model runs: a TPU with its address, or the GPU or CPU of this machine."""
 
-    Args:
-      num_steps: steps of the whole training.
-    """
+    use_tpu: bool
+    tpu_name: Optional[str]
+    tpu_zone: Optional[str]
+    gcp_project: Optional[str]
+    master: Optional[str]
+    num_tpu_cores: int
+    iterations_per_loop: int
 
-    def __init__(self, num_steps):
-        self._num_steps = num_steps
-
-    def after_create_session(self, session, coord):
-        del coord
-        self._bar = progress.bar(self._num_steps, "training", "step", initial=self._step(session))
-
-    @staticmethod
-    def _step(session):
-        return int(session.run(tf.train.get_global_step()))
-
-    def after_run(self, run_context, run_values):
-        self._bar.set_postfix(loss=f"{run_values.results:.4f}", refresh=False)
-        self._bar.update(self._step(run_context.session) - self._bar.n)
-
-    def end(self, session):
-        self._bar.close()
+    def resolver(self):
+        """Returns the cluster resolver of the Cloud TPU, or None."""
+        if self.use_tpu and self.tpu_name:
+            return TPUClusterResolver(self.tpu_name, zone=self.tpu_zone, project=self.gcp_project)
+        return None
 
 
 def _tpu_summaries(output_dir, **scalars):
-    """Returns the host call that writes `scalars`, which a TPU cannot do itself, to TensorBoard."""
+    """Returns the host call that writes `scalars` to TensorBoard, which a TPU itself cannot do."""
     names = sorted(scalars)
 
     def write(step, *values):
@@ -70,8 +60,8 @@ def _tpu_summaries(output_dir, **scalars):
     return write, [step] + [tf.reshape(scalars[name], [1]) for name in names]
 
 
-def _restore_from(checkpoint, use_tpu):
-    """Has the variables that `checkpoint` holds start from it; returns the scaffold function that a TPU needs."""
+def _initialize_from(checkpoint, use_tpu):
+    """Initializes the variables that `checkpoint` holds from it; returns the scaffold function for a TPU."""
     in_checkpoint = dict(tf.train.list_variables(checkpoint))
     names = {
         variable.op.name: variable.op.name
@@ -90,70 +80,63 @@ def _restore_from(checkpoint, use_tpu):
 
 
 def step_of_core(step, input_ids):
-    """Returns a whole number that differs from step to step and, as they read other windows, from core to core of a TPU.
+    """Returns a dropout step that differs from core to core of a TPU, because they read other windows.
 
-    All cores run one program, so that a dropout that depends on the step alone would drop the same units on each.
+    All cores run one program, so a dropout that depends on the step alone would drop the same units on each.
 
     Args:
-      step: scalar whole-number tensor, the training step.
-      input_ids: the windows that this core reads, [B, T], of static shape.
+      step: the training step, a scalar integer.
+      input_ids: the windows that this core reads, `[B, T]` with a static shape.
     """
     size = input_ids.shape.num_elements()
-    odd = (
-        (2 * np.arange(size, dtype=np.uint64) + 1) * 2654435761 % 2**32
-    )  # 2^32 / golden ratio (Knuth, vol. 3, 6.4)
+    # 2654435761 = 2^32 / golden ratio (Knuth, vol. 3, section 6.4)
+    odd = (2 * np.arange(size, dtype=np.uint64) + 1) * 2654435761 % 2**32
     factors = odd.astype(np.uint32).view(np.int32).reshape(input_ids.shape.as_list())
     return tf.cast(step, tf.int32) + tf.reduce_sum(input_ids * factors)  # wraps around at 32 bits
 
 
-def on_cpu(use_tpu):
+def runs_on_cpu(use_tpu: bool) -> bool:
     """Whether the model runs on the CPU of this machine."""
     return not use_tpu and not tf.test.is_gpu_available()
 
 
-def make_model_fn(
-    config, dataset, init_checkpoint, training, prediction, use_tpu, seed, training_hooks=()
+def training_model_fn(
+    config,
+    dataset,
+    schedule: Schedule,
+    init_checkpoint: Optional[str] = None,
+    use_tpu: bool = False,
+    seed: int = 0,
+    hooks: Sequence = (),
 ):
-    """Returns the model function of the reader.
+    """Returns the model function of training.
 
     Args:
-      config: `BertConfig`.
-      dataset: `datasets.Dataset`.
-      init_checkpoint: path that the weights start from, or None.
-      training: dict of peak_rate, num_steps and num_warmup_steps, or None.
-      prediction: dict of cells, size, trim_padding and static_shapes (see `SpanModel.best_positions`), or None.
+      config: the `BertConfig`.
+      dataset: the `datasets.Dataset`.
+      schedule: of the learning rate.
+      init_checkpoint: path of the initial weights, or None.
       use_tpu: whether the model runs on a TPU.
       seed: of the dropout.
-      training_hooks: `SessionRunHook`s of a training besides its progress.
+      hooks: `SessionRunHook`s of the training.
     """
 
     def model_fn(features, labels, mode, params):
         del labels
-        is_training = mode == tf.estimator.ModeKeys.TRAIN
-        dropout = modeling.no_dropout
-        if is_training:
-            step = tf.train.get_or_create_global_step()
-            dropout = modeling.Dropout(
-                seed, step_of_core(step, features["input_ids"]) if use_tpu else step
-            )
-        fast = {}
-        if on_cpu(use_tpu):
+        step = tf.train.get_or_create_global_step()
+        if use_tpu:
+            step = step_of_core(step, features["input_ids"])
+        if runs_on_cpu(use_tpu):
             cpu_ops.keep_freed_memory()
-            if not is_training:
-                fast = cpu_ops.make_forms()
-        bert = modeling.Bert(config, dropout, one_hot_embeddings=use_tpu, **fast)
-        model = span_model.SpanModel(bert, dataset.masks_span)
-        scaffold_fn = _restore_from(init_checkpoint, use_tpu) if init_checkpoint else None
-        if not is_training:
-            return TPUEstimatorSpec(
-                mode,
-                predictions=model.best_positions(features, **prediction),
-                scaffold_fn=scaffold_fn,
-            )
+        bert = modeling.Bert(config, modeling.Dropout(seed, step), one_hot_embeddings=use_tpu)
+        model = span_model.SpanModel(bert, dataset.masks_question)
+        scaffold_fn = _initialize_from(init_checkpoint, use_tpu) if init_checkpoint else None
         loss = model.training_loss(features)
-        train_op, rate = optimization.training_op(loss, use_tpu=use_tpu, **training)
-        host_call = _tpu_summaries(params["output_dir"], learning_rate=rate) if use_tpu else None
-        if not use_tpu:
+        train_op, rate = optimization.training_op(loss, use_tpu=use_tpu, **schedule._asdict())
+        host_call = None
+        if use_tpu:
+            host_call = _tpu_summaries(params["output_dir"], learning_rate=rate)
+        else:
             tf.summary.scalar("learning_rate", rate)
         return TPUEstimatorSpec(
             mode,
@@ -161,72 +144,80 @@ def make_model_fn(
             train_op=train_op,
             scaffold_fn=scaffold_fn,
             host_call=host_call,
-            training_hooks=[TrainingProgress(training["num_steps"])] + list(training_hooks),
+            training_hooks=list(hooks),
         )
 
     return model_fn
 
 
-class Device(
-    collections.namedtuple(
-        "Device",
-        [
-            "use_tpu",
-            "tpu_name",
-            "tpu_zone",
-            "gcp_project",
-            "master",
-            "num_tpu_cores",
-            "iterations_per_loop",
-        ],
-    )
+def prediction_model_fn(
+    config,
+    dataset,
+    cells,
+    size: int,
+    init_checkpoint: Optional[str] = None,
+    trim_padding: bool = False,
+    use_tpu: bool = False,
 ):
-    """Where the model runs: a TPU with its address, or the GPU or CPU of this machine."""
+    """Returns the model function of prediction.
 
-    __slots__ = ()
+    Args:
+      config: the `BertConfig`.
+      dataset: the `datasets.Dataset`.
+      cells: the cells of the grid, all in one forward pass.
+      size: number of best starts and ends of each window.
+      init_checkpoint: path of the weights, or None where the estimator restores others.
+      trim_padding: see `SpanModel.best_positions`.
+      use_tpu: whether the model runs on a TPU, which needs static shapes.
+    """
 
-    def resolver(self):
-        """Returns the cluster resolver of the Cloud TPU, or None."""
-        if self.use_tpu and self.tpu_name:
-            return TPUClusterResolver(self.tpu_name, zone=self.tpu_zone, project=self.gcp_project)
-        return None
+    def model_fn(features, labels, mode, params):
+        del labels, params
+        fast = {}
+        if runs_on_cpu(use_tpu):
+            cpu_ops.keep_freed_memory()
+            fast = cpu_ops.make_ops()
+        bert = modeling.Bert(config, one_hot_embeddings=use_tpu, **fast)
+        model = span_model.SpanModel(bert, dataset.masks_question)
+        scaffold_fn = _initialize_from(init_checkpoint, use_tpu) if init_checkpoint else None
+        best = model.best_positions(
+            features, cells, size, trim_padding=trim_padding, static_shapes=use_tpu
+        )
+        return TPUEstimatorSpec(mode, predictions=best, scaffold_fn=scaffold_fn)
+
+    return model_fn
 
 
-def make_estimator(
-    model_fn, device, output_dir, train_batch_size, predict_batch_size, save_checkpoints_steps, seed
-):
+def make_estimator(model_fn, device: TpuOptions, options) -> TPUEstimator:
     """Returns the TPUEstimator of the reader.
 
     Args:
-      model_fn: what `make_model_fn` returned.
-      device: `Device`.
-      output_dir: folder of the checkpoints.
-      train_batch_size, predict_batch_size: windows in a batch, over all cores of a TPU together.
-      save_checkpoints_steps: steps between checkpoints.
-      seed: of the weights that no checkpoint gives.
+      model_fn: what `training_model_fn` or `prediction_model_fn` returned.
+      device: where it runs.
+      options: flags `output_dir`, `train_batch_size` and `predict_batch_size` (over all cores of a TPU
+        together), `save_checkpoints_steps` and `rand_seed` (of the weights that no checkpoint gives).
     """
-    per_host = InputPipelineConfig.PER_HOST_V2
     run_config = RunConfig(
         cluster=device.resolver(),
         master=device.master,
-        model_dir=output_dir,
-        tf_random_seed=seed,
-        save_checkpoints_steps=save_checkpoints_steps,
+        model_dir=options.output_dir,
+        tf_random_seed=options.rand_seed,
+        save_checkpoints_steps=options.save_checkpoints_steps,
         save_summary_steps=STEPS_BETWEEN_SUMMARIES,
         log_step_count_steps=None,
         session_config=tensorflow_versions.session_config(device.use_tpu),
         tpu_config=TPUConfig(
             iterations_per_loop=device.iterations_per_loop,
             num_shards=device.num_tpu_cores,
-            per_host_input_for_training=per_host,
+            per_host_input_for_training=InputPipelineConfig.PER_HOST_V2,
         ),
     )
     return TPUEstimator(
         model_fn,
         use_tpu=device.use_tpu,
         config=run_config,
-        params={"output_dir": output_dir},
-        train_batch_size=train_batch_size,
-        predict_batch_size=predict_batch_size,
+        params={"output_dir": options.output_dir},
+        train_batch_size=options.train_batch_size,
+        predict_batch_size=options.predict_batch_size,
         eval_on_tpu=False,
     )

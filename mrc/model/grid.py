@@ -6,7 +6,7 @@ projections, which no mask touches, and the tokens whose keys the mask leaves al
 for each this is less than N + Z N (N + 1) / 2 layer passes with the baseline, where single runs need N (Z N + 1).
 
 Where shapes need not be static, padding is not asked (its share in a softmax is 0 but for the zone `all`), and it is not
-worked out either if nobody wants it.
+computed either unless it is needed.
 """
 
 import collections
@@ -16,11 +16,11 @@ import tensorflow.compat.v1 as tf
 import attention_mask
 import modeling
 
-LENGTH_STEP = 16  # lengths are multiples of this, as each length is compiled anew
+LENGTH_STEP = 16  # lengths are multiples of this, as each length is compiled separately
 NO_ZONES = frozenset()
 
 State = collections.namedtuple("State", ["hidden", "cells", "trimmed"])
-State.__doc__ = "A hidden state [B, T, H], the cells that go on from it, and whether it lacks the padding at its end."
+State.__doc__ = "A hidden state [B, T, H], the cells that continue from it, and whether it lacks the padding at its end."
 
 Stretch = collections.namedtuple("Stretch", ["start", "stop", "changed"])
 Stretch.__doc__ = "Tokens `start` to `stop - 1` of all windows of a batch, and whether a mask changes their output."
@@ -112,7 +112,7 @@ class _Pass:
         return State(embedded if keep else embedded[:, : self._length], cells, not keep)
 
     def _stretches(self, zones, groups, trimmed, layer):
-        """Returns the `Stretch`es of which some come from the state without a mask, or None where all is worked out."""
+        """Returns the `Stretch`es of which some come from the state without a mask, or None where all is computed."""
         if self._length is None or NO_ZONES not in groups or not zones:
             return None
         if not trimmed and not self._keeps_padding(groups[NO_ZONES], layer):
@@ -129,9 +129,11 @@ class _Pass:
             rows = ((0, self._length),)
         here = ((0, self._length),) if state.trimmed else None
         keys = None if "all" in zones else self._length
-        asking = attention_mask.Roles(*(modeling.take(role, rows or here) for role in self._roles))
-        asked = attention_mask.Roles(*(role[:, :keys] for role in self._roles))
-        bias = attention_mask.change_bias(self._bias[..., :keys], zones, asking, asked)
+        query_roles = attention_mask.Roles(
+            *(modeling.take(role, rows or here) for role in self._roles)
+        )
+        key_roles = attention_mask.Roles(*(role[:, :keys] for role in self._roles))
+        bias = attention_mask.change_bias(self._bias[..., :keys], zones, query_roles, key_roles)
         return modeling.Branch(bias, rows, None if state.trimmed else keys)
 
     def next_states(self, layer, state):
@@ -169,7 +171,7 @@ def encode(bert, cells, embedded, bias, roles, length=None, trim_padding=False):
       roles: `attention_mask.Roles`.
       length: scalar, a number of tokens that holds every window of the batch; padding beyond it is asked only where the
         zone `all` reads it. None where shapes must be static; all padding is asked then.
-      trim_padding: whether outputs are but `length` tokens long; needs `length`.
+      trim_padding: whether outputs are only `length` tokens long; needs `length`.
     """
     forward = _Pass(bert, bias, roles, length, trim_padding)
     states = [forward.start(embedded, list(cells))]

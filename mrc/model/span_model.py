@@ -20,12 +20,12 @@ class SpanModel:
 
     Args:
       bert: `modeling.Bert`.
-      masks_span: whether `input_span_mask` keeps the question out of the logits (CMRC 2018).
+      masks_question: whether `input_span_mask` keeps the question out of the logits (CMRC 2018).
     """
 
-    def __init__(self, bert, masks_span):
+    def __init__(self, bert, masks_question):
         self.bert = bert
-        self._masks_span = masks_span
+        self._masks_question = masks_question
         self._weights = tf.get_variable(
             "cls/squad/output_weights",
             [2, bert.config.hidden_size],
@@ -42,7 +42,7 @@ class SpanModel:
             tf.matmul(tf.reshape(hidden, [-1, width]), self._weights, transpose_b=True) + self._bias
         )
         start, end = tf.unstack(tf.reshape(both, [batch, tokens, 2]), axis=2)
-        if self._masks_span:
+        if self._masks_question:
             kept_out = (1.0 - tf.cast(input_span_mask, tf.float32)) * modeling.MASKED
             start, end = start + kept_out, end + kept_out
         return start, end
@@ -67,7 +67,7 @@ class SpanModel:
 
     def _best(self, scores, input_mask, size, trim_padding):
         """Returns values and places [B, K] of the `size` best scores [B, T], the lower place first on ties."""
-        if self._masks_span:
+        if self._masks_question:
             scores = tf.nn.log_softmax(scores)
         if trim_padding:
             scores = tf.where(
@@ -90,8 +90,7 @@ class SpanModel:
           features: dict of the arrays of `Windows.batch`.
           cells: list of `attention_mask.Cell`.
           size: K, the number of best starts and ends.
-          trim_padding: whether padding is left out of the work and of the ranking, in which it takes part otherwise, as in
-            the released code.
+          trim_padding: whether to skip padding and exclude it from the ranking, which includes it in the released code.
           static_shapes: whether every shape must be known beforehand, as on a TPU.
 
         Returns:

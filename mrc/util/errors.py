@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a run ends before its work is done: each way has its exit code, and one sentence for the user."""
+"""Ends of a run before its work is done: each has an exit code and a one-line message."""
 
 import argparse
 import contextlib
@@ -40,7 +40,7 @@ def check_words(words):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """A parser that speaks of a wrong argument as the rest of the project does of any mistake."""
+    """A parser that reports wrong arguments like all other input errors."""
 
     def parse_args(self, args=None, namespace=None):
         check_words(sys.argv if args is None else args)
@@ -51,7 +51,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 class Fault(Exception):
-    """A failure in the midst of the work, as of the disk: its text is one sentence with what happened and what to do."""
+    """A failure during the work, such as a full disk; the message says in one line what happened and what to do."""
 
 
 class Stopped(BaseException):
@@ -59,12 +59,12 @@ class Stopped(BaseException):
 
     Args:
       number: of the signal.
-      state: what is left for the same command to go on from, part of a sentence.
+      state: what is left to resume from, part of a sentence.
     """
 
     def __init__(self, number, state=""):
         super().__init__(
-            "stopped by {}{}; give the same command again to go on".format(
+            "stopped by {}{}; rerun the same command to resume".format(
                 signal.Signals(number).name, state and ": " + state
             )
         )
@@ -79,12 +79,12 @@ def _leave(text, code):
 
 
 @contextlib.contextmanager
-def one_sentence():
+def exit_with_message():
     """Turns an `InputError`, `Fault` or `Stopped` raised inside into its sentence on stderr and its exit code.
 
     Inside, stdout and stderr may lose their readers without harm.
     """
-    with streams.outlasting():
+    with streams.broken_pipe_safe():
         try:
             yield
         except InputError as error:

@@ -35,7 +35,7 @@ def exists(path):
         return tf.gfile.Exists(path)
     except tf.errors.OpError as error:
         raise InputError(
-            f"{path} cannot be looked at ({first_line(error)}); check the path, and that you may "
+            f"{path} cannot be accessed ({first_line(error)}); check the path, and that you may "
             "read it"
         )
 
@@ -47,7 +47,7 @@ def _reading(path, what):
         if not tf.gfile.Exists(path):
             raise InputError(f"the {what} {path} does not exist; check the path")
         if tf.gfile.IsDirectory(path):
-            raise InputError(f"the {what} {path} is a folder; give the path of a file")
+            raise InputError(f"the {what} {path} is a folder; pass the path of a file")
         with tf.gfile.GFile(path, "rb") as reader:
             yield reader
     except tf.errors.OpError as error:
@@ -135,7 +135,7 @@ def aside(path):
 def remove_leftovers(folder):
     """Removes what killed runs were writing in `folder`: a rename in a bucket, too, may end after its copy.
 
-    What is younger than a day may be another run's that is at work.
+    What is younger than a day may belong to another run.
     """
     for name in tf.gfile.ListDirectory(folder):
         path = os.path.join(folder, name)
@@ -146,14 +146,14 @@ def remove_leftovers(folder):
 
 
 @contextlib.contextmanager
-def told(path):
-    """Has a failure to write `path` end in a sentence."""
+def explain_write_errors(path):
+    """Reports a failure to write `path`."""
     try:
         yield
     except tf.errors.OpError as error:
         raise Fault(
             f"{path} cannot be written ({first_line(error)}); see that its folder is there, has "
-            "room and may be written to, then give the "
+            "room and is writable, then rerun the "
             "same command again"
         )
 
@@ -162,7 +162,7 @@ def told(path):
 def renamed(written, path):
     """Renames `written` to `path` where the block ends well, and removes it where it does not."""
     try:
-        with told(path):
+        with explain_write_errors(path):
             yield
             tf.gfile.Rename(written, path, overwrite=True)
     except BaseException:
@@ -177,7 +177,7 @@ def writing(path, binary=False):
     beside = aside(path)
     if tf.gfile.IsDirectory(path):
         raise InputError(
-            f"{path} is a folder, and cannot be written to as a file; give another path"
+            f"{path} is a folder, and cannot be written to as a file; pass another path"
         )
     with renamed(beside, path), tf.gfile.GFile(beside, "wb" if binary else "w") as writer:
         yield writer
@@ -213,12 +213,12 @@ def make_folder(path):
         is_folder = tf.gfile.IsDirectory(path)
     except tf.errors.OpError as error:
         if tf.gfile.Exists(path) and not tf.gfile.IsDirectory(path):
-            raise InputError(f"{path} is a file where a folder is needed; give another path")
+            raise InputError(f"{path} is a file where a folder is needed; pass another path")
         raise InputError(
             f"the folder {path} cannot be made ({first_line(error)}); may you write there?"
         )
     if not is_folder:
-        raise InputError(f"{path} is a file where a folder is needed; give another path")
+        raise InputError(f"{path} is a file where a folder is needed; pass another path")
 
 
 def make_folder_of(path):

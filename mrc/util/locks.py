@@ -32,12 +32,12 @@ def _open(folder, path):
     except OSError as error:
         if tf.gfile.Exists(lock):  # another user's, say
             raise InputError(
-                f"{lock} cannot be written to ({error.strerror}); have it deleted, or give "
+                f"{lock} cannot be written to ({error.strerror}); have it deleted, or pass "
                 "another --output_dir"
             )
         raise InputError(
-            f"the output folder {folder} cannot be written to ({error.strerror}); mend that or "
-            "give another --output_dir"
+            f"the output folder {folder} cannot be written to ({error.strerror}); fix that, or "
+            "pass another --output_dir"
         )
 
 
@@ -55,15 +55,15 @@ def _lock(descriptor, folder):
             return
         owner = os.read(descriptor, 1000).decode("utf-8", "replace").strip()
         raise InputError(
-            "another run is at work in {} ({}); wait until it has ended, or give another "
-            "--output_dir".format(folder, owner or "it has just begun")
+            "another run is using {} ({}); wait until it has ended, or pass another "
+            "--output_dir".format(folder, owner or "it has just started")
         )
     text = "process %d on %s, since %s\n" % (
         os.getpid(),
         socket.gethostname(),
         time.strftime("%Y-%m-%d %H:%M:%S"),
     )
-    with contextlib.suppress(OSError):  # on a full disk nobody is told who is at work
+    with contextlib.suppress(OSError):  # a full disk must not stop the run
         os.ftruncate(descriptor, 0)
         os.write(descriptor, text.encode("utf-8"))
 

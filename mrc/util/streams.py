@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Standard output and standard error that outlast those who read them."""
+"""Standard output and standard error that survive a closed reader."""
 
 import contextlib
 import os
 import sys
 
 
-class Outlasting:
-    """A text stream that says into the void what nobody reads any more, where a plain one ends the work.
+class BrokenPipeSafeStream:
+    """A text stream that ignores BrokenPipeError: output is discarded once its reader has exited.
 
     In `run_squad.py ... 2>&1 | tee log`, say, a Ctrl-C ends `tee` too, while the run has a checkpoint to write.
 
@@ -37,10 +37,10 @@ class Outlasting:
 
 
 @contextlib.contextmanager
-def outlasting():
-    """Has `sys.stdout` and `sys.stderr` outlast their readers in the block."""
+def broken_pipe_safe():
+    """Makes `sys.stdout` and `sys.stderr` ignore broken pipes in the block."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(Outlasting, before)
+    sys.stdout, sys.stderr = map(BrokenPipeSafeStream, before)
     try:
         yield
     finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of cmrc2018_evaluate.py: values worked out by hand, properties, and the command line."""
+"""Tests of cmrc2018_evaluate.py: values computed by hand, properties, and the command line."""
 
 import collections
 import json

@@ -9,8 +9,9 @@ import tiny
 
 from mrc.answers.decoding import Decoder, project, softmax
 from mrc.data.examples import Example
+from mrc.data.passages import Text
 from mrc.data.windows import Windows
-from mrc.datasets import CMRC2018, SQUAD, Text
+from mrc.datasets import CMRC2018, SQUAD
 from tokenization import BasicTokenizer, Vocabulary, WordPieceTokenizer
 
 PIECES = "[PAD] [UNK] [CLS] [SEP] q a ##b ##c e x y z , 灯 塔 河 1 ##2 α ##ς".split()

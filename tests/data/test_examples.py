@@ -5,8 +5,9 @@ import pytest
 
 from mrc import datasets
 from mrc.data import examples
+from mrc.data.passages import AnswerNotFound, Text
 from mrc.data.squad_format import Answer, Passage, Question
-from mrc.datasets import CMRC2018, SQUAD, AnswerNotFound, Text
+from mrc.datasets import CMRC2018, SQUAD
 from mrc.util.errors import InputError
 
 
@@ -40,9 +41,12 @@ def warnings(monkeypatch):
         ),
         (
             CMRC2018,
-            '。，！？；、：（）－~「《》,」"“”$『』—;()-～‘’`',
-            list('。，！？；、：（）－~「《》,」"“”$『』—;()-～‘’`'),
+            '。，！？；、：（）－~「《》,」"“”$『』—;()-～‘’',
+            list('。，！？；、：（）－~「《》,」"“”$『』—;()-～‘’'),
         ),
+        (CMRC2018, "a`b `塔` ``", ["a`b", "`", "塔", "`", "``"]),  # a backtick is no mark
+        (CMRC2018, "塔\u2581石 a\u2581b\u2581", ["塔", "石", "a", "b"]),
+        (SQUAD, "a\u2581b", ["a\u2581b"]),
         (CMRC2018, "a.b:c!d?e'f[g]h/i%", ["a.b:c!d?e'f[g]h/i%"]),  # marks that are not listed
         (CMRC2018, "塔\t石\u202f桥\na b", ["塔", "石", "桥", "a", "b"]),
         (CMRC2018, "\u3400\U00020000x\uf900", ["\u3400", "\U00020000", "x", "\uf900"]),
@@ -165,7 +169,7 @@ def train(dataset, passages, **options):
 def test_training_examples(warnings):
     passages = passage("The old tower", ("a", OLD, None), ("b", OLD, None))
     found = examples.make_training_examples(SQUAD, passages, "train.json")
-    assert [tuple(example)[:2] + tuple(example)[3:] for example in found] == [
+    assert [tuple(example)[:2] + tuple(example)[3:6] for example in found] == [
         ("a", "?", 1, 1, "old"),
         ("b", "?", 1, 1, "old"),
     ]
@@ -266,5 +270,5 @@ def test_repeated_ids_are_warned_of(warnings):
     passages = passage("x", ("a", (), None), ("a", (), None), ("b", (), None))
     examples.make_prediction_examples(SQUAD, passages, "dev.json")
     assert len(warnings) == 1 and warnings[0].startswith(
-        "dev.json: 1 question ids stand there more than once (a)"
+        "dev.json: 1 question ids occur more than once (a)"
     )

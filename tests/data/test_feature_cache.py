@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of features.py and records.py: what is kept is taken up again where it is right, and never where it is not."""
+"""The feature cache and TFRecords are reused where they match, and never where they do not."""
 
 import os
-import types
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from mrc import datasets
 from mrc.data import feature_cache, tfrecords, windows
 from mrc.data.examples import Example
 from mrc.experiment import prediction, training
-from mrc.experiment import run as experiment
 from tokenization import Vocabulary, WordPieceTokenizer
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -56,9 +54,9 @@ def test_records_are_read_back_by_protocol_buffers(data):
 def squad_windows(**changes):
     sizes = dict(dict(max_seq_length=24, doc_stride=8, max_query_length=5), **changes)
     made = [
-        Example(question["id"], question["question"], text, -1, -1, "")
-        for paragraph in tiny.squad()["data"][0]["paragraphs"]
-        for text in [datasets.Text(paragraph["context"], datasets.SQUAD.word_pattern)]
+        Example(question["id"], question["question"], text, passage=number)
+        for number, paragraph in enumerate(tiny.squad()["data"][0]["paragraphs"])
+        for text in [datasets.SQUAD.split(paragraph["context"])]
         for question in paragraph["qas"]
     ]
     return windows.Windows(made, WordPieceTokenizer(Vocabulary(tiny.PIECES), True), **sizes)
@@ -142,9 +140,7 @@ def windows_of_run(paths, output_dir, dataset=datasets.SQUAD, **changes):
         do_predict=True,
         predict_file=paths["squad"],
     )
-    return experiment.Run(
-        dataset, types.SimpleNamespace(**tiny.flag_values(**dict(flags, **changes)))
-    ).prediction_windows()
+    return prediction.make_windows(tiny.read_inputs(dataset, **dict(flags, **changes)))
 
 
 def test_a_run_takes_its_pieces_up_again(paths, tmp_path, cuts):
@@ -195,7 +191,7 @@ def test_a_damaged_file_is_made_anew(paths, tmp_path, cuts, monkeypatch):
         path.write_bytes(damaged)
         del cuts[:], warnings[:]
         windows_of_run(paths, tmp_path)
-        assert cuts == [4] and [f"{path} is damaged; it is made anew"] == warnings
+        assert cuts == [4] and [f"{path} is damaged and will be made again"] == warnings
         assert path.read_bytes() == whole
 
 
@@ -206,9 +202,9 @@ def test_training_records_are_taken_up_again(paths, tmp_path):
     )
     found = squad_windows()
 
-    def written(made_from):
+    def written(fingerprint):
         before = os.stat(path).st_ino if os.path.exists(path) else None
-        assert training.write_records(found, datasets.SQUAD, str(tmp_path), made_from) == path
+        assert training.write_records(found, datasets.SQUAD, str(tmp_path), fingerprint) == path
         return os.stat(path).st_ino != before
 
     assert written({"a": 1}) and not written({"a": 1})
@@ -225,11 +221,11 @@ def test_training_records_are_taken_up_again(paths, tmp_path):
 
 def test_records_whose_writing_was_stopped_are_written_anew(tmp_path):
     path = str(tmp_path / "records")
-    for made_from in ({"a": 1}, {"a": 2}):
+    for fingerprint in ({"a": 1}, {"a": 2}):
         try:
-            with feature_cache.noting_records(path, made_from), open(path, "w") as writer:
+            with feature_cache.noting_records(path, fingerprint), open(path, "w") as writer:
                 writer.write("same")
-                if made_from == {"a": 2}:
+                if fingerprint == {"a": 2}:
                     raise KeyboardInterrupt()
         except KeyboardInterrupt:
             pass
@@ -240,13 +236,13 @@ def test_records_whose_writing_was_stopped_are_written_anew(tmp_path):
 
 def test_tpu_records(tmp_path):
     found, seen = squad_windows(), []
-    for batches, made_from in (
+    for batches, fingerprint in (
         ([[0, 1], [2, -1]], {"a": 1}),
         ([[0, 1], [2, -1]], {"a": 1}),
         ([[2, -1]], {"a": 1}),
         ([[2, -1]], {"a": 2}),
     ):
-        prediction.make_tpu_input_fn(found, batches, str(tmp_path), made_from)
+        prediction.make_tpu_input_fn(found, batches, str(tmp_path), fingerprint)
         path = tmp_path / prediction.RECORDS_FILE
         seen.append((len(list(tf.python_io.tf_record_iterator(str(path)))), path.stat().st_ino))
     assert [count for count, _ in seen] == [4, 4, 2, 2]

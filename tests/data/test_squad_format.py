@@ -169,7 +169,7 @@ def test_the_place_of_what_is_wrong_is_named(tmp_path, place, value, problem):
         squad_format.read(path)
     assert (
         str(error.value)
-        == f"{path} is not in SQuAD format: {problem}; give a file that is laid out as SQuAD's "
+        == f"{path} is not in SQuAD format: {problem}; pass a file that is laid out as SQuAD's "
         "train-v1.1.json"
     )
 
@@ -200,12 +200,12 @@ def test_the_place_of_what_is_wrong_is_named(tmp_path, place, value, problem):
         ),
         (
             b'{"data": []}',
-            "the test file PATH has no questions, so there is nothing to do; give a file that "
+            "the test file PATH has no questions, so there is nothing to do; pass a file that "
             "asks something",
         ),
         (
             b'{"data": [{"paragraphs": [{"context": "x", "qas": []}]}]}',
-            "the test file PATH has no questions, so there is nothing to do; give a file that "
+            "the test file PATH has no questions, so there is nothing to do; pass a file that "
             "asks something",
         ),
     ],
@@ -221,7 +221,7 @@ def test_files_that_are_no_data(tmp_path, content, sentence):
 @pytest.mark.parametrize(
     "name, sentence",
     [
-        ("", "is a folder; give the path of a file"),
+        ("", "is a folder; pass the path of a file"),
         ("nowhere.json", "does not exist; check the path"),
     ],
 )

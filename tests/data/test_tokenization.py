@@ -163,7 +163,7 @@ def test_later_of_equal_pieces_wins(tmp_path):
     [
         (
             "lamp\n[UNK]\n[CLS]\n",
-            "lacks [PAD], [SEP]; use the vocab.txt that came with the checkpoint",
+            "lacks [SEP]; use the vocab.txt that came with the checkpoint",
         ),
         ("", "is empty; use the vocab.txt that came with the checkpoint"),
     ],

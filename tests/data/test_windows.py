@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mrc.data import windows
 from mrc.data.examples import NO_ANSWER, Example
 from mrc.data.windows import Windows
-from mrc.datasets import SQUAD, Text
+from mrc.datasets import SQUAD
 from mrc.util.errors import InputError
 from tokenization import Vocabulary, WordPieceTokenizer
 
@@ -19,8 +19,10 @@ SIZES = dict(num_pieces=st.integers(0, 60), longest=st.integers(1, 25), stride=s
 
 
 def example(question, context, words=(NO_ANSWER, NO_ANSWER), answer="", identifier="id"):
-    text = context if isinstance(context, Text) else Text(context, SQUAD.word_pattern)
-    return Example(identifier, question, text, words[0], words[1], answer)
+    """Returns an example; those about the same `context` are about one passage."""
+    return Example(
+        identifier, question, SQUAD.split(context), *words, answer, passage=hash(context)
+    )
 
 
 def make(examples, max_seq_length=12, doc_stride=3, max_query_length=64):
@@ -109,7 +111,7 @@ def test_padded_arrays():
 
 def test_windows_of_several_examples_are_numbered_in_order():
     # Room for 5 pieces; 8 pieces make windows at 0, 3; blank passages make none.
-    text = Text("a b c x y z a b", SQUAD.word_pattern)
+    text = "a b c x y z a b"
     found = make(
         [example("x y z ?", text), example("x", ""), example("?", "x"), example("x y z ?", text)]
     )

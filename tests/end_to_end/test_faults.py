@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of machine and user in the midst of a run: each ends in one sentence, and the same command goes on after it."""
+"""Failures of machine and user during a run: each gets a one-line message, and the same command resumes."""
 
 import glob
 import os
@@ -137,7 +137,7 @@ def test_kill_9_in_training(paths, uninterrupted, tmp_path, number, capsys):
     go_on(flags)
     stdout = capsys.readouterr().out
     if 0 < step < STEPS:
-        assert "the training in %s goes on after step %d of %d" % (tmp_path, step, STEPS) in stdout
+        assert "resuming the training in %s after step %d of %d" % (tmp_path, step, STEPS) in stdout
     assert weights(tmp_path) == weights(uninterrupted)
     assert not glob.glob(str(tmp_path / "*_temp_*"))
 
@@ -152,8 +152,8 @@ def test_a_signal_in_training_keeps_the_step(paths, uninterrupted, tmp_path, num
     step = int(tf.train.latest_checkpoint(str(tmp_path)).split("-")[-1])
     assert found == code and 0 < step < STEPS
     assert lines == [
-        "stopped by %s: the checkpoint of step %d of %d is in %s; give the same command again to "
-        "go on" % (signal.Signals(number).name, step, STEPS, tmp_path)
+        "stopped by %s: the checkpoint of step %d of %d is in %s; rerun the same command to "
+        "resume" % (signal.Signals(number).name, step, STEPS, tmp_path)
     ]
     assert tiny.read_json(tmp_path, "run.json")["runs"][0]["outcome"] == lines[0]
     go_on(flags)
@@ -170,7 +170,7 @@ def test_a_signal_in_prediction_keeps_batches(paths, data, predicted, tmp_path, 
     assert found == code and len(lines) == 1
     assert lines[0].startswith(f"stopped by {signal.Signals(number).name}: ")
     assert lines[0].endswith(
-        f"windows are done, and kept in {tmp_path}; give the same command again to go on"
+        f"windows are done and kept in {tmp_path}; rerun the same command to resume"
     )
     parts = glob.glob(str(tmp_path / "unfinished*" / "*.npz"))
     done, of_all = (int(word) for word in lines[0].split(": ")[1].split() if word.isdigit())
@@ -212,9 +212,7 @@ def test_a_second_run_is_told_and_the_first_goes_on(paths, uninterrupted, tmp_pa
     wait_for(process, tmp_path / "model.ckpt-0.index")
     code, _, lines = end(tiny.start(flags))
     assert code == 2
-    assert_one_sentence(
-        lines, "another run is at work in %s (process %d on " % (tmp_path, process.pid)
-    )
+    assert_one_sentence(lines, "another run is using %s (process %d on " % (tmp_path, process.pid))
     assert end(process)[0] == 0
     assert weights(tmp_path) == weights(uninterrupted)
     assert len(tiny.read_json(tmp_path, "run.json")["runs"]) == 1
@@ -227,9 +225,7 @@ def test_the_folder_of_a_training_is_removed(paths, tmp_path):
     os.rename(str(folder), str(tmp_path / "elsewhere"))
     code, _, lines = end(process)
     assert code == 1
-    assert_one_sentence(
-        lines, f"the output folder {folder} was removed while the training was at work"
-    )
+    assert_one_sentence(lines, f"the output folder {folder} was removed during training")
 
 
 def test_the_folder_of_a_prediction_is_removed(paths, data, tmp_path):
@@ -400,20 +396,20 @@ def test_a_checkpoint_cut_short(paths, uninterrupted, tmp_path, suffix, damage):
     assert code == 2
     assert_one_sentence(
         lines,
-        f"error: the checkpoint {folder / last} is not whole; train again with the same "
-        "--output_dir, which goes "
-        f"on from {folder / before}",
+        f"error: the checkpoint {folder / last} is incomplete; train again with the same "
+        "--output_dir, which "
+        f"resumes from {folder / before}",
     )
     code, stdout, lines = end(tiny.start(training_flags(paths, folder)))
     assert (
         code == 0
-        and "the training in %s goes on after step %s of %d"
+        and "resuming the training in %s after step %s of %d"
         % (folder, before.split("-")[-1], STEPS)
         in stdout
     )
     assert_one_sentence(
         lines,
-        f"the checkpoint {folder / last} is not whole; the training goes on from {folder / before}",
+        f"the checkpoint {folder / last} is incomplete; training resumes from {folder / before}",
         "WARNING:",
     )
     assert weights(folder) == weights(uninterrupted)
@@ -426,7 +422,7 @@ def test_no_checkpoint_is_whole(paths, uninterrupted, tmp_path):
         cut(path)
     code, _, lines = end(tiny.start(training_flags(paths, folder)))
     assert code == 2
-    assert_one_sentence(lines, f"none of the checkpoints in {folder} is whole")
+    assert_one_sentence(lines, f"none of the checkpoints in {folder} is complete")
 
 
 def test_the_list_of_checkpoints_is_damaged(paths, uninterrupted, tmp_path, capsys):
@@ -434,7 +430,7 @@ def test_the_list_of_checkpoints_is_damaged(paths, uninterrupted, tmp_path, caps
     last, _ = stopped_copy(uninterrupted, folder)
     (folder / "checkpoint").write_text("")
     go_on(training_flags(paths, folder))
-    assert "goes on after step {} of".format(last.split("-")[-1]) in capsys.readouterr().out
+    assert "after step {} of".format(last.split("-")[-1]) in capsys.readouterr().out
     assert weights(folder) == weights(uninterrupted)
 
 
@@ -450,7 +446,7 @@ def save_with_huge_gradients(path):
 
 @pytest.mark.parametrize(
     "steps_between, wanted",
-    [(1, "step 1, which left weights that are no numbers"), (20, "step 2, whose loss is nan")],
+    [(1, "step 1, which left NaN or infinite weights"), (20, "step 2, whose loss is nan")],
 )
 def test_what_is_no_number_stops_the_training(paths, tmp_path, steps_between, wanted):
     huge = save_with_huge_gradients(tmp_path / "huge.ckpt")
@@ -463,11 +459,11 @@ def test_what_is_no_number_stops_the_training(paths, tmp_path, steps_between, wa
     )
     assert code == 1
     if tf.__version__.startswith("1.13."):  # which looks at the norm of the gradients itself
-        wanted = "gradients that are no numbers ("
-    assert_one_sentence(lines, "error: the training stopped at " + wanted)
+        wanted = "NaN or infinite gradients ("
+    assert_one_sentence(lines, "error: training stopped at " + wanted)
     last = tf.train.latest_checkpoint(str(tmp_path))
     assert (
-        f"the last good checkpoint is {last}; train anew with a smaller --learning_rate"
+        f"the last good checkpoint is {last}; train again with a smaller --learning_rate"
         in "".join(lines)
     )
     reader = tf.train.load_checkpoint(last)

@@ -2,7 +2,7 @@
 """Every row of the table of wrong and odd inputs, through the command line.
 
 A wrong input ends in exit code 2 and one sentence, an odd one in exit code 0 and a warning; neither in a traceback, nor
-with more than 2 GB of memory, nor after three minutes. No model is trained or run before a wrong input is told.
+with more than 2 GB of memory, nor after three minutes. No model is trained or run before a wrong input is reported.
 """
 
 import forked

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A decoding that is stopped goes on, ends with the bytes it would have had, and never takes up another's work."""
+"""A stopped decoding resumes, ends with the same bytes, and never reuses another's work."""
 
 import glob
 import json
@@ -74,7 +74,7 @@ def test_what_was_found_before_a_stop_is_not_worked_out_again(
     paths, data, uninterrupted, tmp_path, monkeypatch, batches, capsys
 ):
     worked_out = []
-    add = partial_results.Spool.add
+    add = partial_results.PartialResults.add
 
     def stops(self, rows, best):
         if len(worked_out) == batches:
@@ -83,7 +83,7 @@ def test_what_was_found_before_a_stop_is_not_worked_out_again(
         add(self, rows, best)
         self.flush()
 
-    monkeypatch.setattr(partial_results.Spool, "add", stops)
+    monkeypatch.setattr(partial_results.PartialResults, "add", stops)
     with pytest.raises(Stopped):
         decode(paths, data, tmp_path)
     assert answers(tmp_path) == {}
@@ -94,10 +94,10 @@ def test_what_was_found_before_a_stop_is_not_worked_out_again(
         again.extend(rows)
         add(self, rows, best)
 
-    monkeypatch.setattr(partial_results.Spool, "add", counts)
+    monkeypatch.setattr(partial_results.PartialResults, "add", counts)
     decode(paths, data, tmp_path)
     assert (
-        "the decoding in %s goes on: %d of 140 windows are done" % (tmp_path, 2 * batches)
+        "resuming the decoding in %s: %d of 140 windows are done" % (tmp_path, 2 * batches)
         in capsys.readouterr().out
     )
     assert len(before) == 2 * batches and not before & set(again)
@@ -161,7 +161,7 @@ def test_cells_of_other_flags_are_decoded_again(paths, data, tmp_path, monkeypat
     decode(paths, data, tmp_path, mask_layer="0", **change)
     assert answers(tmp_path) != first
     assert warnings == [
-        f"decoded again: predictions_layer_.json and 2 more (made with another {what})"
+        f"decoding again: predictions_layer_.json and 2 more (made with another {what})"
     ]
 
 
@@ -175,14 +175,14 @@ def test_a_file_changed_by_hand_is_decoded_again(paths, data, tmp_path):
 
 def test_what_waits_to_be_kept_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(partial_results, "BYTES_IN_PART", 100)
-    found = partial_results.Spool(str(tmp_path))
+    found = partial_results.PartialResults(str(tmp_path))
     found.add([0], {"values": np.zeros([1, 10])})
     assert os.listdir(str(tmp_path)) == []
     found.add([1], {"values": np.ones([1, 10])})
     assert os.listdir(str(tmp_path)) == ["part-000000.npz"]
     found.add([2], {"values": np.ones([1, 10])})
     assert len(os.listdir(str(tmp_path))) == 1
-    assert partial_results.Spool(str(tmp_path)).read(0, 2)["values"].tolist() == [
+    assert partial_results.PartialResults(str(tmp_path)).read(0, 2)["values"].tolist() == [
         [0.0] * 10,
         [1.0] * 10,
     ]

@@ -333,7 +333,8 @@ def test_a_reader_is_not_asked_in_another_case_than_it_was_trained_in(
         )
     assert end.value.code == 2
     assert (
-        f"{checkpoint} was trained with --do_lower_case=True and reads" in capsys.readouterr().err
+        f"{checkpoint} was trained with --do_lower_case=True; pass the same"
+        in capsys.readouterr().err
     )
 
 
@@ -406,15 +407,15 @@ def test_answers_of_a_reader_that_is_not_trained_to_the_end_are_told(
     shutil.copytree(str(trained[0]), str(folder))
     options = dict(do_predict=True, predict_file=paths["squad"])
     run_here(datasets.SQUAD, paths, folder, **options)
-    assert not any("not trained to the end" in warning for warning in warnings)
+    assert not any("training is unfinished" in warning for warning in warnings)
     record = tiny.read_json(folder, "training.json")
     tiny.write_json(folder / "training.json", dict(record, num_steps=record["num_steps"] + 5))
     run_here(datasets.SQUAD, paths, folder, **options)
     model = str(folder / ("model.ckpt-%d" % record["num_steps"]))
     run_here(datasets.SQUAD, paths, tmp_path / "elsewhere", **dict(options, init_checkpoint=model))
-    told = "%s is of step %d of %d of its training: " % (
+    wanted = "%s is from step %d of %d: its training is unfinished" % (
         model,
         record["num_steps"],
         record["num_steps"] + 5,
     )
-    assert sum(warning.startswith(told) for warning in warnings) == 2
+    assert sum(warning.startswith(wanted) for warning in warnings) == 2

@@ -64,20 +64,18 @@ def device(**changes):
         num_tpu_cores=8,
         iterations_per_loop=10,
     )
-    return estimator.Device(**dict(flags, **changes))
+    return estimator.TpuOptions(**dict(flags, **changes))
 
 
 def make_estimator(where, output_dir):
-    model_fn = estimator.make_model_fn(
-        tiny.config(),
-        datasets.SQUAD,
-        None,
-        dict(peak_rate=0.1, num_steps=4, num_warmup_steps=1),
-        None,
-        use_tpu=True,
-        seed=1,
+    schedule = estimator.Schedule(peak_rate=0.1, num_steps=4, num_warmup_steps=1)
+    model_fn = estimator.training_model_fn(tiny.config(), datasets.SQUAD, schedule, use_tpu=True)
+    options = types.SimpleNamespace(
+        **tiny.flag_values(
+            output_dir=str(output_dir), train_batch_size=8, save_checkpoints_steps=10
+        )
     )
-    return estimator.make_estimator(model_fn, where, str(output_dir), 8, 8, 10, 1)
+    return estimator.make_estimator(model_fn, where, options)
 
 
 def check(**changes):
@@ -118,7 +116,7 @@ def test_the_estimator_connects_to_the_master_that_the_api_names(api, port, tmp_
 def test_the_tpu_of_a_tpu_vm(api):
     if IS_TF2:
         check(tpu_name="local")
-        experiment.check_tpu_flags(
+        cloud_tpu.check_flags(
             types.SimpleNamespace(
                 **tiny.flag_values(
                     use_tpu=True, tpu_name="local", output_dir="here", init_checkpoint="there.ckpt"
@@ -151,7 +149,7 @@ def test_the_session_reaches_that_machine(api, tmp_path):
     api.nodes[NODE] = cloud_api.node(port, VERSION)
     assert server.target.endswith(":%d" % port)
     reader = make_estimator(device(**FLAGS), tmp_path)
-    with pytest.raises(InputError) as raised, cloud_tpu.working():
+    with pytest.raises(InputError) as raised, cloud_tpu.explain_tpu_errors():
         reader.train(lambda params: None, max_steps=4)
     assert (
         str(raised.value)
@@ -160,16 +158,16 @@ def test_the_session_reaches_that_machine(api, tmp_path):
 
 
 def test_another_number_of_cores_is_told():
-    with pytest.raises(InputError) as raised, cloud_tpu.working():
+    with pytest.raises(InputError) as raised, cloud_tpu.explain_tpu_errors():
         raise ValueError(
             "TPUConfig.num_shards is not set correctly. num_replicas should be (32), got (8)."
         )
     assert str(raised.value) == (
         "--num_tpu_cores is not what the TPU has (TPUConfig.num_shards is not set correctly. "
         "num_replicas "
-        "should be (32), got (8)); give that number"
+        "should be (32), got (8)); pass that number"
     )
-    with pytest.raises(ValueError, match="something else"), cloud_tpu.working():
+    with pytest.raises(ValueError, match="something else"), cloud_tpu.explain_tpu_errors():
         raise ValueError("something else")
 
 
@@ -196,7 +194,7 @@ def ends_in(wanted, **changes):
         ),
         (
             500,
-            "the Cloud TPU API fails (500: refused with 500); try again later, or give the TPU's "
+            "the Cloud TPU API fails (500: refused with 500); try again later, or pass the TPU's "
             "address",
         ),
     ],
@@ -293,7 +291,7 @@ def test_a_worker_that_does_not_answer(api, by):
 @pytest.mark.parametrize("address", ["grpc://10.0.0.1", "grpc://:8470", "grpc://10.0.0.1:here"])
 def test_addresses_that_are_none(address):
     ends_in(
-        '"{}" is no address of a TPU; give host and port'.format(address[len("grpc://") :]),
+        '"{}" is not the address of a TPU; pass host and port'.format(address[len("grpc://") :]),
         tpu_name=address,
     )
 

@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 import tiny
 
 from mrc import datasets
-from mrc.experiment import provenance, run_record
+from mrc.experiment import inputs, provenance, run_record
 from mrc.experiment import run as experiment
 from mrc.util import files
 
@@ -50,7 +50,7 @@ def test_what_a_run_was_started_with(paths, grid):
     assert versions["python"] == sys.version.split()[0] and versions["cores"] >= 1
     with open(paths["vocab_file"], "rb") as reader:
         assert run["inputs"]["vocab_file"] == hashlib.sha256(reader.read()).hexdigest()
-    assert run["inputs"]["init_checkpoint"] == provenance.checkpoint_fingerprint(
+    assert run["inputs"]["init_checkpoint"] == provenance.checkpoint_sha256(
         paths["init_checkpoint"]
     )
     assert set(run["inputs"]) == {
@@ -81,13 +81,12 @@ def test_a_large_file_is_never_in_memory_as_a_whole(monkeypatch, tmp_path):
     monkeypatch.setattr(files, "_BYTES_IN_BLOCK", 4)
     assert list(files.read_blocks(str(tmp_path / "file"))) == [b"abcd", b"efgh", b"ij"]
     assert (
-        provenance.file_fingerprint(str(tmp_path / "file"))
-        == hashlib.sha256(b"abcdefghij").hexdigest()
+        provenance.file_sha256(str(tmp_path / "file")) == hashlib.sha256(b"abcdefghij").hexdigest()
     )
 
 
 def test_a_data_file_that_is_replaced_does_not_pass_for_what_was_read(paths, tmp_path, monkeypatch):
-    data, read = tmp_path / "data.json", experiment.squad_format.read
+    data, read = tmp_path / "data.json", inputs.squad_format.read
     tiny.write_json(data, tiny.squad())
     before = sha256(data)
 
@@ -96,7 +95,7 @@ def test_a_data_file_that_is_replaced_does_not_pass_for_what_was_read(paths, tmp
         data.write_text("{}")
         return found
 
-    monkeypatch.setattr(experiment.squad_format, "read", read_and_replace)
+    monkeypatch.setattr(inputs.squad_format, "read", read_and_replace)
     runs = go(paths, tmp_path / "out", do_predict=True, predict_file=str(data))
     assert runs[0]["inputs"]["predict_file"] == before
     assert before in str(np.load(str(tmp_path / "out" / "eval.features.npz"))["made_from"])
@@ -192,7 +191,7 @@ def test_a_table_edited_by_hand_is_told(paths, tmp_path):
         ),  # one cell, which has no table
         dict(do_predict=True, max_answer_length=1),
     ],
-)  # the baseline anew, without its score
+)  # the baseline again, without its score
 def test_a_table_that_later_runs_left_behind_is_told(paths, tmp_path, later):
     go(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
     table = str(tmp_path / "results.csv")

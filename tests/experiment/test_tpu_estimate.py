@@ -152,7 +152,7 @@ def table(monkeypatch, capsys, *words):
 def test_the_table_is_the_readmes(monkeypatch, capsys):
     lines = table(monkeypatch, capsys)
     assert len(lines) == 6
-    with open(tiny.ROOT + "/README.md", encoding="utf-8") as reader:
+    with open(tiny.ROOT + "/docs/devices.md", encoding="utf-8") as reader:
         assert "\n".join(lines) in reader.read()
 
 
@@ -185,5 +185,5 @@ def test_base_sized_bert():
 def test_a_batch_that_the_cores_do_not_divide():
     code, _, stderr = tiny.run("benchmarks/tpu_estimate.py", batch=12)
     assert code == 2 and stderr.strip().endswith(
-        "error: --batch=12 is no multiple of the 8 cores of a TPU; give 16 or another"
+        "error: --batch=12 is not a multiple of the 8 cores of a TPU; use 16 or another"
     )

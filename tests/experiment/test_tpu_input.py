@@ -2,7 +2,6 @@
 """What a TPU's hosts read: each its own records in training, and in prediction the windows that are not done yet."""
 
 import collections
-import types
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ import tiny
 from mrc import datasets
 from mrc.data.windows import FIRST_UNIQUE_ID
 from mrc.experiment import partial_results, prediction, training
-from mrc.experiment import run as experiment
+from mrc.model import estimator
 
 Context = collections.namedtuple(
     "Context", ["current_host", "num_hosts"]
@@ -30,7 +29,7 @@ def run(paths, tmp_path):
         predict_file=paths["squad"],
         predict_batch_size=8,
     )
-    return experiment.Run(datasets.SQUAD, types.SimpleNamespace(**tiny.flag_values(**flags)))
+    return tiny.read_inputs(datasets.SQUAD, **flags)
 
 
 def read(input_fn, number=None, **params):
@@ -53,7 +52,7 @@ def windows_in(batches):
 @pytest.fixture
 def train_input(run, tmp_path):
     """Returns (number of windows, function that makes the input function)."""
-    windows = run.training_windows()
+    windows = training.make_windows(run)
     path = training.write_records(windows, run.dataset, str(tmp_path), {})
     return len(windows), lambda seen=0: training.make_input_fn(
         path, run.dataset, windows.max_seq_length, 1, seen
@@ -88,19 +87,19 @@ def test_an_interrupted_host_goes_on_behind_its_share_of_what_was_read(train_inp
 
 @pytest.mark.parametrize("batches_done", [0, 1])
 def test_a_tpu_answers_only_what_is_left(run, tmp_path, monkeypatch, batches_done):
-    windows, given = run.prediction_windows(), []
+    windows, given = prediction.make_windows(run), []
     (tmp_path / "found").mkdir()
-    found = partial_results.Spool(str(tmp_path / "found"))
+    found = partial_results.PartialResults(str(tmp_path / "found"))
     batches = prediction.batches_to_do(windows, found, 8)
     assert len(batches) > 1
     for batch in batches[:batches_done]:
         found.add(batch, {"start_nulls": np.zeros([8, 1])})
-    monkeypatch.setattr(run, "make_estimator", lambda **_: None)
+    monkeypatch.setattr(estimator, "make_estimator", lambda *_: None)
     monkeypatch.setattr(
         prediction, "forward", lambda reader, input_fn, *rest: given.append(input_fn)
     )
     run.options.use_tpu = True
-    run._forward(windows, run.cells, found)
+    prediction._forward(run, windows, run.cells, found, None, None)
     read_again = read(given[0], batch_size=1)  # a core's share
     numbers = [int(batch["unique_ids"][0]) - FIRST_UNIQUE_ID for batch in read_again]
     assert numbers == [row for batch in batches[batches_done:] for row in batch]

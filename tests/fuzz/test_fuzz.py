@@ -243,7 +243,8 @@ def test_training_positions_of_any_answer(folder, data, dataset, lower):
     except InputError:
         return
     starts, ends = found.answer_positions(dataset.refines_answers)
-    assert (starts <= ends).all() and (ends < 32).all()
+    # A word without pieces, such as a control character, ends before it starts.
+    assert (starts <= ends + 1).all() and (ends < 32).all()
 
 
 @ANY
@@ -352,8 +353,8 @@ def test_any_mask_flags(zone, layer, num_layers):
 @given(st.data())
 def test_kept_pieces_that_are_damaged(folder, data):
     path = str(folder / "eval.features.npz")
-    text = datasets.Text(tiny.BRIDGE, datasets.SQUAD.word_pattern)
-    made = [examples.Example("one", "What?", text, -1, -1, "")]
+    text = datasets.SQUAD.split(tiny.BRIDGE)
+    made = [examples.Example("one", "What?", text)]
     whole = Windows(made, tokenizer(True), 32, 8, 12)
     feature_cache.save(
         path, {}, feature_cache.Pieces(whole.question_ids, whole.passage_of, whole.passages)

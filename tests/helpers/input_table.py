@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of wrong and odd inputs: for each a command line, and what it is told.
+"""The table of wrong and odd inputs: for each a command line, and the message that it gets.
 
 A flag's value may be a maker: a function of a `Case` that puts a file into the case's folder and returns its path, which
 stands for PATH in the words that the sentence must have; FOLDER in a word is the case's folder.
@@ -424,7 +424,7 @@ def data_rows():
         ),
         refused(
             "a folder for a data file",
-            "PATH is a folder; give the path of a file",
+            "PATH is a folder; pass the path of a file",
             predict_file=a_folder(),
         ),
         refused(
@@ -527,7 +527,7 @@ def data_rows():
                 "PATH: 1 of 4 training questions are left out because",
                 "lies outside the passage",
                 "PATH: no question says whether it is_impossible; all are taken to have an answer",
-                "--learning_rate=0 changes no weight",
+                "--learning_rate=0: training will not change the weights",
             ],
             words=["--do_train", "--version_2_with_negative"],
             learning_rate=0.0,
@@ -535,7 +535,7 @@ def data_rows():
         ),
         usable(
             "ids that stand twice",
-            "PATH: 1 question ids stand there more than once (one); the last question of each is "
+            "PATH: 1 question ids occur more than once (one); the last question of each is "
             "answered",
             predict_file=asked(tiny.BRIDGE, ("one", "What?", []), ("one", "Who?", [])),
         ),
@@ -684,7 +684,7 @@ CONFIGS = [
     (
         "vocabulary of another size",
         {"vocab_size": 70},
-        "entries, but vocab_size in PATH is 70; use the two that came with the checkpoint",
+        "entries, but vocab_size in PATH is 70; use the pair of files that came",
     ),
     (
         "wider than the checkpoint",
@@ -711,17 +711,11 @@ VOCABULARIES = [
         lambda pieces: one_a_line(pieces + ["more"]),
         "PATH has %d entries, but vocab_size in" % (len(tiny.PIECES) + 1),
     ),
-    ("too few", lambda pieces: one_a_line(pieces[:50]), "PATH has 50 entries, but vocab_size in"),
-    (
-        "a blank line more",
-        lambda pieces: one_a_line(pieces) + "\n",
-        "entries (1 of them blank lines), but vocab_size in",
-    ),
-    ("in one line", lambda pieces: " ".join(pieces), "PATH lacks [PAD], [UNK], [CLS], [SEP]"),
+    ("in one line", lambda pieces: " ".join(pieces), "PATH lacks [UNK], [CLS], [SEP]"),
     (
         "JSON",
         lambda pieces: json.dumps({piece: number for number, piece in enumerate(pieces)}),
-        "PATH lacks [PAD]",
+        "PATH lacks [UNK]",
     ),
 ] + [
     (
@@ -731,14 +725,14 @@ VOCABULARIES = [
         ),
         f"PATH lacks {piece}; use the vocab.txt that came with the checkpoint",
     )
-    for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+    for piece in ("[UNK]", "[CLS]", "[SEP]")
 ]
 
 CHECKPOINTS = [
     (
         "that is not there",
         "nowhere/bert_model.ckpt",
-        "there is no checkpoint nowhere/bert_model.ckpt; give the path up to and with .ckpt",
+        "there is no checkpoint nowhere/bert_model.ckpt; pass the path up to and with .ckpt",
     ),
     (
         "with an empty index",
@@ -783,23 +777,23 @@ CHECKPOINTS = [
     (
         "that is a folder",
         a_folder(),
-        "PATH is a folder; give the path of what lies in it, as in PATH/bert_model.ckpt",
+        "PATH is a folder; pass the path of what lies in it, as in PATH/bert_model.ckpt",
     ),
     ("that is another file", of_paths("vocab_file"), "the checkpoint PATH cannot be read"),
     (
         "of ALBERT",
         saved(lambda name: name.replace("encoder/layer_", "encoder/transformer/group_")),
-        "PATH is an ALBERT checkpoint; give a BERT",
+        "PATH is an ALBERT checkpoint; pass a BERT",
     ),
     (
         "of ELECTRA",
         saved(lambda name: name.replace("bert/", "electra/")),
-        "PATH is an ELECTRA checkpoint; give a BERT",
+        "PATH is an ELECTRA checkpoint; pass a BERT",
     ),
     (
         "of TensorFlow 2",
         saved(lambda name: f"layer_with_weights-0/{name}/.ATTRIBUTES/VARIABLE_VALUE"),
-        "PATH is a TensorFlow 2 checkpoint; give a BERT",
+        "PATH is a TensorFlow 2 checkpoint; pass a BERT",
     ),
     (
         "of no BERT",
@@ -814,7 +808,7 @@ CHECKPOINTS = [
     (
         "of NaN",
         saved(value_of=_not_numbers),
-        "has values in bert/encoder/layer_1/output/dense/bias that are no numbers",
+        "has NaN or infinite values in bert/encoder/layer_1/output/dense/bias",
     ),
 ]
 
@@ -869,27 +863,61 @@ def model_rows():
             train_file=of_paths("squad"),
             bert_config_file=config(hidden_size=10**6, intermediate_size=10**6),
         ),
-        refused("no config", "--bert_config_file is needed; see --help", bert_config_file=None),
+        refused("no config", "--bert_config_file is required; see --help", bert_config_file=None),
         refused(
             "neither config nor vocabulary",
-            "--bert_config_file, --vocab_file are needed; see --help",
+            "--bert_config_file, --vocab_file are required; see --help",
             bert_config_file=None,
             vocab_file=None,
         ),
-        refused("no vocabulary", "--vocab_file is needed; see --help", vocab_file=None),
+        refused("no vocabulary", "--vocab_file is required; see --help", vocab_file=None),
         refused(
             "predicting without a model",
-            "holds no trained checkpoint; give --init_checkpoint or train first",
+            "has no trained checkpoint; pass --init_checkpoint, or train first",
             predict_file=of_paths("squad"),
             init_checkpoint=None,
         ),
         usable(
             "vocabulary: a piece twice",
-            ['PATH: 1 pieces stand there more than once ("boat"); the last line of each counts'],
+            ['PATH: 1 pieces occur more than once ("boat"); the last line of each counts'],
             predict_file=of_paths("squad"),
             vocab_file=vocabulary(
                 lambda pieces: one_a_line("boat" if piece == "moor" else piece for piece in pieces)
             ),
+        ),
+        usable(
+            "vocabulary: fewer lines than rows",
+            [],
+            predict_file=of_paths("squad"),
+            vocab_file=vocabulary(lambda pieces: one_a_line(pieces[:50])),
+        ),
+        usable(
+            "vocabulary: more blank lines than rows",
+            [],
+            predict_file=of_paths("squad"),
+            vocab_file=vocabulary(lambda pieces: one_a_line(pieces) + "\n \n\n"),
+        ),
+        usable(
+            "vocabulary: fewer lines, then blank ones",
+            [],
+            predict_file=of_paths("squad"),
+            vocab_file=vocabulary(lambda pieces: one_a_line(pieces[:-3]) + "\n\n"),
+        ),
+        usable(
+            "vocabulary: a line that is U+2028",
+            [],
+            predict_file=of_paths("squad"),
+            vocab_file=vocabulary(
+                lambda pieces: one_a_line(
+                    "\u2028" if piece == "moor" else piece for piece in pieces
+                )
+            ),
+        ),
+        usable(
+            "vocabulary: no [PAD]",
+            [],
+            predict_file=of_paths("squad"),
+            vocab_file=vocabulary(lambda pieces: one_a_line(["first"] + list(pieces[1:]))),
         ),
         usable(
             "vocabulary: a blank line",
@@ -1012,7 +1040,7 @@ def flag_rows():
     rows += [wrong(flag, value) for flag in BOUNDED_FLAGS for value in (HUGE, BEYOND)]
     rows += [wrong(flag, value) for flag in FLOAT_FLAGS[:3] for value in (1e18, 1e300)]
     rows += [
-        wrong("max_seq_length", value, "is more than the 64 positions of the model")
+        wrong("max_seq_length", value, "exceeds the 64 positions of the model")
         for value in (HUGE, BEYOND, 65)
     ]
     predict = dict(predict_file=of_paths("squad"))
@@ -1021,7 +1049,7 @@ def flag_rows():
     return rows + [
         usable(
             "a huge number in each flag that takes one",
-            "--doc_stride=%d is more than" % BEYOND,
+            "--doc_stride=%d exceeds" % BEYOND,
             doc_stride=BEYOND,
             max_query_length=BEYOND,
             n_best_size=BEYOND,
@@ -1030,7 +1058,7 @@ def flag_rows():
         ),
         usable(
             "a stride beyond the window",
-            "windows follow one another without overlap",
+            "windows do not overlap",
             doc_stride=30,
             **predict,
         ),
@@ -1063,14 +1091,14 @@ def flag_rows():
         ),
         refused(
             "nothing to do",
-            "nothing to do; give at least one of --do_train, --do_predict and --do_eval",
+            "nothing to do; pass at least one of --do_train, --do_predict and --do_eval",
             words=[],
         ),
-        refused("no folder", "--output_dir is needed; see --help", output_dir=None),
-        refused("a blank folder", "--output_dir is needed; see --help", output_dir=""),
+        refused("no folder", "--output_dir is required; see --help", output_dir=None),
+        refused("a blank folder", "--output_dir is required; see --help", output_dir=""),
         refused(
             "a file for a folder",
-            "vocab.txt is a file where a folder is needed; give another path",
+            "vocab.txt is a file where a folder is needed; pass another path",
             output_dir=of_paths("vocab_file"),
             **predict,
         ),
@@ -1095,13 +1123,13 @@ def flag_rows():
         ),
         refused(
             "a zone in training",
-            "--mask_zone and --mask_layer act in prediction",
+            "--mask_zone and --mask_layer apply to prediction",
             mask_zone="q2",
             **train,
         ),
         refused(
             "a layer in training",
-            "--mask_zone and --mask_layer act in prediction",
+            "--mask_zone and --mask_layer apply to prediction",
             mask_layer="0",
             **train,
         ),
@@ -1176,7 +1204,7 @@ def flag_rows():
         ),
         refused(
             "a TPU with two addresses",
-            "--tpu_name=t and --master=grpc://10.0.0.1:8470 both say where the TPU is",
+            "--tpu_name=t and --master=grpc://10.0.0.1:8470 both name the TPU",
             words=on_tpu,
             tpu_name="t",
             master="grpc://10.0.0.1:8470",
@@ -1200,7 +1228,7 @@ def flag_rows():
         ),
         refused(
             "a TPU and an odd batch",
-            "--predict_batch_size=12 is no multiple of the 8 TPU cores",
+            "--predict_batch_size=12 is not a multiple of the 8 TPU cores",
             words=on_tpu,
             tpu_name="t",
             output_dir="gs://b/o",
@@ -1210,7 +1238,7 @@ def flag_rows():
         ),
         refused(
             "a TPU of several machines",
-            "--num_tpu_cores=32: only a TPU of one machine can answer",
+            "--num_tpu_cores=32: prediction runs on a TPU with a single host",
             words=on_tpu,
             tpu_name="t",
             num_tpu_cores=32,
@@ -1231,7 +1259,7 @@ def flag_rows():
         ),
         refused(
             "a TPU and batches of many lengths",
-            "--trim_padding makes batches of many lengths",
+            "--trim_padding makes batches of different lengths",
             words=on_tpu + ["--trim_padding"],
             tpu_name="t",
             **predict,
@@ -1399,7 +1427,7 @@ def score_rows():
     return rows + [
         scored(
             "a table of no TPU",
-            "--batch=12 is no multiple of the 8 cores of a TPU; give 16",
+            "--batch=12 is not a multiple of the 8 cores of a TPU; use 16",
             "benchmarks/tpu_estimate.py",
             "--batch=12",
         ),
@@ -1626,7 +1654,7 @@ def output_rows():
         ),
         usable(
             "output folder: word pieces that are damaged",
-            "eval.features.npz is damaged; it is made anew",
+            "eval.features.npz is damaged and will be made again",
             predict_file=of_paths("squad"),
             output_dir=edited("eval.features.npz", b"PK\x03\x04 and no more"),
         ),

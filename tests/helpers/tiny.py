@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import types
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -15,7 +16,7 @@ from absl import flags
 from tensorflow.core.protobuf import rewriter_config_pb2
 
 import modeling
-from mrc.experiment import run_flags
+from mrc.experiment import inputs, run_flags
 from mrc.model import bert_config, span_model
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -155,9 +156,9 @@ def _session():
 @contextlib.contextmanager
 def reader(bert, seed=1, **options):
     """Gives (SpanModel, session) of a new graph with random weights for the `BertConfig` `bert`."""
-    masks_span = options.pop("masks_span", False)
+    masks_question = options.pop("masks_question", False)
     with tf.Graph().as_default(), _session() as session:
-        model = span_model.SpanModel(modeling.Bert(bert, **options), masks_span)
+        model = span_model.SpanModel(modeling.Bert(bert, **options), masks_question)
         variables = {variable.op.name: variable for variable in tf.global_variables()}
         weights = random_weights(
             {name: variable.shape.as_list() for name, variable in variables.items()}, seed
@@ -372,3 +373,8 @@ def layer_weights(weights, layer):
         for name, array in weights.items()
         if name.startswith(beginning)
     }
+
+
+def read_inputs(dataset, **changes):
+    """Returns the `inputs.Inputs` of a run with these flags."""
+    return inputs.read(dataset, types.SimpleNamespace(**flag_values(**changes)))

@@ -5,7 +5,6 @@ A TPU sums gradients over its cores with an op that no other device has; here th
 """
 
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -18,12 +17,11 @@ import attention_mask
 import modeling
 from mrc import datasets
 from mrc.experiment import prediction, training
-from mrc.experiment import run as experiment
 from mrc.model import estimator
 from mrc.util import tensorflow_versions
 
 BATCH, STEPS, CORES = 2, 3, 2
-SCHEDULE = dict(peak_rate=0.01, num_steps=4, num_warmup_steps=2)
+SCHEDULE = estimator.Schedule(peak_rate=0.01, num_steps=4, num_warmup_steps=2)
 CELLS = {
     "single": attention_mask.read_cells("p2q", "1", 2),
     "grid": attention_mask.read_cells("all,q2+q2p+p2q+p2", "0,0+1", 2),
@@ -48,10 +46,10 @@ def batches(paths, tmp_path_factory):
         folder = str(tmp_path_factory.mktemp("records"))
         run = make_run(paths, data, folder)
         if form == "training":
-            path = training.write_records(run.training_windows(), run.dataset, folder, {})
+            path = training.write_records(training.make_windows(run), run.dataset, folder, {})
             input_fn = training.make_input_fn(path, run.dataset, run.options.max_seq_length, seed=1)
         else:
-            windows = run.prediction_windows()
+            windows = prediction.make_windows(run)
             input_fn = prediction.make_tpu_input_fn(windows, [range(BATCH)], folder, {})
         with tf.Graph().as_default(), tf.Session() as session:
             batch = tf.data.make_one_shot_iterator(input_fn({"batch_size": BATCH})).get_next()
@@ -73,24 +71,20 @@ def make_run(paths, data, folder):
         train_file=paths[data],
         predict_file=paths[data],
     )
-    return experiment.Run(DATASETS[data], types.SimpleNamespace(**tiny.flag_values(**flags)))
+    return tiny.read_inputs(DATASETS[data], **flags)
 
 
 def make_model_fn(paths, data, form, use_tpu, config=None):
     """Returns `run(features)`, which builds a form of the reader and returns the spec."""
-    given = dict(training=SCHEDULE, prediction=None)
-    if form != "training":
-        given = dict(
-            training=None, prediction=dict(cells=CELLS[form], size=5, static_shapes=use_tpu)
+    config, checkpoint = config or tiny.config(), paths["init_checkpoint"]
+    if form == "training":
+        model_fn = estimator.training_model_fn(
+            config, DATASETS[data], SCHEDULE, checkpoint, use_tpu, seed=1
         )
-    model_fn = estimator.make_model_fn(
-        config or tiny.config(),
-        DATASETS[data],
-        paths["init_checkpoint"],
-        use_tpu=use_tpu,
-        seed=1,
-        **given,
-    )
+    else:
+        model_fn = estimator.prediction_model_fn(
+            config, DATASETS[data], CELLS[form], 5, checkpoint, use_tpu=use_tpu
+        )
     mode = tf.estimator.ModeKeys.TRAIN if form == "training" else tf.estimator.ModeKeys.PREDICT
     return lambda features: model_fn(features, None, mode, {"output_dir": "nowhere"})
 
@@ -213,7 +207,7 @@ def on_cores(paths, batches):
 @pytest.mark.parametrize("data", sorted(DATASETS))
 @pytest.mark.parametrize("form", FORMS)
 def test_no_dimension_is_dynamic(on_cores, data, form):
-    # Which axes a gradient is summed over XLA works out beforehand, from the shapes, which it needs to know for that.
+    # XLA derives the axes that a gradient is summed over from static shapes.
     tensors = [
         tensor
         for op in on_cores(data, form)

@@ -30,8 +30,8 @@ def features(lengths=LENGTHS, question=QUESTION, tokens=TOKENS):
     return arrays
 
 
-def best(masks_span=False, trim_padding=False, size=5, **forms):
-    with tiny.reader(tiny.config(), masks_span=masks_span, **forms) as (model, session):
+def best(masks_question=False, trim_padding=False, size=5, **forms):
+    with tiny.reader(tiny.config(), masks_question=masks_question, **forms) as (model, session):
         inputs = {name: tf.constant(array) for name, array in features().items()}
         return session.run(model.best_positions(inputs, CELLS, size, trim_padding))
 
@@ -54,11 +54,11 @@ def assert_same(got, wanted):
 
 
 def test_head_by_head_and_compiled_is_the_same_model(plain):
-    assert_same(best(**cpu_ops.make_forms()), plain)
+    assert_same(best(**cpu_ops.make_ops()), plain)
 
 
 def test_a_function_is_made_once_however_often_it_is_called():
-    with tiny.reader(tiny.config(num_hidden_layers=4), **cpu_ops.make_forms()) as (model, _):
+    with tiny.reader(tiny.config(num_hidden_layers=4), **cpu_ops.make_ops()) as (model, _):
         inputs = {name: tf.constant(array) for name, array in features().items()}
         model.best_positions(inputs, attention_mask.read_cells("q2,p2", "each", 4), 5)
         calls = [
@@ -72,7 +72,7 @@ def test_a_function_is_made_once_however_often_it_is_called():
 
 @pytest.mark.parametrize("form", [dict(), dict(trim_padding=True)], ids=["padded", "trimmed"])
 def test_what_is_left_out_does_not_show(form):
-    """Windows of many lengths, against the graph with static shapes in which all is worked out."""
+    """Windows of many lengths, against the graph with static shapes in which everything is computed."""
     windows = features(lengths=(44, 60, 38), question=18, tokens=64)
     cells = attention_mask.read_cells("all,q2,q2p,p2q,p2,q2+q2p,q2+p2", "each", 2)
     with tiny.reader(tiny.config()) as (model, session):
@@ -93,14 +93,14 @@ def test_what_is_left_out_does_not_show(form):
                 )
 
 
-@pytest.mark.parametrize("masks_span", [False, True])
-@pytest.mark.parametrize("forms", [dict, cpu_ops.make_forms], ids=["plain", "by head"])
-def test_without_padding_the_real_tokens_score_the_same(masks_span, forms):
+@pytest.mark.parametrize("masks_question", [False, True])
+@pytest.mark.parametrize("forms", [dict, cpu_ops.make_ops], ids=["plain", "by head"])
+def test_without_padding_the_real_tokens_score_the_same(masks_question, forms):
     """Every real position is among the best when as many are asked for as there are real tokens."""
     size = max(LENGTHS)
     whole, trimmed = (
-        best(masks_span, size=TOKENS),
-        best(masks_span, trim_padding=True, size=size, **forms()),
+        best(masks_question, size=TOKENS),
+        best(masks_question, trim_padding=True, size=size, **forms()),
     )
     for row, length in enumerate(LENGTHS):
         for cell in range(len(CELLS)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of modeling.py: values worked out by hand, one layer against NumPy, names, hooks, dropout."""
+"""Tests of modeling.py: values computed by hand, one layer against NumPy, names, hooks, dropout."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of optimization.py: the schedule and the first steps of Adam, worked out by hand."""
+"""Tests of optimization.py: the schedule and the first steps of Adam, computed by hand."""
 
 import numpy as np
 import pytest

@@ -24,7 +24,7 @@ IDEOGRAPHS = (
     (0xF900, 0xFAFF),
     (0x2F800, 0x2FA1F),
 )
-CHINESE_MARKS = '。，！？；、：（）－~「《》,」"“”$『』—;()-～‘’`'
+CHINESE_MARKS = '。，！？；、：（）－~「《》,」"“”$『』—;()-～‘’'
 
 Sizes = collections.namedtuple("Sizes", ["max_seq_length", "doc_stride", "max_query_length"])
 
@@ -140,7 +140,7 @@ def cut_words(context, chinese):
     """Returns the words, and for each character the number of its word or, on white space, of the word before."""
     words, word_of, inside = [], [], False
     for char in context:
-        if char in " \t\r\n\u202f":
+        if char in " \t\r\n\u202f" or (chinese and char == "\u2581"):
             inside = False
         elif chinese and (is_ideograph(char) or char in CHINESE_MARKS):
             words.append(char)

@@ -6,7 +6,6 @@ import glob
 import os
 import sys
 import time
-import types
 
 import pytest
 import tensorflow.compat.v1 as tf
@@ -16,7 +15,7 @@ import squad_evaluate
 import visualize_zones
 from demo import sample_data
 from mrc import datasets
-from mrc.data import examples, tfrecords, windows
+from mrc.data import tfrecords, windows
 from mrc.experiment import partial_results
 from mrc.experiment import run as experiment
 from mrc.util import files
@@ -236,15 +235,11 @@ def removes_nothing(path):
 
 
 def write_records(paths, folder):
-    options = types.SimpleNamespace(
-        **tiny.flag_values(
-            **tiny.model_flags(
-                paths, output_dir=folder, do_predict=True, predict_file=paths["squad"]
-            )
-        )
+    run = tiny.read_inputs(
+        datasets.SQUAD,
+        **tiny.model_flags(paths, output_dir=folder, do_predict=True, predict_file=paths["squad"]),
     )
-    run = experiment.Run(datasets.SQUAD, options)
-    found = examples.make_prediction_examples(datasets.SQUAD, run.predict_passages, paths["squad"])
+    found = run.prediction_examples
     tfrecords.write(
         os.path.join(folder, "file"),
         windows.Windows(found, run.tokenizer(), 24, 8, 5),
@@ -288,14 +283,14 @@ def test_a_stopped_decoding_goes_on_in_a_bucket(paths, tmp_path, monkeypatch):
     )
     experiment.run(datasets.SQUAD, tiny.flag_values(output_dir=str(tmp_path / "disk"), **flags))
     monkeypatch.setattr(tf.gfile, "Rename", Bucket().rename)
-    flush = partial_results.Spool.flush
+    flush = partial_results.PartialResults.flush
 
     def stops(self):
         flush(self)
         raise Killed()
 
     with monkeypatch.context() as killed, pytest.raises(Killed):
-        killed.setattr(partial_results.Spool, "flush", stops)
+        killed.setattr(partial_results.PartialResults, "flush", stops)
         experiment.run(
             datasets.SQUAD, tiny.flag_values(output_dir=str(tmp_path / "bucket"), **flags)
         )

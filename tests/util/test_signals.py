@@ -15,8 +15,8 @@ import tensorflow.compat.v1 as tf
 import tiny
 
 from mrc import datasets
+from mrc.experiment import explain, training_hooks, training_record
 from mrc.experiment import run as experiment
-from mrc.experiment import training, training_hooks
 from mrc.util import errors, locks, signals
 
 
@@ -29,17 +29,17 @@ def ctrl_c_counts():
 
 
 def test_a_signal_ends_short_work_at_once():
-    with pytest.raises(errors.Stopped) as caught, signals.Watch():
+    with pytest.raises(errors.Stopped) as caught, signals.SignalHandler():
         os.kill(os.getpid(), signal.SIGTERM)
     assert caught.value.number == signal.SIGTERM
-    assert str(caught.value) == "stopped by SIGTERM; give the same command again to go on"
+    assert str(caught.value) == "stopped by SIGTERM; rerun the same command to resume"
 
 
 def test_ctrl_c_before_anything_began_leaves_no_trace():
-    program = "import os, signal; from mrc.util import signals; %s; signals.end_at_once(); os.kill(os.getpid(), signal.SIGINT); print('goes on')"
+    program = "import os, signal; from mrc.util import signals; %s; signals.exit_quietly_on_interrupt(); os.kill(os.getpid(), signal.SIGINT); print('continues')"
     for before, wanted, output in (
         ("pass", -signal.SIGINT, ""),
-        ("signal.signal(signal.SIGINT, signal.SIG_IGN)", 0, "goes on\n"),
+        ("signal.signal(signal.SIGINT, signal.SIG_IGN)", 0, "continues\n"),
     ):
         process = subprocess.Popen(
             [sys.executable, "-c", program % before],
@@ -54,9 +54,9 @@ def test_ctrl_c_before_anything_began_leaves_no_trace():
 
 def test_long_work_is_ended_at_once_by_the_third_signal_only(monkeypatch, capfd):
     before, kill, killed = signal.getsignal(signal.SIGINT), os.kill, []
-    with signals.Watch() as watch, watch.waiting():
+    with signals.SignalHandler() as watch, watch.deferred():
         kill(os.getpid(), signal.SIGINT)
-        assert watch.asked == signal.SIGINT and capfd.readouterr().err == ""
+        assert watch.received == signal.SIGINT and capfd.readouterr().err == ""
         kill(os.getpid(), signal.SIGINT)
         assert (
             "stopping: the step under way is finished first (Ctrl-\\ ends it at once)"
@@ -68,32 +68,32 @@ def test_long_work_is_ended_at_once_by_the_third_signal_only(monkeypatch, capfd)
             killed == [(os.getpid(), signal.SIGINT)]
             and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
         )
-        with pytest.raises(errors.Stopped, match="stopped by SIGINT: half is done; give"):
+        with pytest.raises(errors.Stopped, match="stopped by SIGINT: half is done; rerun"):
             watch.check("half is done")
     assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_a_signal_that_is_ignored_stays_so():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with signals.Watch() as watch:
-        watch.keep()
+    with signals.SignalHandler() as watch:
+        watch.reinstall()
         os.kill(os.getpid(), signal.SIGINT)
-    assert watch.asked is None
+    assert watch.received is None
 
 
 def test_ctrl_c_is_taken_back_from_tpu_estimator():
-    with signals.Watch() as watch, watch.waiting():
+    with signals.SignalHandler() as watch, watch.deferred():
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        training_hooks.StopWhenAsked(watch).before_run(None)
+        training_hooks.StopOnSignalHook(watch).before_run(None)
         os.kill(os.getpid(), signal.SIGINT)
-        assert watch.asked == signal.SIGINT
+        assert watch.received == signal.SIGINT
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_one_run_a_folder(tmp_path, scheme):
     folder = scheme + str(tmp_path)
     with locks.held(folder):
-        told = r"another run is at work in .* \(process %d on .*, since " % os.getpid()
+        told = r"another run is using .* \(process %d on .*, since " % os.getpid()
         with pytest.raises(errors.InputError, match=told):
             with locks.held(folder):
                 pass
@@ -153,7 +153,7 @@ def test_a_run_that_trained_just_before_the_lock_is_told(paths, tmp_path, monkey
 @pytest.fixture
 def folder(tmp_path):
     """A folder that a training works in."""
-    (tmp_path / training.RECORD_FILE).write_text("{}")
+    (tmp_path / training_record.TRAINING_FILE).write_text("{}")
     return str(tmp_path)
 
 
@@ -185,7 +185,7 @@ class Op:
             tf.errors.InvalidArgumentError(
                 None, Op("CheckNumerics"), "Gradient for w is NaN : Tensor"
             ),
-            r"stopped at gradients that are no numbers \(Gradient for w is NaN : Tensor\); there "
+            r"stopped at NaN or infinite gradients \(Gradient for w is NaN : Tensor\); there "
             r"is no checkpoint yet",
         ),
         (
@@ -196,7 +196,7 @@ class Op:
 )
 def test_what_fails_in_training_is_told(folder, error, wanted):
     with pytest.raises(errors.Fault, match=wanted):
-        with training_hooks.telling(folder, "r"):
+        with explain.explain_training_errors(folder, "r"):
             raise error
 
 
@@ -212,7 +212,7 @@ def test_what_fails_in_training_is_told(folder, error, wanted):
 )
 def test_what_is_no_fault_of_the_disk_goes_on(folder, error):
     with pytest.raises(type(error)):
-        with training_hooks.telling(folder, "r"):
+        with explain.explain_training_errors(folder, "r"):
             raise error
 
 
@@ -225,22 +225,22 @@ def test_what_is_no_fault_of_the_disk_goes_on(folder, error):
         ),
         (
             tf.errors.InternalError(None, None, "GPU sync failed\nmore"),
-            r"InternalError: GPU sync failed; mend what that names",
+            r"InternalError: GPU sync failed; fix the cause",
         ),
     ],
 )
 def test_what_else_fails_within_tensorflow_is_told(error, wanted):
-    with pytest.raises(errors.Fault, match=wanted), training_hooks.in_a_sentence(verbose=False):
+    with pytest.raises(errors.Fault, match=wanted), explain.explain_tensorflow_errors(
+        verbose=False
+    ):
         raise error
-    with pytest.raises(type(error)), training_hooks.in_a_sentence(verbose=True):
+    with pytest.raises(type(error)), explain.explain_tensorflow_errors(verbose=True):
         raise error
 
 
 def test_a_folder_that_tensorflow_made_anew_is_told_as_removed(tmp_path):
-    with pytest.raises(
-        errors.Fault, match="the output folder .* was removed while the training was at work"
-    ):
-        with training_hooks.telling(str(tmp_path), "r"):
+    with pytest.raises(errors.Fault, match="the output folder .* was removed during training"):
+        with explain.explain_training_errors(str(tmp_path), "r"):
             raise tf.errors.NotFoundError(
                 None, Op("IteratorGetNext"), "r; No such file or directory"
             )
@@ -258,10 +258,8 @@ def test_a_folder_that_goes_while_the_list_of_checkpoints_is_written_is_told(tmp
     monkeypatch.setattr(checkpoint_management, "update_checkpoint_state_internal", write_too_late)
     with tf.Graph().as_default(), tf.Session() as session:
         session.run(tf.get_variable("a", [], initializer=tf.zeros_initializer()).initializer)
-        with pytest.raises(
-            errors.Fault, match="the output folder .* was removed while the training was at work"
-        ):
-            with training_hooks.telling(folder, "r"):
+        with pytest.raises(errors.Fault, match="the output folder .* was removed during training"):
+            with explain.explain_training_errors(folder, "r"):
                 tf.train.Saver().save(session, os.path.join(folder, "model.ckpt"))
 
 
@@ -273,16 +271,16 @@ def test_a_folder_that_goes_while_the_list_of_checkpoints_is_written_is_told(tmp
         (
             errors.Stopped(signal.SIGINT),
             130,
-            "stopped by SIGINT; give the same command again to go on\n",
+            "stopped by SIGINT; rerun the same command to resume\n",
         ),
         (
             errors.Stopped(signal.SIGTERM, "c"),
             143,
-            "stopped by SIGTERM: c; give the same command again to go on\n",
+            "stopped by SIGTERM: c; rerun the same command to resume\n",
         ),
     ],
 )
 def test_exit_codes(capsys, exception, code, text):
-    with pytest.raises(SystemExit) as caught, errors.one_sentence():
+    with pytest.raises(SystemExit) as caught, errors.exit_with_message():
         raise exception
     assert caught.value.code == code and capsys.readouterr().err == text

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Converts a BERT from the Hugging Face Hub into the files that the run scripts read.
+
+    pip install -r requirements/huggingface.txt
+    python import_huggingface.py MODEL_FOLDER OUTPUT_FOLDER
+
+MODEL_FOLDER is a downloaded model: config.json, model.safetensors (or shards, or pytorch_model.bin), and vocab.txt or
+tokenizer.json. OUTPUT_FOLDER gets bert_model.ckpt, bert_config.json and vocab.txt; the command to run is printed. No code
+from the model is run, and PyTorch is not needed.
+"""
+
+import argparse
+import os
+
+from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
+
+# isort: split
+from mrc.huggingface import model_config, names, vocabulary, weights
+from mrc.model import bert_config, checkpoint
+from mrc.util import errors, files
+
+CHECKPOINT, CONFIG, VOCABULARY = "bert_model.ckpt", "bert_config.json", "vocab.txt"
+_MOST_WINDOWS = 384  # tokens, in the printed command
+
+
+def convert(model_folder: str, output_folder: str) -> str:
+    """Writes the reader of `model_folder` to `output_folder`; returns what to tell the user."""
+    config_path = os.path.join(model_folder, "config.json")
+    values = model_config.convert(files.read_json(config_path, "model config"), config_path)
+    config = bert_config.make(values, config_path)
+    tokenizer = vocabulary.read(model_folder)
+    if len(tokenizer.pieces) > config.vocab_size:
+        raise errors.InputError(
+            f"the vocabulary of {model_folder} has {len(tokenizer.pieces)} pieces and its config.json "
+            f"{config.vocab_size}; download the model folder again"
+        )
+    tensors = weights.read(model_folder)
+    variables = names.to_variables(tensors, config, model_folder)
+    files.make_folder(output_folder)
+    checkpoint.write(os.path.join(output_folder, CHECKPOINT), variables)
+    files.write(os.path.join(output_folder, VOCABULARY), "\n".join(tokenizer.pieces) + "\n")
+    files.write_json(os.path.join(output_folder, CONFIG), values)
+    return _report(output_folder, config, tokenizer, names.has_head(tensors))
+
+
+def _report(folder, config, tokenizer, has_head):
+    lines = [f"warning: {text}" for text in tokenizer.warnings]
+    length = min(_MOST_WINDOWS, config.max_position_embeddings)
+    command = [
+        "python run_squad.py",
+        f"--bert_config_file={os.path.join(folder, CONFIG)}",
+        f"--vocab_file={os.path.join(folder, VOCABULARY)}",
+        f"--init_checkpoint={os.path.join(folder, CHECKPOINT)}",
+        f"--do_lower_case={tokenizer.do_lower_case}",
+        f"--max_seq_length={length}",
+    ]
+    if has_head:
+        lines.append(f"{folder} holds a reader. To draw its grid (run_cmrc2018.py for CMRC 2018):")
+        command += [
+            "--do_predict --do_eval --predict_file=dev.json",
+            "--mask_zone=all,q2,q2p,p2q,p2 --mask_layer=each",
+        ]
+    else:
+        lines.append(
+            f"{folder} holds a model without a span head: train it before it can answer. For example:"
+        )
+        command.append("--do_train --train_file=train.json")
+    command.append("--output_dir=reader")
+    return "\n".join(lines + [" \\\n  ".join(command)])
+
+
+def main():
+    parser = errors.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model_folder", help="folder of the downloaded model")
+    parser.add_argument("output_folder", help="folder for the converted files")
+    args = parser.parse_args()
+    print(convert(args.model_folder, args.output_folder))
+
+
+if __name__ == "__main__":
+    with errors.exit_with_message():
+        main()

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The inputs of a run: everything that the flags name, read and checked before any long work."""
+
+import types
+from collections import OrderedDict
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+import tensorflow.compat.v1 as tf
+
+import attention_mask
+import tokenization
+from mrc.answers import answer_files
+from mrc.data import examples, squad_format
+from mrc.datasets import Dataset
+from mrc.experiment import cloud_tpu, provenance, training_record
+from mrc.model import bert_config, checkpoint
+from mrc.model.bert_config import BertConfig
+from mrc.util.errors import InputError
+
+TEXT_FLAGS = (
+    "do_lower_case",
+    "max_seq_length",
+    "doc_stride",
+    "max_query_length",
+    "version_2_with_negative",
+)
+
+
+class Inputs(NamedTuple):
+    """What a run works on. Nothing here changes while it runs.
+
+    Attributes:
+      dataset: the dataset's class.
+      options: values of the flags, by name.
+      config, vocabulary: of the model.
+      cells: the cells of the grid.
+      checkpoints: paths of the checkpoints that the output folder held, newest first.
+      trained: the one of them to continue from or to predict with, or None.
+      training_examples, prediction_examples: what to learn from and to answer, where the flags say so.
+      eval_passages: passages with the answers to score against, where the flags say so.
+      file_hashes: SHA-256 of each file when it was read, by path.
+    """
+
+    dataset: Dataset
+    options: types.SimpleNamespace
+    config: BertConfig
+    vocabulary: tokenization.Vocabulary
+    cells: List[attention_mask.Cell]
+    checkpoints: List[str]
+    trained: Optional[str]
+    training_examples: Optional[list]
+    prediction_examples: Optional[list]
+    eval_passages: Optional[list]
+    file_hashes: Dict[str, str]
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the run needs a model; scoring alone does not."""
+        return self.options.do_train or self.options.do_predict
+
+    @property
+    def with_negatives(self) -> bool:
+        """Whether questions may have no answer (SQuAD 2.0)."""
+        return getattr(self.options, "version_2_with_negative", False)
+
+    @property
+    def null_threshold(self) -> float:
+        """Null odds above which a question has no answer (SQuAD 2.0)."""
+        return getattr(self.options, "null_score_diff_threshold", 0.0)
+
+    def tokenizer(self) -> tokenization.WordPieceTokenizer:
+        return tokenization.WordPieceTokenizer(self.vocabulary, self.options.do_lower_case)
+
+    def file_names(self, cell: attention_mask.Cell) -> Dict[str, str]:
+        """Returns the names of the files that the answers of `cell` end up in."""
+        return answer_files.file_names(cell, len(self.cells) == 1, self.with_negatives)
+
+    def fingerprint(self, data_flag: str, flag_names, weights: Optional[str] = None) -> OrderedDict:
+        """Returns what results depend on, as {name: value or SHA-256}.
+
+        Args:
+          data_flag: the flag that names the data file.
+          flag_names: flags whose values matter.
+          weights: path of a checkpoint that matters.
+        """
+        found = OrderedDict([("dataset", self.dataset.name)])
+        if weights:
+            found["checkpoint"] = provenance.checkpoint_sha256(weights)
+        for flag in ("bert_config_file", "vocab_file", data_flag):
+            found[flag] = self.file_hashes[getattr(self.options, flag)]
+        for name in flag_names:
+            if hasattr(self.options, name):
+                found[name] = getattr(self.options, name)
+        return found
+
+    def hashes(self) -> Iterator[Tuple[str, str]]:
+        """Yields (role, SHA-256) of every file and checkpoint that the run reads."""
+        options = self.options
+        files = [
+            ("bert_config_file", True),
+            ("vocab_file", True),
+            ("train_file", options.do_train),
+            ("predict_file", options.do_predict),
+        ]
+        for flag, is_read in files:
+            if is_read:
+                yield flag, self.file_hashes[getattr(options, flag)]
+        if options.do_eval:
+            yield "eval_file", self.file_hashes[eval_file(options)]
+        if self.has_model:
+            for role, path in (
+                ("init_checkpoint", options.init_checkpoint),
+                ("checkpoint", self.trained),
+            ):
+                if path:
+                    yield role, provenance.checkpoint_sha256(path)
+
+    def check_output_folder(self):
+        """Raises an `InputError` where another run trained in the output folder since this one read it."""
+        folder = self.options.output_dir
+        if self.has_model and checkpoint.listed(folder) != self.checkpoints:
+            raise InputError(
+                f"another run trained in {folder} while this one read its files; rerun the command"
+            )
+
+
+def eval_file(options) -> Optional[str]:
+    """Returns the path of the answers to score against."""
+    return options.eval_file or options.predict_file
+
+
+def check_flags(options):
+    """Checks what the flags say together, before any file is read."""
+    missing = [
+        "--" + name
+        for name in ("bert_config_file", "vocab_file", "output_dir")
+        if not getattr(options, name)
+    ]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise InputError(f"{', '.join(missing)} {verb} required; see --help")
+    if not (options.do_train or options.do_predict or options.do_eval):
+        raise InputError(
+            "nothing to do; pass at least one of --do_train, --do_predict and --do_eval"
+        )
+    if options.do_train and not options.train_file:
+        raise InputError("--do_train needs --train_file; pass the questions to train on")
+    if options.do_predict and not options.predict_file:
+        raise InputError("--do_predict needs --predict_file; pass the questions to answer")
+    if options.do_eval and not eval_file(options):
+        raise InputError(
+            "--do_eval needs --eval_file or --predict_file to score against; pass a file with answers"
+        )
+    masks = options.mask_zone is not None or options.mask_layer is not None
+    if options.do_train and masks and not (options.do_predict or options.do_eval):
+        raise InputError(
+            "--mask_zone and --mask_layer apply to prediction; remove them or add --do_predict"
+        )
+    if options.do_train and not options.learning_rate:
+        tf.logging.warning("--learning_rate=0: training will not change the weights")
+    cloud_tpu.check_flags(options)
+    checkpoint.check_case(options.do_lower_case, options.init_checkpoint)
+
+
+def _read_config(options):
+    config = bert_config.read(options.bert_config_file)
+    longest = config.max_position_embeddings
+    if options.max_seq_length > longest:
+        raise InputError(
+            f"--max_seq_length={options.max_seq_length} exceeds the {longest} positions of the "
+            f"model in {options.bert_config_file}; use at most {longest}"
+        )
+    return config
+
+
+def _read_vocabulary(options, config):
+    vocabulary = tokenization.read_vocabulary(options.vocab_file)
+    # Fewer pieces than rows are fine: checkpoints are padded to round sizes.
+    beyond = [piece for piece in vocabulary.pieces[config.vocab_size :] if piece]
+    if beyond:
+        raise InputError(
+            f"the vocabulary {options.vocab_file} has {len(vocabulary)} entries, but vocab_size in "
+            f"{options.bert_config_file} is {config.vocab_size}; use the pair of files that came "
+            "with the checkpoint"
+        )
+    return vocabulary
+
+
+def _find_checkpoint(options, config):
+    """Returns the trained checkpoint in the output folder, or None; checks it and --init_checkpoint."""
+    trained, contents = checkpoint.find_trained(options.output_dir, to_train=options.do_train)
+    only_predicts = options.do_predict and not options.do_train
+    if trained:
+        checkpoint.check(trained, config, needs_head=True, trained_here=True, contents=contents)
+    if trained and options.init_checkpoint and only_predicts:
+        print(
+            f"predicting with {trained}, which was trained in the output folder, not with "
+            "--init_checkpoint"
+        )
+    if options.init_checkpoint:
+        needs_head = not options.do_train and not trained
+        checkpoint.check(options.init_checkpoint, config, needs_head)
+    elif only_predicts and not trained:
+        raise InputError(
+            f"there is no model to predict with: {options.output_dir} has no trained checkpoint; "
+            "pass --init_checkpoint, or train first with --do_train"
+        )
+    if not options.do_train:
+        training_record.check_reader(trained or options.init_checkpoint, options.do_lower_case)
+    return trained
+
+
+def read(dataset: Dataset, options) -> Inputs:
+    """Reads and checks all that the flags name.
+
+    Args:
+      dataset: what the questions are from.
+      options: namespace of the flags.
+
+    Raises:
+      InputError: a flag, file or model is wrong.
+    """
+    check_flags(options)
+    has_model = options.do_train or options.do_predict
+    if options.use_tpu and has_model:
+        cloud_tpu.check(options.tpu_name, options.tpu_zone, options.gcp_project, options.master)
+    hashes = {}
+
+    def read_passages(path, role):
+        # The hash is taken before reading, so that a file replaced later is noticed.
+        hashes[path] = provenance.file_sha256(path, role)
+        return squad_format.read(path, role)
+
+    config = _read_config(options)
+    cells = attention_mask.read_cells(
+        options.mask_zone, options.mask_layer, config.num_hidden_layers
+    )
+    vocabulary = _read_vocabulary(options, config)
+    for path in (options.bert_config_file, options.vocab_file):
+        hashes[path] = provenance.file_sha256(path)
+    checkpoints = checkpoint.listed(options.output_dir) if has_model else []
+    trained = _find_checkpoint(options, config) if has_model else None
+    training_examples = prediction_examples = eval_passages = None
+    if options.do_train:
+        training_examples = examples.make_training_examples(
+            dataset,
+            read_passages(options.train_file, "training file"),
+            options.train_file,
+            getattr(options, "version_2_with_negative", False),
+        )
+    if options.do_predict:
+        passages = read_passages(options.predict_file, "prediction file")
+        prediction_examples = examples.make_prediction_examples(
+            dataset, passages, options.predict_file
+        )
+        if options.do_eval and eval_file(options) == options.predict_file:
+            eval_passages = passages
+    if options.do_eval:
+        path = eval_file(options)
+        if eval_passages is None:
+            eval_passages = read_passages(path, "evaluation file")
+        dataset.check_answers(eval_passages, "the evaluation file " + path)
+    return Inputs(
+        dataset=dataset,
+        options=options,
+        config=config,
+        vocabulary=vocabulary,
+        cells=cells,
+        checkpoints=checkpoints,
+        trained=trained,
+        training_examples=training_examples,
+        prediction_examples=prediction_examples,
+        eval_passages=eval_passages,
+        file_hashes=hashes,
+    )

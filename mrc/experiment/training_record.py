@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`training.json`: what the training in an output folder was made from, and how many steps it has."""
+
+import os
+from collections import OrderedDict
+from typing import NamedTuple, Optional
+
+import tensorflow.compat.v1 as tf
+
+from mrc.experiment import provenance
+from mrc.util import files
+from mrc.util.errors import InputError
+
+TRAINING_FILE = "training.json"
+
+
+class TrainingRecord(NamedTuple):
+    """What `training.json` says; None for what is missing or damaged."""
+
+    fingerprint: object = None
+    num_steps: Optional[int] = None
+
+
+def read(folder: str) -> TrainingRecord:
+    """Returns the record of the training in `folder`."""
+    path = os.path.join(folder, TRAINING_FILE)
+    record = provenance.read_record(path) if tf.gfile.Exists(path) else None
+    record = record if isinstance(record, dict) else {}
+    steps = record.get("num_steps")
+    return TrainingRecord(record.get("made_from"), steps if isinstance(steps, int) else None)
+
+
+def write(folder: str, fingerprint: dict, num_steps: int):
+    """Writes the record of the training that is about to run in `folder`."""
+    record = OrderedDict(made_from=fingerprint, num_steps=num_steps)
+    files.write_json(os.path.join(folder, TRAINING_FILE), record)
+
+
+def check_same(folder: str, fingerprint: dict):
+    """Raises an `InputError` where the checkpoints in `folder` come from another training."""
+    if not tf.gfile.Exists(os.path.join(folder, TRAINING_FILE)):
+        return
+    before = read(folder).fingerprint
+    if before != fingerprint:
+        changed = provenance.differences(fingerprint, before)
+        raise InputError(
+            f"{folder} holds a model that was trained with another {changed}; pass another "
+            "--output_dir, or delete checkpoint, training.json and model.ckpt-* there to train again "
+            "from the start"
+        )
+
+
+def check_reader(checkpoint: str, do_lower_case: bool):
+    """Checks a reader that is about to predict against the record of its training, if there is one.
+
+    Warns where the training is unfinished.
+
+    Raises:
+      InputError: it was trained with another letter case.
+    """
+    fingerprint, num_steps = read(os.path.dirname(checkpoint))
+    trained_with = fingerprint.get("do_lower_case") if isinstance(fingerprint, dict) else None
+    if isinstance(trained_with, bool) and trained_with != do_lower_case:
+        raise InputError(
+            f"{checkpoint} was trained with --do_lower_case={trained_with}; pass the same value here"
+        )
+    if num_steps is None or not tf.train.load_checkpoint(checkpoint).has_tensor("global_step"):
+        return
+    done = steps_done(checkpoint)
+    if done < num_steps:
+        tf.logging.warning(
+            "%s is from step %d of %d: its training is unfinished; rerun the training command to "
+            "resume it",
+            checkpoint,
+            done,
+            num_steps,
+        )
+
+
+def steps_done(checkpoint: Optional[str]) -> int:
+    """Returns the step of a checkpoint, 0 for None."""
+    return int(tf.train.load_variable(checkpoint, "global_step")) if checkpoint else 0

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The WordPiece vocabulary of a Hugging Face model folder, and how its tokenizer treats text."""
+
+import os
+from typing import List, NamedTuple, Optional
+
+import tensorflow.compat.v1 as tf
+
+from mrc.util import files
+from mrc.util.errors import InputError
+
+VOCABULARY, TOKENIZER, TOKENIZER_CONFIG = "vocab.txt", "tokenizer.json", "tokenizer_config.json"
+
+
+class Tokenizer(NamedTuple):
+    """The pieces, and whether text is lower-cased; `warnings` say what differs from BERT's own tokenizer."""
+
+    pieces: List[str]
+    do_lower_case: bool
+    warnings: List[str]
+
+
+def _read_object(folder, name) -> Optional[dict]:
+    path = os.path.join(folder, name)
+    value = files.read_json(path, "tokenizer file") if tf.gfile.Exists(path) else None
+    return value if isinstance(value, dict) else None
+
+
+def _pieces_of_tokenizer(tokenizer, folder):
+    model = tokenizer.get("model") if tokenizer else None
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(vocabulary, dict) or model.get("type", "WordPiece") != "WordPiece":
+        raise InputError(
+            f"{folder} has no {VOCABULARY}, and no WordPiece vocabulary in {TOKENIZER}; download "
+            "the "
+            "whole model folder"
+        )
+    numbered = {number: piece for piece, number in vocabulary.items() if isinstance(number, int)}
+    for entry in tokenizer.get("added_tokens") or ():
+        numbered.setdefault(entry.get("id"), entry.get("content"))
+    return [numbered.get(number, "") for number in range(max(numbered) + 1)]
+
+
+def read(folder: str) -> Tokenizer:
+    """Returns the `Tokenizer` of a model folder.
+
+    Pieces come from `vocab.txt`, else from `tokenizer.json`. Letter case comes from `tokenizer_config.json`, else from the
+    normalizer in `tokenizer.json`; BERT's own default is lower case.
+    """
+    tokenizer = _read_object(folder, TOKENIZER)
+    path = os.path.join(folder, VOCABULARY)
+    if tf.gfile.Exists(path):
+        pieces = files.read_text(path, "vocabulary").split("\n")
+        pieces = [piece.rstrip("\r") for piece in pieces]
+        while pieces and not pieces[-1]:
+            pieces.pop()
+    else:
+        pieces = _pieces_of_tokenizer(tokenizer, folder)
+    said = dict((tokenizer or {}).get("normalizer") or {})
+    if "lowercase" in said:
+        said["do_lower_case"] = said.pop("lowercase")
+    said.update(_read_object(folder, TOKENIZER_CONFIG) or {})
+    do_lower_case = said.get("do_lower_case", True) is not False
+    warnings = []
+    strips = said.get("strip_accents")  # null: where it lower-cases
+    if strips is not None and bool(strips) != do_lower_case:
+        verb, others = ("strips", "keeps") if strips else ("keeps", "strips")
+        warnings.append(
+            f"its tokenizer {verb} accents, and with --do_lower_case={do_lower_case} this project "
+            f"{others} them; words with accents are cut differently"
+        )
+    if said.get("tokenize_chinese_chars", said.get("handle_chinese_chars", True)) is False:
+        warnings.append(
+            "its tokenizer does not separate Chinese characters, and this project does; Chinese "
+            "text "
+            "is cut differently"
+        )
+    return Tokenizer(pieces, do_lower_case, warnings)

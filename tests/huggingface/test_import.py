@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hugging Face models become readers that the run scripts take, or a message that says why not."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+import tiny
+
+from mrc.huggingface import model_config, names, vocabulary
+from mrc.model import bert_config, checkpoint
+from mrc.util.errors import InputError
+
+safetensors = pytest.importorskip("safetensors")
+
+CONFIG = dict(
+    {key: value for key, value in tiny.CONFIG.items() if key != "vocab_size"},
+    model_type="bert",
+    architectures=["BertForQuestionAnswering"],
+    hidden_act="gelu_new",
+    layer_norm_eps=1e-12,
+    vocab_size=len(tiny.PIECES),
+)
+
+
+def huggingface_tensors(prefix, head=True, old_names=False):
+    """Returns the tensors of the tiny reader at `prefix` as Hugging Face lays them out."""
+    reader = tf.train.load_checkpoint(prefix)
+    found = {}
+    for variable in reader.get_variable_to_shape_map():
+        name, is_transposed = names.source_of(variable)
+        array = reader.get_tensor(variable)
+        if head or not name.startswith("qa_outputs"):
+            if old_names:
+                name = name.replace("LayerNorm.weight", "LayerNorm.gamma")
+                name = name.replace("LayerNorm.bias", "LayerNorm.beta")
+            found[name] = array.T.copy() if is_transposed else array
+    return found
+
+
+def write_model(folder, tensors, config=CONFIG, pieces=tiny.PIECES, **tokenizer_config):
+    folder.mkdir(exist_ok=True)
+    entries = {
+        name: {"dtype": "float32", "shape": list(array.shape), "data": array.tobytes()}
+        for name, array in tensors.items()
+    }
+    (folder / "model.safetensors").write_bytes(safetensors.serialize(entries))
+    tiny.write_json(folder / "config.json", config)
+    tiny.write_json(folder / "tokenizer_config.json", tokenizer_config)
+    if pieces:
+        (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    return str(folder)
+
+
+def run_import(folder, output):
+    return tiny.run("import_huggingface.py", str(folder), str(output))
+
+
+def variables_of(prefix):
+    reader = tf.train.load_checkpoint(str(prefix))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+@pytest.mark.parametrize("old_names", [False, True])
+def test_an_imported_reader_is_the_original(paths, tmp_path, old_names):
+    tensors = huggingface_tensors(paths["init_checkpoint"], old_names=old_names)
+    folder = write_model(tmp_path / "model", tensors, do_lower_case=False)
+    code, stdout, stderr = run_import(folder, tmp_path / "out")
+    assert (code, stderr) == (0, "") and "--do_lower_case=False" in stdout
+    assert "holds a reader" in stdout and "--mask_layer=each" in stdout
+    found = variables_of(tmp_path / "out" / "bert_model.ckpt")
+    wanted = variables_of(paths["init_checkpoint"])
+    assert set(found) == set(wanted)
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(found[name], array)
+    assert (tmp_path / "out" / "vocab.txt").read_text("utf-8").split() == list(tiny.PIECES)
+    flags = tiny.model_flags(
+        paths,
+        init_checkpoint=str(tmp_path / "out" / "bert_model.ckpt"),
+        bert_config_file=str(tmp_path / "out" / "bert_config.json"),
+        vocab_file=str(tmp_path / "out" / "vocab.txt"),
+        predict_file=paths["squad"],
+    )
+    answers = {}
+    for name, changes in (("original", dict(flags, **paths)), ("imported", flags)):
+        chosen = {flag: changes[flag] for flag in flags}
+        code = tiny.run("run_squad.py", "--do_predict", output_dir=str(tmp_path / name), **chosen)[
+            0
+        ]
+        assert code == 0
+        answers[name] = tiny.read_json(tmp_path, name, "nbest_predictions.json")
+    assert answers["original"] == answers["imported"]
+
+
+def test_a_model_without_a_head_is_one_to_train_from(paths, tmp_path):
+    tensors = huggingface_tensors(paths["init_checkpoint"], head=False)
+    bare = {name.replace("bert.", "", 1): tensor for name, tensor in tensors.items()}
+    code, stdout, _ = run_import(write_model(tmp_path / "model", bare), tmp_path / "out")
+    assert code == 0 and "without a span head" in stdout and "--do_train" in stdout
+    assert "cls/squad/output_weights" not in variables_of(tmp_path / "out" / "bert_model.ckpt")
+
+
+def test_a_config_straight_from_hugging_face_is_refused(paths, tmp_path):
+    config = tiny.write_json(tmp_path / "config.json", CONFIG)
+    with pytest.raises(InputError, match="python import_huggingface.py .*MODEL_FOLDER"):
+        bert_config.read(config)
+
+
+@pytest.mark.parametrize(
+    "name, ours",
+    [("gelu", "gelu_erf"), ("gelu_new", "gelu"), ("gelu_pytorch_tanh", "gelu"), ("relu", "relu")],
+)
+def test_activations_keep_their_form(name, ours):
+    assert model_config.convert(dict(CONFIG, hidden_act=name), "c")["hidden_act"] == ours
+
+
+@pytest.mark.parametrize(
+    "changes, problem",
+    [
+        ({"model_type": "roberta"}, 'the model type "roberta" cannot be imported'),
+        ({"model_type": "distilbert"}, 'the model type "distilbert" cannot be imported'),
+        ({"model_type": "deberta-v2"}, 'the model type "deberta-v2" cannot be imported'),
+        ({"position_embedding_type": "relative_key"}, 'position_embedding_type is "relative_key"'),
+        ({"pruned_heads": {"1": [0]}}, "models with pruned heads cannot be imported"),
+        ({"layer_norm_eps": 1e-5}, "layer_norm_eps is 1e-05"),
+        ({"hidden_act": "silu"}, 'the activation "silu" is not supported'),
+        ({"is_decoder": True}, "decoders cannot be imported"),
+        ({"hidden_size": 9}, "attention heads do not divide"),
+    ],
+)
+def test_other_models_are_refused_with_the_reason(changes, problem):
+    with pytest.raises(InputError) as caught:
+        model_config.convert(dict(CONFIG, **changes), "config.json")
+    assert problem in str(caught.value)
+
+
+def change(tensors, name, array):
+    changed = dict(tensors)
+    if array is None:
+        del changed[name]
+    else:
+        changed[name] = array
+    return changed
+
+
+QUERY = "bert.encoder.layer.1.attention.self.query.weight"
+
+
+@pytest.mark.parametrize(
+    "array, problem",
+    [
+        (None, "has no tensor " + QUERY),
+        (np.zeros([8, 9], np.float32), f"has {QUERY} of shape [8, 9] where its config.json asks"),
+    ],
+)
+def test_wrong_tensors_are_reported_and_nothing_is_written(paths, tmp_path, array, problem):
+    tensors = change(huggingface_tensors(paths["init_checkpoint"]), QUERY, array)
+    code, _, stderr = run_import(write_model(tmp_path / "model", tensors), tmp_path / "out")
+    assert code == 2 and problem in stderr and stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_folder_is_reported(tmp_path):
+    code, _, stderr = run_import(tmp_path / "absent", tmp_path / "out")
+    assert code == 2 and "absent/config.json does not exist" in stderr
+
+
+def write_tokenizer(folder, **normalizer):
+    vocab = {piece: number for number, piece in enumerate(tiny.PIECES)}
+    tokenizer = {"model": {"type": "WordPiece", "vocab": vocab}, "normalizer": normalizer}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_the_vocabulary_comes_from_tokenizer_json_where_there_is_no_vocab_txt(tmp_path, lowercase):
+    write_tokenizer(tmp_path, lowercase=lowercase)
+    assert vocabulary.read(str(tmp_path)) == (list(tiny.PIECES), lowercase, [])
+
+
+@pytest.mark.parametrize(
+    "normalizer, warnings",
+    [
+        (dict(lowercase=True, strip_accents=None, handle_chinese_chars=True), []),
+        (dict(lowercase=True, strip_accents=False), ["its tokenizer keeps accents"]),
+        (dict(lowercase=False, strip_accents=True), ["its tokenizer strips accents"]),
+        (
+            dict(lowercase=True, handle_chinese_chars=False),
+            ["its tokenizer does not separate Chinese"],
+        ),
+    ],
+)
+def test_a_tokenizer_that_cleans_text_otherwise_gets_a_warning(tmp_path, normalizer, warnings):
+    write_tokenizer(tmp_path, **normalizer)
+    found = vocabulary.read(str(tmp_path)).warnings
+    assert len(found) == len(warnings)
+    assert all(text.startswith(start) for text, start in zip(found, warnings))
+
+
+def test_a_folder_without_a_vocabulary_is_reported(tmp_path):
+    with pytest.raises(InputError, match="has no vocab.txt, and no WordPiece vocabulary"):
+        vocabulary.read(str(tmp_path))
+
+
+def test_checkpoints_are_written_without_a_graph(tmp_path):
+    arrays = {"a/b": np.arange(3, dtype=np.float32), "c": np.float32([[1, 2]])}
+    checkpoint.write(str(tmp_path / "bert_model.ckpt"), arrays)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "bert_model.ckpt.data-00000-of-00001",
+        "bert_model.ckpt.index",
+    ]
+    for name, array in variables_of(tmp_path / "bert_model.ckpt").items():
+        np.testing.assert_array_equal(array, arrays[name])
