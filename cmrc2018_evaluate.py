@@ -1,52 +1,83 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores predictions for CMRC 2018: exact match and the F1 over the longest common run of segments.
 
-The measures are those of "A Span-Extraction Dataset for Chinese Machine Reading Comprehension"
-(Cui et al., 2019, https://arxiv.org/abs/1810.07366) and give the numbers of its official scorer.
+The metrics are those of "A Span-Extraction Dataset for Chinese Machine Reading Comprehension"
+(Cui et al., 2019, https://arxiv.org/abs/1810.07366) and equal those of its official scorer, with
+one exception: an English run with a full stop inside, such as "the army. it left". The official
+scorer splits it into sentences with NLTK's punkt model before it splits words. The model's
+parameters are not part of NLTK, and their licence is not stated, so they are not shipped here. If
+they are installed (python -m nltk.downloader punkt), they are used; if not, the run counts as one
+sentence, and the number of questions whose F1 may differ is printed to stderr.
 
     python cmrc2018_evaluate.py data.json predictions.json
 """
 
 import collections
 import difflib
+import functools
 import json
 import re
+import sys
+from typing import Dict, List
 
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
 # isort: split
+import nltk.data
 from nltk.tokenize.destructive import NLTKWordTokenizer
 
 from mrc.answers import predictions_file
 from mrc.data import squad_format
 from mrc.util.errors import ArgumentParser, InputError, exit_with_message
 
-# The official list has the ellipsis as one entry of two characters, which no single character equals:
-# an ellipsis therefore stays in the text, and must stay here for the same scores.
+# The official list has the ellipsis as one entry of two characters, which no single character
+# equals, so the official scorer leaves an ellipsis in the text, and so does this one.
 _PUNCTUATION = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
 _IDEOGRAPH_OR_RUN = re.compile("[\u4e00-\u9fa5]|[^\u4e00-\u9fa5]+")
 _IDEOGRAPH = re.compile("[\u4e00-\u9fa5]")
+# Where the punkt model may end a sentence before the end of a run.
+_INNER_SENTENCE_END = re.compile(r"""[.?!](?=[)";}\]*:@'({\[!?]|\s)["')\]}]*\s*[^\s"')\]}]""")
 
 _WORDS = NLTKWordTokenizer()
 
 
-def strip_punctuation(text):
-    """Returns `text` in lower case, without outer white space and the punctuation that does not count."""
+@functools.lru_cache(maxsize=None)
+def _sentences():
+    """Returns the function that splits a text into sentences, or None if punkt is not installed."""
+    try:
+        return nltk.data.load("tokenizers/punkt/english.pickle").tokenize
+    except LookupError:
+        return None
+
+
+def strip_punctuation(text: str) -> str:
+    """Returns `text` lower-cased, without outer white space and the listed punctuation."""
     return "".join(char for char in text.lower().strip() if char not in _PUNCTUATION)
 
 
-def segments(text):
-    """Returns the list of units that F1 counts: each ideograph, and each word of what stands between them.
+def _pieces(text):
+    return _IDEOGRAPH_OR_RUN.findall(strip_punctuation(text))
 
-    Punctuation goes first and leaves no gap, so "a-b" is the one word "ab". A run is taken as one sentence,
-    which needs no sentence model: a full stop is a word of its own only where the run ends.
+
+def has_inner_sentence_end(text: str) -> bool:
+    """Whether a run of `text` may be several sentences, so that its words depend on punkt."""
+    return any(_INNER_SENTENCE_END.search(piece) for piece in _pieces(text))
+
+
+def segments(text: str) -> List[str]:
+    """Returns the units that F1 counts: each ideograph, and each word of the runs between them.
+
+    Punctuation is removed first and leaves no gap, so "a-b" is the one word "ab". A full stop is a
+    word only at the end of a sentence; without the punkt model, a run is one sentence.
     """
     units = []
-    for piece in _IDEOGRAPH_OR_RUN.findall(strip_punctuation(text)):
-        if _IDEOGRAPH.match(piece):  # the tokenizer would say the same, fifteen times slower
+    for piece in _pieces(text):
+        if _IDEOGRAPH.match(piece):  # the tokenizer returns the same, fifteen times slower
             units.append(piece)
-        else:
-            units.extend(_WORDS.tokenize(piece))
+            continue
+        split = _sentences() if _INNER_SENTENCE_END.search(piece) else None
+        for sentence in split(piece) if split else [piece]:
+            units.extend(_WORDS.tokenize(sentence))
     return units
 
 
@@ -55,10 +86,10 @@ def _common_run_length(left, right):
     return matcher.find_longest_match(0, len(left), 0, len(right)).size
 
 
-def segment_f1(answer, prediction):
+def segment_f1(answer: str, prediction: str) -> float:
     """Returns the F1, 0 to 1, of two texts over their longest common substring of segments.
 
-    Texts with no segment in common score 0, even where both have none at all.
+    Texts with no segment in common score 0, even if both have no segments.
     """
     gold, predicted = segments(answer), segments(prediction)
     common = _common_run_length(gold, predicted)
@@ -68,8 +99,8 @@ def segment_f1(answer, prediction):
     return 2 * precision * recall / (precision + recall)
 
 
-def exact_match(answer, prediction):
-    """Returns 1 where the two texts are equal but for case and punctuation, else 0."""
+def exact_match(answer: str, prediction: str) -> int:
+    """Returns 1 if the two texts are equal apart from case and punctuation, else 0."""
     return int(strip_punctuation(answer) == strip_punctuation(prediction))
 
 
@@ -82,27 +113,44 @@ def _questions(passages):
 
 
 def check_answers(passages, data_name):
-    """Raises an `InputError` where a question of `passages` has no answers to score against."""
+    """Raises an `InputError` if a question of `passages` has no answers to score against."""
     for question in _questions(passages):
         if not question.answers:
             raise InputError(
-                f"{data_name} has no answers for question {question.id} (at {question.place}), so "
-                "it cannot be scored; "
-                "pass a file with answers, such as the development set"
+                f"{data_name} has no answers for question {question.id} ({question.place}), so it "
+                "cannot be scored; pass a file with answers, such as the development set"
             )
 
 
-def evaluate(passages, predictions, data_name="the data"):
+def _report_sentences(predicted):
+    if _sentences():
+        return
+    affected = sum(
+        any(map(has_inner_sentence_end, [text] + [answer.text for answer in question.answers]))
+        for question, text in predicted
+    )
+    if affected:
+        print(
+            "warning: F1 of %d questions may differ from the official scorer: English text with a "
+            "full stop inside is split with NLTK's punkt model there; to use it, run: python -m "
+            "nltk.downloader punkt" % affected,
+            file=sys.stderr,
+        )
+
+
+def evaluate(
+    passages: List[squad_format.Passage], predictions: Dict[str, str], data_name: str = "the data"
+) -> "collections.OrderedDict":
     """Returns the CMRC 2018 scores of `predictions`, as an OrderedDict in the official order.
 
     Args:
-      passages: what `squad_format.read` returns.
-      predictions: a dict of question id -> text; a question without one scores 0.
-      data_name: what to call the data in the sentence of an `InputError`.
+      passages: passages with their answers.
+      predictions: question id -> text; a question without one scores 0.
+      data_name: the data's name in error messages.
 
     Returns:
-      AVERAGE (of the two that follow), F1 and EM, in percent as texts with three decimals; TOTAL, the number
-      of questions; SKIP, how many of them have no prediction.
+      AVERAGE (the mean of the next two), F1 and EM, in percent as texts with three decimals; TOTAL,
+      the number of questions; SKIP, the number of those without a prediction.
 
     Raises:
       InputError: a question has no answers, as in the test sets.
@@ -112,6 +160,7 @@ def evaluate(passages, predictions, data_name="the data"):
     predicted = [
         (question, predictions[question.id]) for question in questions if question.id in predictions
     ]
+    _report_sentences(predicted)
     f1 = 100 * sum(_best(segment_f1, *pair) for pair in predicted) / len(questions)
     em = 100 * sum(_best(exact_match, *pair) for pair in predicted) / len(questions)
     return collections.OrderedDict(
@@ -131,11 +180,11 @@ def main():
     parser.add_argument("data_file", help="CMRC 2018 data with answers, JSON in SQuAD format")
     parser.add_argument("prediction_file", help="JSON object of question id to answer text")
     args = parser.parse_args()
-    passages = squad_format.read(args.data_file)
-    predictions = predictions_file.read(args.prediction_file)
+    passages = squad_format.read(args.data_file, keys=squad_format.SCORING)
+    predictions = predictions_file.read(args.prediction_file, reads_numbers=True)
     scores = evaluate(passages, predictions, "the data file " + args.data_file)
     ids = [question.id for question in _questions(passages)]
-    predictions_file.report_repeats(ids, "each question counts")
+    predictions_file.report_repeats(ids, "each of these questions counts")
     predictions_file.report_gaps(ids, predictions)
     scores["FILE"] = args.prediction_file
     print(json.dumps(scores))

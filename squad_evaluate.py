@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores predictions for SQuAD 1.1 and 2.0: exact match, F1 and, with no-answer scores, the best thresholds.
+"""Scores predictions for SQuAD 1.1 and 2.0: exact match, F1 and the best no-answer thresholds.
 
-The measures are those of "SQuAD: 100,000+ Questions for Machine Comprehension of Text" (Rajpurkar et al.,
-2016, https://arxiv.org/abs/1606.05250) and "Know What You Don't Know: Unanswerable Questions for SQuAD"
-(Rajpurkar et al., 2018, https://arxiv.org/abs/1806.03822) and give the numbers of the official 2.0 scorer.
+The metrics are those of "SQuAD: 100,000+ Questions for Machine Comprehension of Text" (Rajpurkar et
+al., 2016, https://arxiv.org/abs/1606.05250) and "Know What You Don't Know: Unanswerable Questions
+for SQuAD" (Rajpurkar et al., 2018, https://arxiv.org/abs/1806.03822) and equal those of the
+official 2.0 scorer.
 
-    python squad_evaluate.py data.json predictions.json [-n null_odds.json] [-t 1.0] [-o scores.json] [-p dir]
+    python squad_evaluate.py data.json predictions.json [-n null_odds.json] [-t 1.0] \\
+        [-o scores.json] [-p dir]
 """
 
 import collections
@@ -17,6 +19,7 @@ import os
 import re
 import string
 import sys
+from typing import Dict, List, NamedTuple, Optional
 
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
@@ -38,28 +41,44 @@ _CURVES = (
 )
 _HISTOGRAM_BINS = 20
 
-QuestionScore = collections.namedtuple("QuestionScore", ["has_answer", "prediction", "exact", "f1"])
-QuestionScore.__doc__ = """What one question earned, each metric 0 to 1; `prediction` is the predicted text,
-empty for "no answer", and None where there is no prediction."""
 
-Curve = collections.namedtuple("Curve", ["precisions", "recalls", "average_precision"])
-Curve.__doc__ = "A precision-recall curve, 0 to 1, from high precision to high recall."
+class QuestionScore(NamedTuple):
+    """The scores of one question, each 0 to 1.
+
+    Attributes:
+      has_answer: whether the data has an answer.
+      prediction: the predicted text, "" for "no answer", None if there is no prediction.
+      exact, f1: the metrics.
+    """
+
+    has_answer: bool
+    prediction: Optional[str]
+    exact: float
+    f1: float
 
 
-def normalize(text):
-    """Returns `text` in lower case, without ASCII punctuation and articles, one space between words."""
+class Curve(NamedTuple):
+    """A precision-recall curve, 0 to 1, from high precision to high recall."""
+
+    precisions: List[float]
+    recalls: List[float]
+    average_precision: float
+
+
+def normalize(text: str) -> str:
+    """Returns `text` lower-cased, without ASCII punctuation, articles and extra spaces."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_WITHOUT_PUNCTUATION)).split())
 
 
-def exact_match(answer, prediction):
-    """Returns 1.0 where the two texts are equal after `normalize`, else 0.0."""
+def exact_match(answer: str, prediction: str) -> float:
+    """Returns 1.0 if the two texts are equal after `normalize`, else 0.0."""
     return float(normalize(answer) == normalize(prediction))
 
 
-def token_f1(answer, prediction):
+def token_f1(answer: str, prediction: str) -> float:
     """Returns the F1, 0 to 1, of the two texts as bags of normalized words.
 
-    Where either text has no words (that is "no answer"), it is 1.0 if both have none, else 0.0.
+    If either text has no words (that is "no answer"), it is 1.0 if both have none, else 0.0.
     """
     gold, predicted = normalize(answer).split(), normalize(prediction).split()
     if not gold or not predicted:
@@ -84,12 +103,22 @@ def _score(question, prediction):
     )
 
 
-def score_questions(passages, predictions):
+def check_answers(passages: List[squad_format.Passage], data_name: str):
+    """Raises an `InputError` if no question has an answer or is marked as impossible."""
+    questions = (question for passage in passages for question in passage.questions)
+    if not any(question.answers or question.is_impossible for question in questions):
+        raise InputError(
+            f"{data_name} has no answers, so there is nothing to score against; pass a file with "
+            "answers, such as the development set"
+        )
+
+
+def score_questions(passages: List[squad_format.Passage], predictions: Dict[str, str]):
     """Returns an OrderedDict of question id -> `QuestionScore`, in the data's order.
 
     Args:
-      passages: what `squad_format.read` returns; a question without answers is one that has no answer.
-      predictions: a dict of question id -> text; a question without one scores 0.
+      passages: passages with their answers; a question without answers is one that has no answer.
+      predictions: question id -> text; a question without one scores 0.
     """
     return collections.OrderedDict(
         (question.id, _score(question, predictions.get(question.id)))
@@ -109,7 +138,7 @@ def _percent(values):
 
 
 def _averages(scores, na_probs, na_threshold):
-    """Yields (key, value) of the averages over all questions, those with an answer and those without."""
+    """Yields (key, value) of the averages over all, answerable and unanswerable questions."""
     for prefix, kinds in (("", (True, False)), ("HasAns_", (True,)), ("NoAns_", (False,))):
         chosen = [
             (question_id, score)
@@ -132,7 +161,7 @@ def _averages(scores, na_probs, na_threshold):
 
 
 def _ranked(scores, na_probs):
-    """Returns the ids of the predicted questions, those that look most answerable first."""
+    """Returns the ids of the predicted questions, lowest no-answer score first."""
     predicted = [
         question_id
         for question_id in na_probs
@@ -142,21 +171,21 @@ def _ranked(scores, na_probs):
 
 
 def _gain_of_answering(score, metric):
-    """Returns what a question adds to the sum of scores when it is answered, not left without answer."""
+    """Returns the change of the sum of scores when a question is answered instead of left out."""
     if score.has_answer:
         return getattr(score, metric)
     return -1.0 if score.prediction else 0.0
 
 
 def best_threshold(scores, na_probs, metric):
-    """Returns (score in percent, threshold): the best that any no-answer threshold reaches on `metric`.
+    """Returns (score in percent, threshold) of the best no-answer threshold for `metric`.
 
-    As in the official scorer, questions are answered one by one in the order of their no-answer scores, and
-    the threshold is 0.0 where answering none is best.
+    As in the official scorer, questions are answered one by one in the order of their no-answer
+    scores, and the threshold is 0.0 if answering none is best.
 
     Args:
-      scores: what `score_questions` returns.
-      na_probs: a dict of question id -> no-answer score; order decides between equal scores.
+      scores: the result of `score_questions`.
+      na_probs: question id -> no-answer score; ties are broken by the order of the dict.
       metric: one of `METRICS`.
     """
     total = best = sum(
@@ -171,7 +200,7 @@ def best_threshold(scores, na_probs, metric):
 
 
 def summarize(scores, na_probs=None, na_threshold=1.0):
-    """Returns the OrderedDict of `evaluate` for what `score_questions` returns."""
+    """Returns the OrderedDict of `evaluate` for the result of `score_questions`."""
     summary = collections.OrderedDict(_averages(scores, na_probs or {}, na_threshold))
     if na_probs is not None:
         for metric in METRICS:
@@ -184,27 +213,28 @@ def evaluate(passages, predictions, na_probs=None, na_threshold=1.0):
     """Returns the SQuAD 2.0 scores of `predictions`, as an OrderedDict in the official order.
 
     Args:
-      passages: what `squad_format.read` returns, of a file in the format of SQuAD 1.1 or 2.0.
-      predictions: a dict of question id -> text, empty for "no answer"; a question without one scores 0.
-      na_probs: a dict of question id -> no-answer score (a probability or log odds) for every predicted
+      passages: passages with their answers.
+      predictions: question id -> text, "" for "no answer"; a question without one scores 0.
+      na_probs: question id -> no-answer score (a probability or log odds) for every predicted
         question, or None.
-      na_threshold: a question whose no-answer score is above it counts as predicted to have no answer.
+      na_threshold: a question with a higher no-answer score counts as predicted to have no answer.
 
     Returns:
-      exact and f1 in percent and total, the number of questions; the same with HasAns_ and NoAns_ for the
-      questions with and without an answer, where there are such; with `na_probs` also best_exact and best_f1
-      in percent, each with the threshold that reaches it (best_exact_thresh, best_f1_thresh).
+      exact and f1 in percent and total, the number of questions; the same with HasAns_ and NoAns_
+      for the questions with and without an answer, if there are any; with `na_probs` also
+      best_exact and best_f1 in percent, each with its threshold (best_exact_thresh,
+      best_f1_thresh).
     """
     return summarize(score_questions(passages, predictions), na_probs, na_threshold)
 
 
 def precision_recall(scores, credits, na_probs):
-    """Returns the `Curve` of answering ever more questions in the order of their no-answer scores.
+    """Returns the `Curve` of answering more and more questions, lowest no-answer score first.
 
     Args:
-      scores: what `score_questions` returns, with at least one question that has an answer.
-      credits: a dict of question id -> what answering that question earns, 0 to 1.
-      na_probs: a dict of question id -> no-answer score.
+      scores: the result of `score_questions`, with at least one question that has an answer.
+      credits: question id -> score of answering that question, 0 to 1.
+      na_probs: question id -> no-answer score.
     """
     answerable = sum(score.has_answer for score in scores.values())
     ranked = _ranked(scores, na_probs)
@@ -214,7 +244,7 @@ def precision_recall(scores, credits, na_probs):
         if scores[question_id].has_answer:
             earned += credits[question_id]
         if rank < len(ranked) and na_probs[ranked[rank]] == na_probs[question_id]:
-            continue  # no threshold parts questions of the same score
+            continue  # no threshold separates questions of the same score
         precisions.append(earned / rank)
         recalls.append(earned / answerable)
         average_precision += precisions[-1] * (recalls[-1] - recalls[-2])
@@ -232,7 +262,7 @@ def _credits(scores, curve_name):
 
 def _pyplot():
     try:
-        import matplotlib  # only here: nobody else needs it
+        import matplotlib  # only here: -p alone needs it
     except ImportError:
         raise InputError(
             "-p draws with matplotlib, which is not installed; "
@@ -246,7 +276,7 @@ def _pyplot():
 
 @contextlib.contextmanager
 def _figure(path, title, xlabel, ylabel):
-    """Gives the axes of a new figure that is saved to `path` as PNG when the block ends."""
+    """Yields the axes of a new figure and saves it to `path` as PNG at the end of the block."""
     pyplot = _pyplot()
     figure, axes = pyplot.subplots()
     try:
@@ -268,7 +298,7 @@ def _draw_curve(curve, path, title):
 
 
 def _draw_histogram(na_probs, path, kind):
-    # The official range is that of a probability; log odds would mostly fall outside it.
+    # The official range is that of a probability; most log odds are outside it.
     span = (min(0.0, min(na_probs)), max(1.0, max(na_probs)))
     with _figure(
         path,
@@ -282,21 +312,23 @@ def _draw_histogram(na_probs, path, kind):
 
 
 def draw(scores, na_probs, folder):
-    """Draws precision-recall curves and histograms of the no-answer scores into `folder` as PNG files.
+    """Draws precision-recall curves and histograms of the no-answer scores as PNG files.
 
-    The curves (pr_exact.png, pr_f1.png, pr_oracle.png) need questions that have an answer; the histograms
-    (na_prob_hist_hasAns.png, na_prob_hist_noAns.png) are drawn for the kinds of questions there are.
+    The curves (pr_exact.png, pr_f1.png, pr_oracle.png) need questions that have an answer; the
+    histograms are drawn for questions with an answer (na_prob_hist_hasAns.png) and without
+    (na_prob_hist_noAns.png), if there are any.
 
     Args:
-      scores: what `score_questions` returns.
-      na_probs: a dict of question id -> no-answer score.
-      folder: a local or `gs://` folder; it is made where it does not exist.
+      scores: the result of `score_questions`.
+      na_probs: question id -> no-answer score.
+      folder: a local or `gs://` folder; it is created if it does not exist.
 
     Returns:
-      An OrderedDict of the curves' average precisions in percent: pr_exact_ap, pr_f1_ap, pr_oracle_ap.
+      An OrderedDict of the curves' average precisions in percent: pr_exact_ap, pr_f1_ap,
+      pr_oracle_ap.
 
     Raises:
-      InputError: matplotlib is missing, or the folder cannot be written to.
+      InputError: matplotlib is missing, or the folder is not writable.
     """
     precisions = collections.OrderedDict()
     if any(score.has_answer for score in scores.values()):
@@ -316,45 +348,44 @@ def draw(scores, na_probs, folder):
 
 
 def _is_finite_number(value):
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
     try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond any float
+        return predictions_file.is_number(value) and math.isfinite(value)
+    except OverflowError:  # an integer larger than any float
         return False
 
 
-def read_na_probs(path, question_ids):
+def read_na_probs(path: str, question_ids: List[str]) -> Dict[str, float]:
     """Returns the no-answer scores of the file at `path` as a dict of question id -> number.
 
     Args:
-      path: a local or `gs://` path of a JSON object, such as the null_odds.json of a SQuAD 2.0 prediction.
+      path: a local or `gs://` path of a JSON object, such as the null_odds.json of a SQuAD 2.0
+        prediction.
       question_ids: the ids that must be in it.
 
     Raises:
-      InputError: the file is missing, is no such object, lacks an id, or has something else than a number.
+      InputError: the file is missing, is not such an object, lacks an id, or has a value that is
+        not a finite number.
     """
     what = "no-answer file"
     na_probs = predictions_file.read_object(path, what)
     for question_id, value in na_probs.items():
         if not _is_finite_number(value):
             raise InputError(
-                f"the {what} {path} must give a finite number for each question, but for "
-                f"{question_id} it has {predictions_file.shown(value)}; is it the "
-                "null_odds.json of these predictions?"
+                f"the {what} {path} has {predictions_file.shown(value)} for question "
+                f"{question_id}, not a finite number; pass the null_odds.json of these predictions"
             )
     for question_id in question_ids:
         if question_id not in na_probs:
             raise InputError(
-                f"the {what} {path} has no value for question {question_id}; is it of the "
-                "predictions' run?"
+                f"the {what} {path} has no value for question {question_id}; pass the "
+                "null_odds.json of these predictions"
             )
     return na_probs
 
 
 def _threshold(args):
     if math.isnan(args.na_prob_thresh):
-        raise InputError("-t must be a number to compare with, but it is nan; use one such as 1.0")
+        raise InputError("-t is nan, not a number; pass a threshold such as 1.0")
     return args.na_prob_thresh
 
 
@@ -365,7 +396,7 @@ def _parse_arguments():
         "pred_file", help="JSON object of question id to answer text, empty for no answer"
     )
     parser.add_argument(
-        "--out-file", "-o", metavar="FILE", help="write the scores here instead of printing them"
+        "--out-file", "-o", metavar="FILE", help="write the scores to FILE instead of stdout"
     )
     parser.add_argument(
         "--na-prob-file", "-n", metavar="FILE", help="JSON object of question id to no-answer score"
@@ -382,28 +413,29 @@ def _parse_arguments():
         "--out-image-dir",
         "-p",
         metavar="OUT_IMAGE_DIR",
-        help="draw precision-recall curves and no-answer histograms here (needs -n)",
+        help="draw precision-recall curves and no-answer histograms into this folder (needs -n)",
     )
     parser.add_argument(
         "--verbose",
         "-v",
         action="store_true",
-        help="name every question without prediction, not just the first few",
+        help="list every question without a prediction, not only the first few",
     )
     return parser.parse_args()
 
 
 def _score_files(args):
-    """Returns the scores that the command line asks for, drawing what it wants drawn."""
+    """Returns the scores of the files on the command line; draws the figures if requested."""
     threshold = _threshold(args)
-    passages = squad_format.read(args.data_file)
+    passages = squad_format.read(args.data_file, keys=squad_format.SCORING)
+    check_answers(passages, "the data file " + args.data_file)
     predictions = predictions_file.read(args.pred_file)
     scores = score_questions(passages, predictions)
     predicted = [question_id for question_id in scores if question_id in predictions]
     na_probs = read_na_probs(args.na_prob_file, predicted) if args.na_prob_file else None
     predictions_file.report_repeats(
         [question.id for passage in passages for question in passage.questions],
-        "the last question of each counts",
+        "only the last question of each is scored",
     )
     predictions_file.report_gaps(list(scores), predictions, whole=args.verbose)
     summary = summarize(scores, na_probs, threshold)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""WordPiece tokenization as BERT defines it (Devlin et al., 2019, section 3; Wu et al., 2016, section 4.1).
+"""WordPiece tokenization as in BERT (Devlin et al., 2019, section 3; Wu et al., 2016, section 4.1).
 
-Text is cleaned, cut into basic tokens (words and single punctuation marks), and each of these into the longest pieces
-that the vocabulary has. Characters are classified once each and words cut once each in a run, so that long texts cost
-linear time.
+Text is cleaned and split into basic tokens (words and single punctuation marks), and each of these
+into the longest pieces in the vocabulary. Characters are classified once and words split once per
+run, so the time is linear in the length of the text.
 """
 
 import collections
@@ -15,10 +15,11 @@ from mrc.util.errors import InputError
 from mrc.util.files import read_text
 
 UNKNOWN = "[UNK]"
-LONGEST_WORD = 200  # characters; a longer word is unknown
-SPECIAL_TOKENS = (UNKNOWN, "[CLS]", "[SEP]")  # padding is row 0, whatever that is
+LONGEST_WORD = 200  # characters; a longer word becomes [UNK]
+SPECIAL_TOKENS = (UNKNOWN, "[CLS]", "[SEP]")  # padding is row 0, whatever its name
+_ASCII_SPACE = " \t\r\v\f"
 
-# The blocks of CJK ideographs, without their extensions past E, as BERT lists them.
+# The blocks of CJK ideographs that BERT lists, up to extension E.
 IDEOGRAPH_BLOCKS = (
     (0x4E00, 0x9FFF),
     (0x3400, 0x4DBF),
@@ -37,17 +38,17 @@ def _within(code, ranges):
 
 
 def is_ideograph(char):
-    """Whether `char` lies in one of the eight CJK blocks that BERT lists."""
+    """Whether `char` is in one of the eight CJK blocks that BERT lists."""
     return _within(ord(char), IDEOGRAPH_BLOCKS)
 
 
 def is_punctuation(char):
-    """Whether `char` is a non-alphanumeric ASCII mark (`$` and `^` too) or of a Unicode category P*."""
+    """Whether `char` is a non-alphanumeric ASCII mark (even `$`) or of a Unicode category P*."""
     return _within(ord(char), _ASCII_PUNCTUATION) or unicodedata.category(char).startswith("P")
 
 
 class _CharacterTable(dict):
-    """A table for `str.translate` that asks `rule(char)` once for each character it meets."""
+    """A table for `str.translate` that calls `rule(char)` once per distinct character."""
 
     def __init__(self, rule):
         super().__init__()
@@ -59,7 +60,7 @@ class _CharacterTable(dict):
 
 
 def _cleaned(char):
-    """What stands for `char` in clean text: itself, nothing, or, with spaces, an ideograph or white space."""
+    """Returns what replaces `char`: "", " ", itself, or an ideograph between spaces."""
     if char in "\t\n\r " or unicodedata.category(char) == "Zs":
         return " "
     if char == "\ufffd" or unicodedata.category(char).startswith("C"):
@@ -76,7 +77,11 @@ def _apart_without_accents(char):
 
 
 class BasicTokenizer:
-    """Cuts text into words and single punctuation marks and ideographs, lower-cased without accents if asked."""
+    """Splits text into words, single punctuation marks and single ideographs.
+
+    Args:
+      do_lower_case: whether tokens are lower-cased and accents stripped.
+    """
 
     def __init__(self, do_lower_case):
         self._do_lower_case = do_lower_case
@@ -85,20 +90,20 @@ class BasicTokenizer:
 
     def tokenize(self, text):
         """Returns the list of basic tokens of `text`."""
-        if text.isalnum() and text.isascii():  # a plain word, as most are
+        if text.isalnum() and text.isascii():  # a plain word, the common case
             return [text.lower() if self._do_lower_case else text]
         text = text.translate(self._clean)
         if self._do_lower_case:
-            # Word by word because a Greek sigma is lower-cased by what follows it in the word.
+            # Word by word: the lower case of a Greek sigma depends on its position in the word.
             text = unicodedata.normalize("NFD", " ".join(word.lower() for word in text.split()))
         return text.translate(self._split).split()
 
 
 class Vocabulary:
-    """The word pieces of a model: ids by piece, and pieces by id (a piece's id is its line number from 0).
+    """The word pieces of a model; the id of a piece is its line number, from 0.
 
     Args:
-      pieces: one piece a line of the vocabulary file; of equal pieces the last one's id is used.
+      pieces: the lines of the vocabulary file; the id of a repeated piece is its last line.
     """
 
     def __init__(self, pieces):
@@ -109,7 +114,7 @@ class Vocabulary:
         return len(self.pieces)
 
     def to_ids(self, pieces):
-        """Returns the ids of `pieces`, all of which the vocabulary must have."""
+        """Returns the ids of `pieces`, which must all be in the vocabulary."""
         return [self.ids[piece] for piece in pieces]
 
 
@@ -118,41 +123,44 @@ def _warn_of_odd_lines(vocabulary, path):
     twice = [piece for piece, count in collections.Counter(pieces).items() if count > 1]
     if twice:
         tf.logging.warning(
-            "the vocabulary %s: %d pieces occur more than once (%s); the last line of each "
-            "counts",
+            "the vocabulary %s: %d pieces occur more than once (%s); the id is the last line of "
+            "each",
             path,
             len(twice),
             ", ".join(f'"{piece}"' for piece in twice[:3]),
         )
-    lines = vocabulary.pieces
-    last = max(index for index, piece in enumerate(lines) if piece)
-    if "" in lines[:last]:  # blank lines at the end only pad the vocabulary
+    if len(pieces) < len(vocabulary):
         tf.logging.warning(
-            "the vocabulary %s: %d lines are blank (the first is line %d); no text becomes such a "
-            "piece",
+            "the vocabulary %s: %d lines are blank (the first is line %d); these ids are not used",
             path,
-            lines[:last].count(""),
-            lines.index("") + 1,
+            len(vocabulary) - len(pieces),
+            vocabulary.pieces.index("") + 1,
         )
 
 
-def read_vocabulary(path):
-    """Returns the `Vocabulary` of a file with one piece a line, white space around it dropped.
+def _piece(line):
+    """Returns the piece on a line: stripped, but a line of Unicode spaces alone is a piece itself.
 
-    A line that is only U+2028 is a token, as in Google's Chinese vocabulary.
+    Google's Chinese vocabulary has a line that is only U+2028.
+    """
+    return line.strip() or line.strip(_ASCII_SPACE)
+
+
+def read_vocabulary(path: str) -> Vocabulary:
+    """Returns the `Vocabulary` of a file with one piece a line; blank last lines do not count.
 
     Raises:
       InputError: the file is missing, not UTF-8, or lacks one of BERT's special tokens.
     """
     text = read_text(path, "vocabulary")
-    if not text.strip():
+    if not text.strip(_ASCII_SPACE + "\n"):
         raise InputError(
             f"the vocabulary {path} is empty; use the vocab.txt that came with the checkpoint"
         )
-    lines = text.split("\n")
-    if lines and not lines[-1]:
-        lines.pop()
-    vocabulary = Vocabulary(line.strip() or line.strip(" \t\r") for line in lines)
+    pieces = [_piece(line) for line in text.split("\n")]
+    while not pieces[-1]:
+        pieces.pop()
+    vocabulary = Vocabulary(pieces)
     missing = [token for token in SPECIAL_TOKENS if token not in vocabulary.ids]
     if missing:
         raise InputError(
@@ -165,7 +173,7 @@ def read_vocabulary(path):
 
 
 class WordPieceTokenizer:
-    """Basic tokens cut into the longest pieces of a `Vocabulary`, greedily from the left."""
+    """Splits basic tokens into the longest pieces of a `Vocabulary`, greedily from the left."""
 
     def __init__(self, vocabulary, do_lower_case):
         self.vocabulary = vocabulary
@@ -201,12 +209,12 @@ class WordPieceTokenizer:
         return pieces
 
     def word_ids(self, word):
-        """Returns the ids of the pieces of `word` as a tuple; a word is cut once in a run."""
+        """Returns the ids of the pieces of `word` as a tuple; each word is split once per run."""
         ids = self._ids_of.get(word)
         if ids is None:
             ids = self._ids_of[word] = tuple(self.vocabulary.to_ids(self.tokenize(word)))
         return ids
 
     def text_ids(self, text):
-        """Returns the list of ids of the pieces of `text`; its words, between spaces, are cut once in a run."""
+        """Returns the list of ids of the pieces of `text`; each word is split once per run."""
         return [number for word in text.split(" ") for number in self.word_ids(word)]

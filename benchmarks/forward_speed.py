@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The forward pass in one process: the plain graph, the fast one, and the grid of every zone in every layer.
+"""Times the forward pass: the plain graph, the fast one, and the grid of every zone in every layer.
 
-    python benchmarks/forward_speed.py --layers=12 --hidden=768 --heads=12 --batch=4 --tokens=512 [--real=170] [--grid=both] [--share]
+    python benchmarks/forward_speed.py --layers=12 --hidden=768 --heads=12 --batch=4 --tokens=512 \\
+        [--real=170] [--grid=both] [--share]
 
-Random weights. Prints seconds (the median of the rounds, taken in turns), ratios, the largest difference of a logit, and
-with `--share` the share of a pass in which a matrix product is running (of a pass that is traced, which is slower).
+Random weights. Prints seconds (the median of interleaved rounds), ratios, the largest difference of
+a logit and, with `--share`, the share of a (traced, slower) pass in which a matrix product runs.
 `--grid` adds the grid with its ratio to as many baseline passes as it has cells.
 """
 
@@ -42,8 +43,8 @@ def make_features(batch, tokens, real):
     }
 
 
-def give_memory_back():
-    """Sets the C library to what it is without `cpu_kernels.keep_freed_memory`, for the plain graph's turn."""
+def return_freed_memory():
+    """Resets the C library's defaults, which `cpu_ops.keep_freed_memory` changes."""
     mallopt = ctypes.CDLL(None).mallopt
     mallopt(-3, 128 << 10)
     mallopt(-1, 128 << 10)
@@ -77,14 +78,14 @@ class Form:
         return self._session.run(self._fetches, self._feed)
 
     def time(self):
-        (cpu_ops.keep_freed_memory if self._fast else give_memory_back)()
+        (cpu_ops.keep_freed_memory if self._fast else return_freed_memory)()
         begun = time.time()
         self.run()
         self.times.append(time.time() - begun)
 
     def share_of_products(self):
-        """Returns the share of a pass in which a matrix product is running on one core at least."""
-        (cpu_ops.keep_freed_memory if self._fast else give_memory_back)()
+        """Returns the share of a pass in which at least one core computes a matrix product."""
+        (cpu_ops.keep_freed_memory if self._fast else return_freed_memory)()
         metadata = tf.RunMetadata()
         self._session.run(
             self._fetches, self._feed, tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), metadata
@@ -123,13 +124,13 @@ def main():
         ("rounds", 5),
     ):
         parser.add_argument("--" + name, type=int, default=default)
-    parser.add_argument("--real", type=int, help="real tokens in a window; all if not given")
+    parser.add_argument("--real", type=int, help="real tokens in a window (default: all)")
     parser.add_argument(
         "--grid",
         choices=["padded", "trimmed", "both"],
         help="time the grid, with --trim_padding or without",
     )
-    parser.add_argument("--share", action="store_true", help="tell the share of matrix products")
+    parser.add_argument("--share", action="store_true", help="print the share of matrix products")
     args = parser.parse_args()
     config = bert_config.make(
         dict(
@@ -178,7 +179,7 @@ def main():
     if args.share:
         for name, form in zip(["plain graph", "fast"] + names, [plain, fast] + grids):
             print(
-                f"{name}: a matrix product is running in {100 * form.share_of_products():.0f}% of "
+                f"{name}: a matrix product runs in {100 * form.share_of_products():.0f}% of "
                 "the time"
             )
 

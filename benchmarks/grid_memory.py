@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Peak memory of a grid over few and over many windows.
+"""Measures the peak memory of a grid over few and over many windows.
 
-    python benchmarks/grid_memory.py --vocab_file=... --bert_config_file=... --init_checkpoint=... --predict_file=... \\
-        [--windows=2000,20000] [further flags of run_squad.py]
+    python benchmarks/grid_memory.py --vocab_file=... --bert_config_file=... \\
+        --init_checkpoint=... --predict_file=... [--windows=2000,20000] [flags of run_squad.py]
 
-The questions of the data file are repeated, each time with ids of their own, until there are that many windows or more,
-a question counting as one window. Each number is a process of its own.
+The questions of the data file are repeated with new ids up to that number of windows, counting one
+window per question. Each number of windows is a process of its own.
 """
 
 import argparse

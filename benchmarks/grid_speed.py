@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The grid in one pass against one process for each cell: times, ratio, and how many answers differ.
+"""Compares the grid in one pass with one process per cell: times, ratio, and differing answers.
 
-    python benchmarks/grid_speed.py --script=run_squad.py --vocab_file=... --bert_config_file=... --init_checkpoint=... \\
-        --predict_file=... [further flags of the script] [--processes=N]
+    python benchmarks/grid_speed.py --script=run_squad.py --vocab_file=... \\
+        --bert_config_file=... --init_checkpoint=... --predict_file=... [--processes=N] \\
+        [further flags of the script]
 
-Both ways run the project's own script with the same flags on the same machine. The single cells' processes and the grid
-are run in turns. `--processes=N` runs only N of the single cells, spread over the grid, and scales their time up.
+Both run the same script with the same flags on the same machine, the grid between two halves of the
+single cells. `--processes=N` runs only N of the single cells, spread over the grid, and scales
+their time up.
 """
 
 import argparse
@@ -57,7 +59,7 @@ def count_differing(folder, reference):
 
 
 def single_cells(num_layers, wanted):
-    """Returns the mask flags of `wanted` cells spread over the whole grid, the baseline among them."""
+    """Returns the number of cells and the mask flags of `wanted` of them, with the baseline."""
     cells = [[]] + [
         ["--mask_zone=" + zone, "--mask_layer=%d" % layer]
         for layer in range(num_layers)
@@ -73,7 +75,7 @@ def main():
     parser.add_argument("--script", default="run_squad.py")
     parser.add_argument("--bert_config_file", required=True)
     parser.add_argument(
-        "--processes", type=int, help="single cells to run; all of them if not given"
+        "--processes", type=int, help="number of single cells to run (default: all)"
     )
     args, flags = parser.parse_known_args()
     flags.append("--bert_config_file=" + args.bert_config_file)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Saves a reader's logits under every zone in every layer, for `text_speed.py --logits`.
+"""Saves a model's logits under every zone in every layer, for `text_speed.py --logits`.
 
-    python benchmarks/save_logits.py --data=dev.json --vocab_file=... --bert_config_file=... --init_checkpoint=... \\
-        --questions=150 --output=logits.npz [--dataset=cmrc]
+    python benchmarks/save_logits.py --data=dev.json --vocab_file=... --bert_config_file=... \\
+        --init_checkpoint=... --questions=150 --output=logits.npz [--dataset=cmrc]
 
 The .npz holds start_logits and end_logits, [windows, cells, T] each, of the data's first questions.
 """
@@ -32,7 +32,9 @@ def make_windows(args, dataset):
     tokenizer = tokenization.WordPieceTokenizer(
         tokenization.read_vocabulary(args.vocab_file), dataset.do_lower_case
     )
-    found = examples.make_prediction_examples(dataset, squad_format.read(args.data), args.data)
+    found = examples.make_prediction_examples(
+        dataset, squad_format.read(args.data, keys=squad_format.PREDICTION), args.data
+    )
     return windows.Windows(
         found[: args.questions], tokenizer, args.max_seq_length, args.doc_stride, 64
     )

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text to windows and logits to answers: speed against the plain reference of the tests, and whether both give the same.
+"""Compares tokenization and decoding with the reference of the tests: speed and equality.
 
-    python benchmarks/text_speed.py --data=dev.json --vocab_file=vocab.txt [--dataset=cmrc] [--questions=10000] \\
-        [--reference_questions=500] [--cells=31] [--logits=logits.npz] [--training]
+    python benchmarks/text_speed.py --data=dev.json --vocab_file=vocab.txt [--dataset=cmrc] \\
+        [--questions=10000] [--reference_questions=500] [--cells=31] [--logits=logits.npz] \\
+        [--training]
     python benchmarks/text_speed.py --data=dev.json --vocab_file=vocab.txt --lengths
 
-Text to windows goes from the data file to TFRecords; logits to answers from arrays of logits to predictions and n-best
-files. Where `--reference_questions` is given, the reference does the first so many questions only and rates are compared.
+"Text to windows" converts the data file to TFRecords; "logits to answers" converts arrays of logits
+to prediction and n-best files. With `--reference_questions`, the reference processes only the first
+questions, and rates are compared.
 """
 
 import argparse
@@ -41,7 +43,7 @@ ROUNDS = 3  # of each length; the fastest counts
 
 
 class Stopwatch:
-    """Counts the seconds inside its context, but for those inside `paused`."""
+    """Counts the seconds inside its context, except those inside `paused`."""
 
     seconds = 0.0
 
@@ -66,7 +68,7 @@ def count_questions(data):
 
 
 def repeated(data, questions):
-    """Returns the data over and over, under ids of their own, until it asks so many questions."""
+    """Returns the data repeated with new ids up to the given number of questions."""
     articles, left = [], questions
     for number in range(int(math.ceil(questions / count_questions(data)))):
         for article in copy.deepcopy(data["data"]):
@@ -74,7 +76,7 @@ def repeated(data, questions):
                 paragraph["qas"] = paragraph["qas"][:left]
                 left -= len(paragraph["qas"])
                 for question in paragraph["qas"]:
-                    question["id"] += "-%d" % number
+                    question["id"] = "%s-%d" % (question["id"], number)
             articles.append(article)
     for article in articles:
         article["paragraphs"] = [
@@ -84,7 +86,7 @@ def repeated(data, questions):
 
 
 class Task:
-    """What both ways work from."""
+    """The inputs of both."""
 
     def __init__(self, args, folder):
         self.dataset, self.chinese = DATASETS[args.dataset], args.dataset == "cmrc"
@@ -110,11 +112,12 @@ class Task:
 
 
 def fast_windows(task, path, records_path):
-    """Data file to TFRecords, as the project does it; returns the `Windows`."""
+    """Converts a data file to TFRecords with the project's code; returns the `Windows`."""
     tokenizer = tokenization.WordPieceTokenizer(
         tokenization.read_vocabulary(task.vocab_file), task.lower
     )
-    passages = squad_format.read(path)
+    keys = squad_format.TRAINING if task.training else squad_format.PREDICTION
+    passages = squad_format.read(path, keys=keys)
     if task.training:
         learned = examples.make_training_examples(task.dataset, passages, path)
         found = windows.Windows(training.shuffle(learned, seed=12345), tokenizer, *task.sizes)
@@ -133,7 +136,7 @@ def fast_windows(task, path, records_path):
 
 
 def reference_windows(task, path, records_path):
-    """The same by the reference; returns its examples and windows."""
+    """Does the same with the reference; returns its examples and windows."""
     with open(task.vocab_file, encoding="utf-8") as reader:
         tokenizer = reference.Tokenizer(reader.read().split("\n")[:-1], task.lower)
     with open(path, encoding="utf-8") as reader:
@@ -152,7 +155,7 @@ def parsed(path):
 
 
 def check_records(task, compared):
-    """Holds the first `compared` records of both against each other."""
+    """Compares the first `compared` records of both."""
     theirs = parsed(task.path("reference.tf_record"))
     ours = parsed(task.path("fast.tf_record"))
     different = sum(mine != other for _, mine, other in zip(range(compared), ours, theirs))
@@ -161,7 +164,7 @@ def check_records(task, compared):
 
 
 class Logits:
-    """Logits [cells, 2, T] of each window: random ones made from the window's number, or those of a file."""
+    """Logits [cells, 2, T] of each window: random, seeded by its index, or from a file."""
 
     def __init__(self, kind, cells, length):
         self._cells, self._length, self._arrays = cells, length, None
@@ -184,8 +187,8 @@ class Logits:
         )
 
 
-class FoundLogits:
-    """Stands for the spool: the best positions of blocks of windows, taken from logits as the reader's graph does it."""
+class BestPositions:
+    """Replaces the partial results: best positions of blocks of windows, taken from logits."""
 
     def __init__(self, logits, size, watch):
         self._logits, self._watch = logits, watch
@@ -213,12 +216,12 @@ def cell_files(task, way, cell):
 
 
 def fast_answers(task, found, logits):
-    """Logits to files of all cells, as the project does it; returns seconds."""
+    """Writes the answer files of all cells with the project's code; returns seconds."""
     decoder = decoding.Decoder(
         found, tokenization.read_vocabulary(task.vocab_file), task.dataset, task.lower, 20, 30
     )
     watch = Stopwatch()
-    source = FoundLogits(logits, 20, watch)
+    source = BestPositions(logits, 20, watch)
     names = [cell_files(task, "fast", cell) for cell in range(logits.cells)]
     with watch:
         prediction.decode(found, source, decoder, task.dataset, task.folder, names)
@@ -226,7 +229,7 @@ def fast_answers(task, found, logits):
 
 
 def reference_answers(task, found, all_windows, logits):
-    """The same by the reference; returns seconds."""
+    """Does the same with the reference; returns seconds."""
     watch = Stopwatch()
     for cell in range(logits.cells):
         paths = {
@@ -250,7 +253,7 @@ def _members(path, count):
 
 
 def check_answers(task, cells, compared, whole):
-    """Holds both ways' files against each other: bytes where both answered all questions, else the first members."""
+    """Compares the files of both: bytes if both answered all questions, else the first members."""
     different = 0
     for cell in range(cells):
         for what in ("predictions", "nbest"):
@@ -270,7 +273,7 @@ def check_answers(task, cells, compared, whole):
 
 
 def report(what, unit, ours, our_seconds, theirs, their_seconds):
-    """Prints rates and ratio of two ways that did `ours` and `theirs` units."""
+    """Prints the rates of both, which processed `ours` and `theirs` units, and their ratio."""
     print(
         "%s: %d %s in %.2f s, %.0f/s; reference %d in %.2f s, %.0f/s; %.1f times as fast"
         % (
@@ -296,7 +299,7 @@ def timed(function, *arguments):
 
 
 def compare(task, data, args):
-    """Times and compares both ways on the questions of `data`; returns whether both gave the same."""
+    """Times and compares both on the questions of `data`; returns whether the results are equal."""
     questions = args.questions or count_questions(data)
     sample = min(args.reference_questions or questions, questions)
     if task.training:
@@ -338,7 +341,7 @@ def compare_answers(task, data, questions, sample, args):
 
 
 def with_passage_of(data, words):
-    """Returns data with one question on one passage of so many words, which are those of the data."""
+    """Returns data with one question on one passage of `words` words of the data."""
     paragraphs = [paragraph for article in data["data"] for paragraph in article["paragraphs"]]
     text = " ".join(paragraph["context"] for paragraph in paragraphs).split(" ")
     text = (text * (words // len(text) + 1))[:words]
@@ -384,14 +387,14 @@ def main():
     parser.add_argument("--dataset", choices=sorted(DATASETS), default="squad")
     parser.add_argument("--vocab_file", required=True)
     for name, default, text in (
-        ("questions", 0, "repeat or cut the data to so many; as it is if 0"),
-        ("reference_questions", 0, "questions that the reference does too; all if 0"),
-        ("answer_questions", 0, "questions of logits to answers; all if 0"),
+        ("questions", 0, "repeat or truncate the data to this number; 0: as it is"),
+        ("reference_questions", 0, "questions for the reference; 0: all"),
+        ("answer_questions", 0, "questions for logits to answers; 0: all"),
         ("max_seq_length", 384, None),
         ("doc_stride", 128, None),
         ("max_query_length", 64, None),
-        ("cells", 31, "cells of logits to answers; none if 0"),
-        ("do_lower_case", None, "0 or 1; the dataset's if not given"),
+        ("cells", 31, "cells for logits to answers; 0: none"),
+        ("do_lower_case", None, "0 or 1 (default: as the dataset)"),
     ):
         parser.add_argument("--" + name, type=int, default=default, help=text)
     parser.add_argument(
@@ -412,7 +415,7 @@ def main():
         if args.lengths:
             show_lengths(task, data)
         elif not compare(task, data, args):
-            sys.exit("the two ways differ")
+            sys.exit("the results differ")
 
 
 if __name__ == "__main__":

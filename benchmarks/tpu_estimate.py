@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Estimates how long the study takes on a Cloud TPU, and what memory the grid's batch needs on one of its cores.
+"""Estimates the study's time on a Cloud TPU and the memory of the grid's batch on one of its cores.
 
-Only matrix products are counted: they are nearly all of the work, and on a TPU the rest is done beside them. Every
-assumption is a flag; who has a TPU can put measured values in their place.
+Only matrix products are counted: they dominate, and a TPU overlaps the rest with them. Every
+assumption is a flag, to be replaced by measured values.
 """
 
 import argparse
-import collections
 import os
 import sys
+from typing import NamedTuple
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -18,18 +18,35 @@ from mrc.util import check_environment  # noqa: F401, first: it reports missing 
 from mrc.util import errors
 from mrc.util.errors import InputError
 
-Shape = collections.namedtuple(
-    "Shape", ["vocab", "hidden", "layers", "heads", "intermediate", "segments", "tokens"]
-)
-Shape.__doc__ = "The sizes of a BERT, and the tokens of a window."
 
-Study = collections.namedtuple("Study", ["name", "vocab", "training_windows", "prediction_windows"])
-Study.__doc__ = "A dataset: the vocabulary of its BERT, how many windows training goes through, and how many are answered."
+class Shape(NamedTuple):
+    """The sizes of a BERT, and the number of tokens in a window."""
 
-Tpu = collections.namedtuple("Tpu", ["name", "teraflops", "gibibytes"])
-Tpu.__doc__ = (
-    "A TPU: published peak of all cores together, in bfloat16 products, and the memory of one core."
-)
+    vocab: int
+    hidden: int
+    layers: int
+    heads: int
+    intermediate: int
+    segments: int
+    tokens: int
+
+
+class Study(NamedTuple):
+    """A dataset: vocabulary size of its BERT, and numbers of windows in training and prediction."""
+
+    name: str
+    vocab: int
+    training_windows: float
+    prediction_windows: int
+
+
+class Tpu(NamedTuple):
+    """A TPU: published bfloat16 peak of all cores together, and the memory of one core."""
+
+    name: str
+    teraflops: float
+    gibibytes: int
+
 
 # https://cloud.google.com/tpu/docs/system-architecture-tpu-vm
 TPUS = (Tpu("v2-8", 180.0, 8), Tpu("v3-8", 420.0, 16))
@@ -37,13 +54,14 @@ CORES = 8
 FLOAT = 4  # bytes
 GIBIBYTE = 2.0**30
 TERA = 1e12
-_MOST = 1e12  # of any number of the command line
+_MOST = 1e12  # maximum of every flag
 
 
 def layer_parts(shape):
     """Returns (shared, own) floating-point operations of a layer for a window.
 
-    `shared` are the projections and scores, which all masks of one input have in common; `own` is what follows.
+    `shared` are the projections and scores, which are equal for all masks of one input; `own` is
+    the rest of the layer.
     """
     tokens, hidden = shape.tokens, shape.hidden
     scores = context = 2 * tokens * tokens * hidden
@@ -52,7 +70,7 @@ def layer_parts(shape):
 
 
 def embedding_flops(shape):
-    """Returns the operations of looking a window's words and segments up by one-hot products."""
+    """Returns the operations of a window's embedding look-up by one-hot products."""
     return 2 * shape.tokens * (shape.vocab + shape.segments) * shape.hidden
 
 
@@ -62,8 +80,10 @@ def head_flops(shape):
 
 
 def grid_passes(layers, zones):
-    """Returns (shared, own): how often the two parts of a layer are computed for a cell of each zone in each layer, and
-    the baseline."""
+    """Returns (shared, own): how often the two parts of a layer are computed for the whole grid.
+
+    The grid has a cell per zone and layer, and the baseline.
+    """
     return layers + zones * layers * (layers - 1) // 2, layers + zones * layers * (layers + 1) // 2
 
 
@@ -81,7 +101,8 @@ def grid_flops(shape, zones):
 def training_flops(shape):
     """Returns the operations of a training step on a window.
 
-    The gradient of a product is two products more; of a look-up it is one, as one-hot vectors need no gradient.
+    The gradient of a product is two more products; that of a look-up is one, because one-hot
+    vectors need no gradient.
     """
     return 2 * embedding_flops(shape) + 3 * (
         shape.layers * sum(layer_parts(shape)) + head_flops(shape)
@@ -97,11 +118,12 @@ def count_weights(shape):
 
 
 def grid_bytes(shape, zones):
-    """Returns the bytes that a window of the grid's batch needs at the fullest moment, in float32.
+    """Returns the peak bytes per window of the grid's batch, in float32.
 
-    Either the one-hot vectors and what is looked up are there, or the hidden states of all cells and one running layer:
-    its input, query, key and values, scores, masked scores and probabilities, the wide layer before and after the
-    activation, and the bias of every zone.
+    The peak is either the embedding look-up (one-hot vectors and their products), or the hidden
+    states of all cells and one layer: its input, query, key and values, scores, masked scores and
+    probabilities, the feed-forward layer before and after the activation, and the bias of every
+    zone.
     """
     state = shape.tokens * shape.hidden * FLOAT
     square = shape.tokens * shape.tokens * FLOAT
@@ -116,18 +138,22 @@ def grid_bytes(shape, zones):
 
 
 def core_bytes(shape, zones, windows, overhead):
-    """Returns the bytes on a core for so many windows; `overhead` is what layouts and copies add to activations."""
+    """Returns the bytes on a core; `overhead` is the factor that layouts and copies add."""
     return count_weights(shape) * FLOAT + windows * grid_bytes(shape, zones) * overhead
 
 
 def largest_batch(shape, zones, gibibytes, overhead):
-    """Returns the largest batch, over all cores together, whose windows fit into the memory of a core."""
+    """Returns the largest batch, over all cores, whose windows fit into the memory of a core."""
     free = gibibytes * GIBIBYTE - count_weights(shape) * FLOAT
     return CORES * max(0, int(free // (grid_bytes(shape, zones) * overhead)))
 
 
 def rows(args):
-    """Yields the table's rows: TPU, data, hours of training, minutes of the grid, GiB of its batch on a core, largest batch."""
+    """Yields the rows of the table.
+
+    Each is (TPU, data, hours of training, minutes of the grid, GiB of its batch on a core, GiB of a
+    core, largest batch).
+    """
     studies = (
         Study("SQuAD 1.1", args.squad_vocab, args.squad_train * args.squad_epochs, args.squad_dev),
         Study("CMRC 2018", args.cmrc_vocab, args.cmrc_train * args.cmrc_epochs, args.cmrc_dev),
@@ -157,7 +183,7 @@ def _positive(kind):
             raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most {_MOST:g}")
         return value
 
-    parse.__name__ = kind.__name__  # argparse names it
+    parse.__name__ = kind.__name__  # used in the messages of argparse
     return parse
 
 
@@ -171,13 +197,13 @@ def _parse_arguments():
 
     add("v2_teraflops", TPUS[0].teraflops, "published peak of a v2-8, 10^12 operations a second")
     add("v3_teraflops", TPUS[1].teraflops, "published peak of a v3-8")
-    add("efficiency", 0.35, "share of the peak that is reached")
+    add("efficiency", 0.35, "achieved share of the peak")
     add(
         "float32_passes",
         1.0,
-        "bfloat16 products for each of float32; XLA makes one by default",
+        "bfloat16 products per float32 product; 1 is the default of XLA",
     )
-    add("memory_overhead", 1.3, "what layouts and copies add to the memory of activations")
+    add("memory_overhead", 1.3, "factor that layouts and copies add to the memory of activations")
     add("tokens", 512, "--max_seq_length")
     add("batch", 32, "--predict_batch_size")
     add("hidden", 768, "hidden size")
@@ -212,7 +238,7 @@ def _parse_arguments():
     args = parser.parse_args()
     if args.batch % CORES:
         raise InputError(
-            "--batch=%d is not a multiple of the %d cores of a TPU; use %d or another"
+            "--batch=%d is not a multiple of the %d cores of a TPU; use %d or another multiple"
             % (args.batch, CORES, CORES * (args.batch // CORES + 1))
         )
     return args

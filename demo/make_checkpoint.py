@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the tiny BERT that the demo starts from.
+"""Trains the tiny BERT that the demo starts from.
 
     python demo/make_checkpoint.py --language=en --output_dir=demo/en
 
-BERT's own training takes days; a demo cannot wait for it. This one takes some minutes. Its text is from
-`sample_data`, but tells other facts, in other words, than the demo's data does. The model learns to find what a
-question asks for, at first only the name in it, and, beside that, to know at each word of a passage whose sentence
-it stands in: answers alone did not teach it that in 1800 steps. The span head is left behind, as in Google's
-checkpoints: the demo trains a new one.
+BERT's own pre-training takes days; this one takes minutes. Its text is from `sample_data`, but with
+other facts and wording than the demo's data. The model learns to extract answers, at first only the
+name in the question, and, as an auxiliary task, to predict for each passage token whose sentence it
+is in: without it, answers alone were not enough in 1800 steps. The span head is not saved, as in
+Google's checkpoints: the demo trains a new one.
 """
 
 import collections
 import os
 import random
 import sys
+from typing import NamedTuple
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -37,20 +38,32 @@ PEAK_RATE, WARM_UP = 1e-3, 200
 LARGEST_NORM = 1.0
 PASSAGES = 8000  # in a stage
 
-Stage = collections.namedtuple("Stage", ["people", "names_alone", "steps"])
-Stage.__doc__ = """So many steps of training on passages that tell of so many people. Where `names_alone`, the only
-thing asked for is where a name stands."""
+
+class Stage(NamedTuple):
+    """A stage of training.
+
+    Attributes:
+      people: number of people in a passage.
+      names_alone: whether all questions ask for a name.
+      steps: number of training steps.
+    """
+
+    people: int
+    names_alone: bool
+    steps: int
+
+
 STAGES = (Stage(2, True, 300), Stage(2, False, 700), Stage(3, False, 1000))
 
 
 def make_tokenizer(language):
-    """Returns the tokenizer of the vocabulary that the demo's data comes with."""
+    """Returns the tokenizer of the demo's vocabulary."""
     vocabulary = tokenization.Vocabulary(sample_data.make_vocabulary(language))
     return tokenization.WordPieceTokenizer(vocabulary, language.dataset.do_lower_case)
 
 
 def make_windows(language, stage, tokenizer, generator):
-    """Returns the `Windows` of a `Stage`, whose text tells a language's earlier facts."""
+    """Returns the `Windows` of a `Stage`, on passages of the language's earlier facts."""
     facts = language.earlier_facts
     asked = (language.naming,) if stage.names_alone else facts + (language.naming,)
     pairs = [(name, fact) for name in language.names for fact in asked]
@@ -60,7 +73,7 @@ def make_windows(language, stage, tokenizer, generator):
 
 
 def find_owners(batch, names):
-    """Returns the id of the name last read at each passage token of a batch, 0 elsewhere, [B, T]."""
+    """Returns the id of the last name up to each passage token of a batch, 0 elsewhere, [B, T]."""
     ids, inside = batch["input_ids"], batch["segment_ids"]
     places = np.where(np.isin(ids, names) & (inside == 1), np.arange(ids.shape[1]), 0)
     last = np.maximum.accumulate(places, axis=1)
@@ -90,7 +103,7 @@ def batches(language, seed):
 
 
 def learning_rate(step, num_steps):
-    """Returns the rate of the step after `step` ones: it rises over the warm-up and then falls to 0."""
+    """Returns the learning rate of a step: linear warm-up, then linear decay to 0."""
     return PEAK_RATE * min(
         (step + 1) / float(WARM_UP), (num_steps - step) / float(num_steps - WARM_UP)
     )
@@ -101,15 +114,16 @@ def _placeholders(batch):
 
 
 def _waves(rows, columns, size):
-    """Returns the sines and cosines [rows, columns] of Vaswani et al., 2017, section 3.5, `size` high."""
+    """Returns the sinusoids [rows, columns] of Vaswani et al., 2017, section 3.5, times `size`."""
     angles = np.arange(rows)[:, np.newaxis] / 10000.0 ** (np.arange(0, columns, 2) / float(columns))
     return size * np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
 
 
 def start_by_likeness(session, size):
-    """Has every token attend at first to tokens like it and near it (Trockman & Kolter, 2023, arXiv 2305.09828).
+    """Initializes attention so that tokens attend to similar and near ones.
 
-    Equal kernels of query and key make a score of the likeness of two tokens.
+    With equal query and key kernels the score is a similarity of the two tokens (Trockman & Kolter,
+    2023, arXiv 2305.09828).
     """
     by_name = {variable.op.name: variable for variable in tf.trainable_variables()}
     for name, variable in by_name.items():
@@ -120,7 +134,7 @@ def start_by_likeness(session, size):
 
 
 class WatchedBert(modeling.Bert):
-    """A BERT that keeps what each of its layers put out, in `outputs`."""
+    """A BERT that stores the output of each layer in `outputs`."""
 
     def __init__(self, config):
         super().__init__(config)
@@ -132,10 +146,10 @@ class WatchedBert(modeling.Bert):
 
 
 def owner_loss(hidden, owners, config):
-    """Returns how badly `hidden` [B, T, H] tells whose sentence each passage token stands in."""
-    explain_write_errors = tf.layers.dense(hidden, config.vocab_size, name="owner")
+    """Returns the loss of predicting from `hidden` [B, T, H] whose sentence each token is in."""
+    logits = tf.layers.dense(hidden, config.vocab_size, name="owner")
     known = tf.cast(owners > 0, tf.float32)
-    return tf.losses.sparse_softmax_cross_entropy(owners, explain_write_errors, known)
+    return tf.losses.sparse_softmax_cross_entropy(owners, logits, known)
 
 
 class Trainer:
@@ -168,7 +182,7 @@ class Trainer:
         return tf.train.AdamOptimizer(self._rate).apply_gradients(zip(gradients, variables))
 
     def train(self, session, all_batches, num_steps):
-        """Trains on `all_batches`, which are `num_steps`."""
+        """Trains on `all_batches`, of which there are `num_steps`."""
         losses = collections.deque(maxlen=100)
         with progress.bar(num_steps, "training", "step") as bar:
             for step, batch in enumerate(all_batches):
@@ -182,7 +196,7 @@ class Trainer:
                 bar.update(1)
 
     def save(self, session, path):
-        """Writes the encoder to the checkpoint `path`, without the head and what the optimizer keeps."""
+        """Writes the encoder, without head and optimizer state, to the checkpoint `path`."""
         with files.explain_write_errors(path):
             tf.train.Saver(self._encoder).save(
                 session, path, write_meta_graph=False, write_state=False
@@ -190,7 +204,7 @@ class Trainer:
 
 
 def make(language, output_dir, seed):
-    """Trains a model for a `sample_data.Language` and writes bert_model.ckpt to the folder `output_dir`."""
+    """Trains a model for a `sample_data.Language` and writes bert_model.ckpt to `output_dir`."""
     files.make_folder(output_dir)
     num_steps = sum(stage.steps for stage in STAGES)
     with tf.Graph().as_default(), tf.Session() as session:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small reading comprehension sets in SQuAD format that the demo trains on, in English and in Chinese.
+"""Makes the demo's small reading comprehension data in SQuAD format, in English and Chinese.
 
-A passage tells the same two things about several people, "Anna lives in Oslo and likes rice. Ben likes soup and
-lives in Lima.", all drawn at random. "Where does Ben live?" can be answered only by holding the question against
-the passage: every answer has rivals of its kind there. The held-out questions ask what no training question asks,
-about passages that are not in the training data. `python demo/sample_data.py --help`.
+A passage states the same two facts about several people, drawn at random: "Anna lives in Oslo and
+likes rice. Ben likes soup and lives in Lima." "Where does Ben live?" can be answered only by
+matching the question with the passage, because it contains other answers of the same kind. The
+held-out questions combine names and facts that no training question combines, and their passages
+are not in the training data. `python demo/sample_data.py --help`.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import collections
 import os
 import random
 import sys
+from typing import Dict, NamedTuple, Sequence, Tuple
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -24,7 +26,7 @@ from mrc.data.squad_format import Answer, Passage, Question
 from mrc.util import errors, files
 
 PEOPLE = 3  # in a passage
-FACTS_TOLD = 2  # about each of them
+FACTS_STATED = 2  # about each of them
 QUESTIONS = 2  # on a passage
 TRAINING_PASSAGES, HELD_OUT_PASSAGES = 2000, 200
 HELD_OUT_SHARE = 0.2  # of the pairs of a name and a fact
@@ -45,36 +47,45 @@ MODEL = collections.OrderedDict(
     ]
 )
 
-Fact = collections.namedtuple("Fact", ["kind", "statement", "question"])
-Fact.__doc__ = """A fact about a person: `kind` of its values, `statement` that a value follows, and
-the `question` that asks for the value, with {} for the person's name."""
 
-Language = collections.namedtuple(
-    "Language",
-    [
-        "dataset",
-        "space",
-        "conjunction",
-        "stop",
-        "names",
-        "values",
-        "facts",
-        "earlier_facts",
-        "naming",
-    ],
-)
-Language.__doc__ = """All that sets a language apart.
+class Fact(NamedTuple):
+    """A kind of fact about a person.
 
-Attributes:
-  dataset: the `datasets.Dataset` whose ways its data follows.
-  space: what stands between words.
-  conjunction, stop: what joins two statements, what ends a sentence.
-  names: of people.
-  values: {kind: words or phrases of this kind}.
-  facts: `Fact`s that the demo's data tells.
-  earlier_facts: `Fact`s of the text that the demo's checkpoint was trained on before.
-  naming: the `Fact` whose value is the name itself; that checkpoint learned to find names first.
-"""
+    Attributes:
+      kind: the kind of its values.
+      statement: the words before the value.
+      question: the question for the value, with {} for the person's name.
+    """
+
+    kind: str
+    statement: str
+    question: str
+
+
+class Language(NamedTuple):
+    """Everything that depends on the language.
+
+    Attributes:
+      dataset: the `datasets.Dataset` of its data.
+      space: text between words.
+      conjunction, stop: text between two statements, and at the end of a sentence.
+      names: names of people.
+      values: {kind: words or phrases of this kind}.
+      facts: the facts in the demo's data.
+      earlier_facts: the facts in the text that the demo's checkpoint was trained on.
+      naming: the fact whose value is the name; that checkpoint learned to find names first.
+    """
+
+    dataset: datasets.Dataset
+    space: str
+    conjunction: str
+    stop: str
+    names: Sequence[str]
+    values: Dict[str, Sequence[str]]
+    facts: Tuple[Fact, ...]
+    earlier_facts: Tuple[Fact, ...]
+    naming: Fact
+
 
 _ENGLISH = Language(
     dataset=datasets.SQUAD,
@@ -194,12 +205,14 @@ _CHINESE = Language(
     + ["阿" + name for name in "福贵宝珍英莲财旺秀兰根康春梅龙凤"],
     values={
         "place": (
-            "北京 上海 广州 深圳 南京 杭州 成都 重庆 武汉 西安 天津 苏州 长沙 青岛 大连 厦门 昆明 桂林 济南 "
-            "洛阳 哈尔滨 石家庄 呼和浩特 乌鲁木齐"
+            "北京 上海 广州 深圳 南京 杭州 成都 重庆 武汉 西安 天津 苏州 长沙 青岛 大连 厦门 昆明 "
+            "桂林 济南 洛阳 哈尔滨 石家庄 呼和浩特 乌鲁木齐"
         ).split(),
-        "food": "米饭 面条 饺子 苹果 香蕉 豆腐 包子 西瓜 葡萄 烤鸭 火锅 馒头 月饼 粽子 鸡蛋 牛肉 草莓 花生 汤圆 巧克力 "
+        "food": "米饭 面条 饺子 苹果 香蕉 豆腐 包子 西瓜 葡萄 烤鸭 火锅 馒头 月饼 粽子 鸡蛋 "
+        "牛肉 草莓 花生 汤圆 巧克力 "
         "冰淇淋 红烧肉 糖葫芦 酸辣粉".split(),
-        "job": "老师 医生 律师 记者 厨师 司机 警察 护士 画家 作家 歌手 演员 农民 工人 会计 导游 裁缝 木匠 渔夫 飞行员 "
+        "job": "老师 医生 律师 记者 厨师 司机 警察 护士 画家 作家 歌手 演员 农民 工人 会计 "
+        "导游 裁缝 木匠 渔夫 飞行员 "
         "邮递员 消防员 科学家 理发师".split(),
     },
     facts=(
@@ -219,25 +232,25 @@ LANGUAGES = {"en": _ENGLISH, "zh": _CHINESE}
 
 
 def split_pairs(language, facts, generator):
-    """Returns two lists of (name, fact): what may be asked in training, and what is held out."""
+    """Returns two lists of (name, fact): those asked in training and those held out."""
     pairs = [(name, fact) for name in language.names for fact in facts]
     generator.shuffle(pairs)
     held_out = int(len(pairs) * HELD_OUT_SHARE)
     return pairs[held_out:], pairs[:held_out]
 
 
-def tell(language, explain_write_errors):
-    """Returns a passage's text, and where in it each value starts.
+def tell(language, statements_of):
+    """Returns a passage's text and the start of each value.
 
     Args:
       language: `Language`.
-      told: list of (name, list of (fact, value)), in the order of the text.
+      statements_of: list of (name, list of (fact, value)), in the order of the text.
 
     Returns:
       Text, {(name, fact): (value, its first character's index)}.
     """
     text, found = "", {}
-    for name, statements in explain_write_errors:
+    for name, statements in statements_of:
         text += language.space if text else ""
         found[name, language.naming] = name, len(text)
         text += name + language.space
@@ -249,13 +262,13 @@ def tell(language, explain_write_errors):
     return text, found
 
 
-def _draw_told(language, facts, people, generator):
-    """Draws who and what a passage tells of; nobody shares a value with another."""
-    facts = generator.sample(facts, FACTS_TOLD)
+def _draw_statements(language, facts, people, generator):
+    """Draws the statements of a passage; no two people have the same value."""
+    facts = generator.sample(facts, FACTS_STATED)
     names = generator.sample(language.names, people)
     values = {fact: generator.sample(language.values[fact.kind], people) for fact in facts}
     return [
-        (name, [(fact, values[fact][place]) for fact in generator.sample(facts, FACTS_TOLD)])
+        (name, [(fact, values[fact][place]) for fact in generator.sample(facts, FACTS_STATED)])
         for place, name in enumerate(names)
     ]
 
@@ -265,16 +278,16 @@ def make_passages(language, facts, pairs, number, generator, people=PEOPLE, know
 
     Args:
       language: `Language`.
-      facts: the `Fact`s to choose from.
-      pairs: the (name, fact) that may be asked.
-      number: passages.
+      facts: the `Fact`s to draw from.
+      pairs: the (name, fact) that questions may ask for.
+      number: number of passages.
       generator: `random.Random`.
       people: number of people in each passage.
-      known: texts that are not to come up again.
+      known: texts that are not made again.
     """
     pairs, known, passages = set(pairs), set(known), []
     while len(passages) < number:
-        text, found = tell(language, _draw_told(language, facts, people, generator))
+        text, found = tell(language, _draw_statements(language, facts, people, generator))
         asked = [pair for pair in found if pair in pairs]
         if text in known or not asked:
             continue
@@ -302,7 +315,7 @@ def make_passages(language, facts, pairs, number, generator, people=PEOPLE, know
 
 
 def make_sets(language, seed):
-    """Returns the passages to train on and those held out."""
+    """Returns the passages to train on and the held-out ones."""
     generator = random.Random(seed)
     asked, held_out = split_pairs(language, language.facts, generator)
     training = make_passages(language, language.facts, asked, TRAINING_PASSAGES, generator)
@@ -313,7 +326,7 @@ def make_sets(language, seed):
 
 
 def make_vocabulary(language):
-    """Returns the word pieces of all statements and questions of a language, special tokens first."""
+    """Returns the special tokens and all words of a language's passages and questions."""
     texts = [language.conjunction, language.stop] + list(language.names)
     for words in language.values.values():
         texts.extend(words)
@@ -350,7 +363,7 @@ def _as_squad(passages, title):
 
 
 def write(language, output_dir, seed):
-    """Writes train.json, dev.json, vocab.txt and bert_config.json of a `Language` to the folder `output_dir`."""
+    """Writes train.json, dev.json, vocab.txt and bert_config.json to the folder `output_dir`."""
     files.make_folder(output_dir)
     for name, passages in zip(("train", "dev"), make_sets(language, seed)):
         files.write_json(
@@ -367,19 +380,19 @@ def _seed(text):
     return number
 
 
-_seed.__name__ = "int"  # argparse names it
+_seed.__name__ = "int"  # used in the messages of argparse
 
 
 def parse_arguments(description, what, seed):
-    """Returns the arguments language, output_dir and seed of a script that makes `what` of a language."""
+    """Parses the arguments language, output_dir and seed of a script that makes `what`."""
     parser = errors.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--language", choices=sorted(LANGUAGES), default="en", help="language of the text"
     )
-    parser.add_argument("--output_dir", required=True, help="folder for " + what)
-    parser.add_argument("--seed", type=_seed, default=seed, help="seed of everything that is drawn")
+    parser.add_argument("--output_dir", required=True, help="output folder for " + what)
+    parser.add_argument("--seed", type=_seed, default=seed, help="random seed")
     return parser.parse_args()
 
 

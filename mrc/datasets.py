@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What sets SQuAD and CMRC 2018 apart: a class for each. The rest of the project serves both alike.
+"""The datasets, one class each, with everything that differs between SQuAD and CMRC 2018.
 
-To add a dataset, subclass `Dataset` here, write a run script like `run_squad.py` and, if its metric is new, a
-scorer like `squad_evaluate.py`.
+To add a dataset, subclass `Dataset` here, write a run script like `run_squad.py` and, if its metric
+is new, a scorer like `squad_evaluate.py`.
 """
 
 import re
@@ -12,32 +12,33 @@ import cmrc2018_evaluate
 import squad_evaluate
 from mrc.data.passages import AnswerNotFound, Text
 from mrc.data.squad_format import Answer
-from mrc.util.errors import InputError
 from tokenization import IDEOGRAPH_BLOCKS
 
 _WHITE_SPACE = " \t\r\n\u202f"
-_CMRC_WHITE_SPACE = _WHITE_SPACE + "\u2581"  # the lower one-eighth block, too
+_CMRC_WHITE_SPACE = _WHITE_SPACE + "\u2581"
 _CMRC_MARKS = '。，！？；、：（）－~「《》,」"“”$『』—;()-～‘’'
-_CMRC_NO_START = ("。", "，", "：", ":", ".", ",")  # an answer does not begin with one of these
-_CMRC_SHIFTS = 3  # characters that an answer's start may be off by
+_CMRC_NO_START = ("。", "，", "：", ":", ".", ",")  # skipped at the start of an answer
+_CMRC_SHIFTS = 3  # characters by which answer_start is moved left at most
 _IDEOGRAPHS = "".join(f"{chr(first)}-{chr(last)}" for first, last in IDEOGRAPH_BLOCKS)
 
 
 class Dataset:
-    """What a dataset decides; subclass it for each.
+    """The choices that depend on the dataset; subclass it for each.
 
     Attributes:
-      name: what users call it.
-      word_pattern: finds the words of a passage.
-      joiner: text between words, and between word pieces, when they are joined again.
+      name: its name in messages and records.
+      word_pattern: matches the words of a passage.
+      joiner: text between words, and between word pieces, when they are joined.
       do_lower_case: default of the flag.
-      refines_answers: whether a training answer is cut to the word pieces that spell it.
-      masks_question: whether the logits of the question are masked, and predictions are log-softmax values.
+      refines_answers: whether a training answer is narrowed to the word pieces that spell it.
+      masks_question: whether the logits of the question are masked, and predictions are log-softmax
+        values.
       nbest_has_positions: whether n-best entries have `start_index` and `end_index`.
-      training_unit: "examples" or "windows": what the number of training steps counts.
+      training_unit: "examples" or "windows": what the number of training steps is computed from.
       allows_empty_answer: whether the best n-best entry is the answer even if its text is empty.
       may_have_no_answer: whether questions may have no answer (SQuAD 2.0).
       escapes_json: whether the predictions file is plain ASCII.
+      reads_numbers: whether the scorer converts predictions that are numbers to text.
       metrics: {"em": key, "f1": key} of exact match and F1 in the scores.
     """
 
@@ -52,10 +53,11 @@ class Dataset:
     allows_empty_answer: bool
     may_have_no_answer: bool
     escapes_json: bool
+    reads_numbers: bool
     metrics: Dict[str, str]
 
     def split(self, context: str) -> Text:
-        """Returns a passage with its words."""
+        """Returns the passage split into words."""
         return Text(context, self.word_pattern)
 
     def locate_answer(self, text: Text, answer: Answer) -> Tuple[int, int]:
@@ -67,16 +69,40 @@ class Dataset:
         return len(windows.examples) if self.training_unit == "examples" else len(windows)
 
     def check_answers(self, passages, data_name: str):
-        """Raises an `InputError` where there is nothing to score against in `passages`."""
+        """Raises an `InputError` if `passages` have no answers to score against."""
         raise NotImplementedError
 
     def evaluate(self, passages, predictions, null_odds=None, threshold=0.0, data_name="the data"):
-        """Returns the dict of scores of {question id: text}.
+        """Returns the dict of scores of the predictions.
 
         Args:
-          null_odds, threshold: {question id: null odds} and the odds above which "" is the answer (SQuAD 2.0).
+          passages: the passages with the answers to score against.
+          predictions: {question id: text}.
+          null_odds: {question id: null odds} (SQuAD 2.0).
+          threshold: null odds above which a question counts as having no answer.
+          data_name: the data's name in error messages.
         """
         raise NotImplementedError
+
+
+def _check_not_empty(answer):
+    if not answer.text:
+        raise AnswerNotFound("the answer is empty")
+
+
+def _points_at_white_space(answer):
+    if not answer.text.strip():
+        return AnswerNotFound(f"the answer {answer.text!r} is white space")
+    return AnswerNotFound(
+        f"answer_start {answer.start} points at white space, not at the answer {answer.text!r}"
+    )
+
+
+def _outside(text, answer):
+    return AnswerNotFound(
+        f"the answer {answer.text!r} at {answer.start} is outside the passage of "
+        f"{len(text.context)} characters"
+    )
 
 
 class Squad(Dataset):
@@ -93,29 +119,24 @@ class Squad(Dataset):
     allows_empty_answer = True
     may_have_no_answer = True
     escapes_json = True
+    reads_numbers = False
     metrics = {"em": "exact", "f1": "f1"}
 
     def locate_answer(self, text, answer):
+        _check_not_empty(answer)
         last = answer.start + len(answer.text) - 1
         if not 0 <= answer.start <= last < len(text.context):
-            raise AnswerNotFound(
-                f"the answer {answer.text!r} at {answer.start} lies outside the passage of "
-                f"{len(text.context)} characters"
-            )
+            raise _outside(text, answer)
         first_word, last_word = max(text.word_at(answer.start), 0), text.word_at(last)
-        found = " ".join(text.words[first_word : last_word + 1])
-        if not found or " ".join(answer.text.split()) not in found:
-            raise AnswerNotFound(f"the answer {answer.text!r} is not in the words {found!r}")
+        words = " ".join(text.words[first_word : last_word + 1])
+        if not words:
+            raise _points_at_white_space(answer)
+        if " ".join(answer.text.split()) not in words:
+            raise AnswerNotFound(f"the answer {answer.text!r} is not in the words {words!r}")
         return first_word, last_word
 
     def check_answers(self, passages, data_name):
-        questions = (question for passage in passages for question in passage.questions)
-        if not any(question.answers or question.is_impossible for question in questions):
-            raise InputError(
-                f"{data_name} has no answers, so there is nothing to score against; pass a file "
-                "with "
-                "answers, such as the development set"
-            )
+        squad_evaluate.check_answers(passages, data_name)
 
     def evaluate(self, passages, predictions, null_odds=None, threshold=0.0, data_name="the data"):
         self.check_answers(passages, data_name)
@@ -138,15 +159,14 @@ class Cmrc2018(Dataset):
     allows_empty_answer = False
     may_have_no_answer = False
     escapes_json = False
+    reads_numbers = True
     metrics = {"em": "EM", "f1": "F1"}
 
     def locate_answer(self, text, answer):
+        _check_not_empty(answer)
         context, start, length = text.context, answer.start, len(answer.text)
-        if not length or not 0 <= start < len(context) + _CMRC_SHIFTS:
-            raise AnswerNotFound(
-                f"the answer {answer.text!r} at {start} lies outside the passage of "
-                f"{len(context)} characters"
-            )
+        if not 0 <= start < len(context) + _CMRC_SHIFTS:
+            raise _outside(text, answer)
         for _ in range(_CMRC_SHIFTS):
             if context[start : start + length] == answer.text or not start:
                 break
@@ -154,15 +174,15 @@ class Cmrc2018(Dataset):
         last = min(start + length, len(context)) - 1
         while start < last and context[start] in " \t\r\n":
             start += 1
-        first_word, last_word = text.word_at(start), text.word_at(last)
-        if first_word < 0 or last_word < 0:
-            raise AnswerNotFound(f"the answer {answer.text!r} at {answer.start} is white space")
+        first_word, last_word = max(text.word_at(start), 0), text.word_at(last)
+        if last_word < 0:
+            raise _points_at_white_space(answer)
         if text.words[first_word] in _CMRC_NO_START:
             first_word += 1
         if first_word == len(text.words):
             raise AnswerNotFound(
-                f"the answer {answer.text!r} at {answer.start} is only a mark at the end of the "
-                "passage"
+                f"the answer {answer.text!r} at {answer.start} is only a punctuation mark at the "
+                "end of the passage"
             )
         return first_word, last_word
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files that a cell's answers end up in, written question by question so that none is held in memory."""
+"""Writes the answer files of a cell question by question, so that memory use is constant."""
 
 import contextlib
 import json
@@ -14,8 +14,8 @@ _ENTRY = """        {
             "start_logit": %r,
             "end_logit": %r%s
         }"""
-_BUFFER = 1 << 16  # characters that wait to be written together
-_to_json = json.JSONEncoder().encode  # json.dumps checks its arguments each time
+_BUFFER = 1 << 16  # characters written at a time
+_to_json = json.JSONEncoder().encode  # json.dumps checks its arguments on every call
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _PLACES = """,
@@ -24,9 +24,15 @@ _PLACES = """,
 
 
 def file_names(cell, alone, with_negatives):
-    """Returns {"predictions": name, "nbest": name, "null_odds": name} of a cell's files; the last with SQuAD 2.0 only.
+    """Returns {"predictions": name, "nbest": name, "null_odds": name} of a cell's files.
 
-    A cell decoded alone has the names that the released code gives; in a grid every file is named for its cell.
+    A cell decoded alone uses the file names of the released code; in a grid, every file name
+    contains the cell's name.
+
+    Args:
+      cell: an `attention_mask.Cell`.
+      alone: whether it is the only cell of the run.
+      with_negatives: whether null odds are written (SQuAD 2.0).
     """
     suffix = "" if alone else "_" + cell.name
     names = {
@@ -39,14 +45,14 @@ def file_names(cell, alone, with_negatives):
 
 
 class _ObjectWriter:
-    """Writes a JSON object indented by 4, some members at a time."""
+    """Writes a JSON object, indented by 4, member by member."""
 
     def __init__(self, writer):
         self._writer, self._separator = writer, "{\n"
         self._waiting, self._size = [], 0
 
     def add(self, key, value):
-        """Takes a member; both are JSON already."""
+        """Adds a member; key and value are JSON."""
         self._write(f"{self._separator}    {key}: {value}")
         self._separator = ",\n"
 
@@ -66,7 +72,7 @@ class _ObjectWriter:
 
 
 def _unescaped_json(text):
-    """Returns `text` as JSON with all its characters, but for halves of one, which UTF-8 cannot write."""
+    """Returns `text` as JSON, unescaped except for lone surrogates, which UTF-8 cannot encode."""
     return _SURROGATE.sub(
         lambda half: f"\\u{ord(half.group()):04x}", json.dumps(text, ensure_ascii=False)
     )
@@ -83,7 +89,7 @@ def _nbest_json(answer, with_places):
 
 
 class CellFiles:
-    """The open files of one cell; they appear when the context ends without an exception."""
+    """The open files of one cell; they are created if the context ends without an exception."""
 
     def __init__(self, folder, names, dataset):
         self._folder, self._names, self._dataset = folder, names, dataset

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the best starts and ends of each window to the n-best texts of a question.
+"""Turns the best starts and ends of each window into the n-best texts of a question.
 
-All cells of a grid are decoded together, question by question, because they mostly choose among the same stretches of
-the passage: the text of a stretch is computed once.
+All cells of a grid are decoded together, question by question, because most of them choose among
+the same spans of the passage: the text of a span is computed once.
 """
 
-import collections
 import math
 import unicodedata
+from typing import List, NamedTuple, Optional
 
 import numpy as np
 
@@ -16,34 +16,54 @@ from tokenization import BasicTokenizer
 
 _PAIRS_AT_A_TIME = 64
 
-Entry = collections.namedtuple(
-    "Entry", ["text", "start_logit", "end_logit", "start_index", "end_index"]
-)
-Entry.__doc__ = "One text of an n-best list, its logits, and the places of its first and last piece in the window."
 
-Answer = collections.namedtuple("Answer", ["text", "entries", "probabilities", "null_odds"])
-Answer.__doc__ = (
-    "A question's answer, its n-best list, best first, and, with SQuAD 2.0, its null odds."
-)
+class Entry(NamedTuple):
+    """One text of an n-best list, with its first and last token in the window."""
+
+    text: str
+    start_logit: float
+    end_logit: float
+    start_index: int
+    end_index: int
+
+
+class Answer(NamedTuple):
+    """The answer to a question.
+
+    Attributes:
+      text: the answer.
+      entries: the n-best list, best first.
+      probabilities: softmax over the scores of the entries.
+      null_odds: null score minus the best score with text (SQuAD 2.0), else None.
+    """
+
+    text: str
+    entries: List[Entry]
+    probabilities: List[float]
+    null_odds: Optional[float]
 
 
 def _without_spaces(text):
-    """Returns `text` without spaces, and for each of its characters the place it had."""
+    """Returns `text` without spaces, and the original index of each remaining character."""
     places = [place for place, char in enumerate(text) if char != " "]
     return "".join(text[place] for place in places), places
 
 
-def project(text, original, joiner, basic_tokenizer):
-    """Returns the stretch of `original` that was tokenized to `text`.
+def project(text: str, original: str, joiner: str, basic_tokenizer: BasicTokenizer) -> str:
+    """Returns the part of `original` that was tokenized to `text`.
 
-    Both are aligned character by character, spaces aside; where that fails, all of `original` is returned.
+    The two are aligned character by character, ignoring spaces; if that fails, all of `original` is
+    returned.
 
     Args:
-      text: word pieces joined again; lower-cased and without accents if the tokenizer makes them so.
-      original: words of the passage that hold the pieces.
-      joiner: text between the basic tokens that `text` is looked for in.
-      basic_tokenizer: the `BasicTokenizer` that the pieces came from.
+      text: joined word pieces, lower-cased and without accents if the tokenizer does so.
+      original: the words of the passage that contain the pieces.
+      joiner: text between the basic tokens in which `text` is searched.
+      basic_tokenizer: the `BasicTokenizer` of the pieces.
     """
+    # Example: the words "the Café's" are tokenized to "the cafe ' s", and the text is "cafe".
+    # Without spaces the two are "theCafé's" and "thecafe's": equally long, so that they align.
+    # "cafe" is characters 3 to 6 there, which are "Café" in the original.
     tokenized = joiner.join(basic_tokenizer.tokenize(original))
     first = tokenized.find(text)
     last = first + len(text) - 1
@@ -67,10 +87,10 @@ def softmax(scores):
 
 
 def _tokens_are_those_of_words(context, joiner):
-    """Whether the basic tokens of words joined by `joiner` are surely those of each word, one after the other.
+    """Whether the basic tokens of the joined words equal those of the single words, concatenated.
 
-    With nothing between them, the end of a word may depend on the next one: a Greek sigma is lower-cased, and combining
-    marks are ordered, by what stands beside them.
+    Without a joiner, the end of a word may depend on the next one: the lower case of a Greek sigma
+    and the order of combining marks depend on their neighbours.
     """
     return bool(joiner) or not any(
         char == "\u03a3" or unicodedata.combining(unicodedata.normalize("NFD", char)[0])
@@ -79,10 +99,10 @@ def _tokens_are_those_of_words(context, joiner):
 
 
 class _Alignment:
-    """A passage beside its basic tokens: does what `project` does without tokenizing a stretch of it again.
+    """A passage aligned with its basic tokens: `project` without tokenizing a span again.
 
     Args:
-      words: of the passage; none holds a space.
+      words: the words of the passage, without spaces.
       tokenized: for each word, its basic tokens joined by `joiner`.
       joiner: text between words.
     """
@@ -104,7 +124,7 @@ class _Alignment:
         self._starts, self._stops = (stops - lengths).tolist(), stops.tolist()
 
     def project(self, text, first_word, last_word):
-        """Returns the stretch of these words that was tokenized to `text`; where that fails, all of them."""
+        """Returns the part of these words that was tokenized to `text`; all if that fails."""
         first_letter, stop_letter = (
             self._first_letter[first_word],
             self._first_letter[last_word + 1],
@@ -113,20 +133,20 @@ class _Alignment:
             self._tokenized_letters[last_word + 1] - self._tokenized_letters[first_word]
         )
         start = self._starts[first_word]
-        found = self._tokenized.find(text, start, self._stops[last_word])
-        if found < 0 or not text or tokenized_letters != stop_letter - first_letter:
-            return self._stretch(first_letter, stop_letter)
-        first_letter += found - start - self._tokenized.count(" ", start, found)
-        return self._stretch(first_letter, first_letter + len(text) - text.count(" "))
+        first = self._tokenized.find(text, start, self._stops[last_word])
+        if first < 0 or not text or tokenized_letters != stop_letter - first_letter:
+            return self._original_of(first_letter, stop_letter)
+        first_letter += first - start - self._tokenized.count(" ", start, first)
+        return self._original_of(first_letter, first_letter + len(text) - text.count(" "))
 
-    def _stretch(self, first_letter, stop_letter):
+    def _original_of(self, first_letter, stop_letter):
         return self._original[
             self._place_of_letter[first_letter] : self._place_of_letter[stop_letter - 1] + 1
         ]
 
 
 class _PassageTexts:
-    """The texts of stretches of one passage, each computed once."""
+    """The texts of the spans of one passage, each computed once."""
 
     def __init__(self, text, pieces, vocabulary, joiner, tokens):
         self._words, self._joiner, self._tokens = text.words, joiner, tokens
@@ -137,14 +157,14 @@ class _PassageTexts:
             self._alignment = _Alignment(
                 text.words, [tokens.joined(word) for word in text.words], joiner
             )
-        self._known = {}
+        self._cached = {}
 
     def __call__(self, first, last):
         """Returns the text of the pieces `first` to `last`."""
-        known = self._known.get((first, last))
-        if known is None:
-            known = self._known[first, last] = self._make(first, last)
-        return known
+        text = self._cached.get((first, last))
+        if text is None:
+            text = self._cached[first, last] = self._make(first, last)
+        return text
 
     def _make(self, first, last):
         joined = (
@@ -166,38 +186,38 @@ class _PassageTexts:
 
 
 class _WordTokens:
-    """The basic tokens of words, joined; a word is tokenized once in a run."""
+    """The joined basic tokens of words; each word is tokenized once per run."""
 
     def __init__(self, tokenizer, joiner):
         self.tokenizer, self._joiner = tokenizer, joiner
-        self._known = {}
+        self._cached = {}
 
     def joined(self, word):
-        known = self._known.get(word)
-        if known is None:
-            known = self._known[word] = self._joiner.join(self.tokenizer.tokenize(word))
-        return known
+        tokens = self._cached.get(word)
+        if tokens is None:
+            tokens = self._cached[word] = self._joiner.join(self.tokenizer.tokenize(word))
+        return tokens
 
 
 def _in_turn(logits, places, order):
-    """Yields the rows of both arrays in the given order; they become Python's numbers when it is their turn."""
+    """Yields the rows of both arrays in the given order, converted to Python numbers on demand."""
     for start in range(0, len(order), _PAIRS_AT_A_TIME):
         part = order[start : start + _PAIRS_AT_A_TIME]
         yield from zip(logits[part].tolist(), places[part].tolist())
 
 
 class Decoder:
-    """Turns the best positions of a question's windows into its answer, for every cell.
+    """Turns the best positions of a question's windows into its answers, one per cell.
 
     Args:
       windows: `windows.Windows`.
-      vocabulary: the `Vocabulary` that the windows' ids come from.
+      vocabulary: the `Vocabulary` of the windows.
       dataset: `datasets.Dataset`.
       do_lower_case: as for the tokenizer of the windows.
-      n_best_size: texts in an n-best list, at the most.
-      max_answer_length: word pieces in an answer, at the most.
+      n_best_size: maximum number of texts in an n-best list.
+      max_answer_length: maximum number of word pieces in an answer.
       with_negatives: whether a question may have no answer (SQuAD 2.0).
-      null_threshold: the answer is "" where the null odds are above this.
+      null_threshold: null odds above which the answer is "".
     """
 
     def __init__(
@@ -221,13 +241,13 @@ class Decoder:
         self._texts_of_passage = (None, None)
 
     def answer(self, example, rows, best):
-        """Returns the list of `Answer` of each of C cells to the question of `example`.
+        """Returns the `Answer` of each of C cells to one question.
 
         Args:
-          example: number of the example.
-          rows: numbers of its windows.
-          best: dict of start_values, start_places, end_values, end_places [W, C, K], start_nulls, end_nulls [W, C] for
-            these W windows, as from `SpanModel.best_positions`.
+          example: index of the example.
+          rows: indices of its W windows.
+          best: dict of start_values, start_places, end_values, end_places [W, C, K] and
+            start_nulls, end_nulls [W, C], as from `SpanModel.best_positions`.
         """
         num_cells = best["start_nulls"].shape[1]
         pairs = self._pairs(example, rows, best) if len(rows) else [()] * num_cells
@@ -235,7 +255,7 @@ class Decoder:
         return [self._cell_answer(cell, pairs[cell], texts, best) for cell in range(num_cells)]
 
     def _texts(self, example):
-        """The texts of the passage of the last question are remembered, as the next one is mostly about the same."""
+        """Returns the texts of the passage, cached because successive questions mostly share it."""
         passage = self._windows.passage_of[example]
         if self._texts_of_passage[0] != passage:
             self._texts_of_passage = (
@@ -253,8 +273,8 @@ class Decoder:
     def _pairs(self, example, rows, best):
         """Returns for each cell an iterator of its allowed pairs, best first.
 
-        A pair is ((sum, start logit, end logit), (first piece, last piece, start place, end place)); equal sums stay in
-        the order of window, start and end.
+        A pair is ((sum, start logit, end logit), (first piece, last piece, start place, end
+        place)); ties are in the order of window, start and end.
         """
         spans, first_place = self._windows.spans(example), int(self._windows.passage_start(rows[0]))
         may_start = np.zeros([len(rows), self._windows.max_seq_length], bool)
@@ -262,9 +282,8 @@ class Decoder:
         for window, span in enumerate(spans):
             may_start[window, first_place : first_place + span.length] = span.best_here
             may_end[window, first_place : first_place + span.length] = True
-        best = {
-            name: values.swapaxes(0, 1) for name, values in best.items()
-        }  # [C, W, K], as pairs are sorted by cell
+        # To [C, W, K], because pairs are sorted by cell.
+        best = {name: values.swapaxes(0, 1) for name, values in best.items()}
         starts, ends = best["start_places"].astype(np.int32), best["end_places"].astype(np.int32)
         window_of = np.arange(len(rows))[:, None]
         cell, window, start = np.nonzero(may_start[window_of, starts])
@@ -310,7 +329,7 @@ class Decoder:
         )
 
     def _n_best(self, pairs, texts, null):
-        """Returns the n-best list; the null answer stands in it where it ranks, and at its end where it does not."""
+        """Returns the n-best list; the null answer is in it at its rank, else at the end."""
         entries, seen = [], set()
         null_left = null
         for (total, start_logit, end_logit), (first, last, start, end) in pairs:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both scorers need of a prediction file: reading it, and telling where it does not fit the data."""
+"""Reads prediction files for the scorers and reports where they do not match the data."""
 
 import collections
 import json
 import sys
+from typing import Dict, Iterable, List
 
 from mrc.util.errors import InputError
 from mrc.util.files import read_json
@@ -12,47 +13,57 @@ _IDS_SHOWN = 5
 _VALUE_LENGTH = 60
 
 
-def shown(value):
-    """Returns `value` as JSON for a message, cut where it is long."""
+def shown(value) -> str:
+    """Returns `value` as JSON for a message, shortened if it is long."""
     try:
         text = json.dumps(value, ensure_ascii=False)
-    except RecursionError:  # it could just be read
-        text = "a value that is nested deep"
+    except RecursionError:  # deeply nested, but json.loads read it
+        text = "a deeply nested value"
     return text if len(text) <= _VALUE_LENGTH else text[:_VALUE_LENGTH] + "..."
 
 
-def read_object(path, what):
-    """Returns the dict of a JSON file whose top must be an object of question id -> value.
+def is_number(value) -> bool:
+    """Whether a JSON value is a number (`true` and `false` are not)."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def read_object(path: str, what: str) -> dict:
+    """Returns the dict of a JSON file that holds an object of question id -> value.
 
     Args:
       path: a local or `gs://` path.
-      what: the file's role, for the sentence of an `InputError`.
+      what: the file's role, for error messages.
 
     Raises:
-      InputError: the file is missing, is not JSON, or holds something else than an object.
+      InputError: the file is missing, is not JSON, or is not an object.
     """
     value = read_json(path, what)
     if not isinstance(value, dict):
         raise InputError(
-            f"the {what} {path} must be an object of question id to value, but it holds "
-            f"{shown(value)}; is it the right file?"
+            f"the {what} {path} is {shown(value)}, not an object of question id to value; check "
+            "the path"
         )
     return value
 
 
-def read(path):
+def read(path: str, reads_numbers: bool = False) -> Dict[str, str]:
     """Returns the predictions of the file at `path` as a dict of question id -> text.
 
+    Args:
+      path: a local or `gs://` path.
+      reads_numbers: whether numbers are converted to text, as the official CMRC 2018 scorer does.
+
     Raises:
-      InputError: the file is missing, is not JSON, is not an object, or predicts something else than a text.
+      InputError: the file is missing, is not JSON, is not an object, or a prediction is not a text.
     """
     predictions = read_object(path, "prediction file")
     for question_id, text in predictions.items():
-        if not isinstance(text, str):
+        if reads_numbers and is_number(text):
+            predictions[question_id] = str(text)
+        elif not isinstance(text, str):
             raise InputError(
-                f"the prediction file {path} must give a text for each id, but for {question_id} "
-                f"it has {shown(text)}; is it the right "
-                "file?"
+                f"the prediction file {path} has {shown(text)} for question {question_id}, not a "
+                "text; check the path"
             )
     return predictions
 
@@ -63,26 +74,26 @@ def _listed(ids, whole):
     return ", ".join(ids[:_IDS_SHOWN]) + ", ..."
 
 
-def report_repeats(question_ids, what_counts):
-    """Says on stderr which ids the data has more than once, and `what_counts` then."""
+def report_repeats(question_ids: Iterable[str], consequence: str):
+    """Prints to stderr which ids occur more than once in the data, and the consequence."""
     repeated = [
         question_id for question_id, count in collections.Counter(question_ids).items() if count > 1
     ]
     if repeated:
         print(
-            "warning: %d question ids stand in the data more than once (%s); %s"
-            % (len(repeated), _listed(repeated, whole=False), what_counts),
+            "warning: %d question ids occur in the data more than once (%s); %s"
+            % (len(repeated), _listed(repeated, whole=False), consequence),
             file=sys.stderr,
         )
 
 
-def report_gaps(question_ids, predictions, whole=False):
-    """Says on stderr how many questions lack a prediction and how many predictions have no question.
+def report_gaps(question_ids: List[str], predictions: Dict[str, str], whole: bool = False):
+    """Prints to stderr how many questions have no prediction and how many predictions no question.
 
     Args:
       question_ids: the ids of the data's questions.
-      predictions: a dict with the ids that were predicted as keys.
-      whole: whether to name every such id, not just the first few.
+      predictions: the predictions by question id.
+      whole: whether to list all such ids, not only the first few.
     """
     missing = [question_id for question_id in question_ids if question_id not in predictions]
     if missing:
@@ -95,7 +106,7 @@ def report_gaps(question_ids, predictions, whole=False):
     surplus = [question_id for question_id in predictions if question_id not in known]
     if surplus:
         print(
-            "warning: %d of %d predictions are for ids that the data does not have and are "
+            "warning: %d of %d predictions are for ids that are not in the data and are "
             "ignored: %s" % (len(surplus), len(predictions), _listed(surplus, whole)),
             file=sys.stderr,
         )

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The protocol's table: a metric for each layer (rows) and zone (columns), with the baseline in the first row.
+"""The results table: a metric per layer (rows) and zone (columns), with the baseline first.
 
     layer,all,q2,q2p,p2q,p2
     baseline,81.2,81.2,81.2,81.2,81.2
     0,80.9,81.1,...
 
-`results.csv` is exact match and `results_f1.csv` F1. Layers count from 0 as in the flags; cells that were not decoded are
-empty; a row `each at once` is that of cells that mask every layer.
+`results.csv` holds exact match and `results_f1.csv` F1. Layers count from 0 as in the flags; cells
+that were not decoded are empty; the row `each at once` holds the cells that mask every layer.
 """
 
 import collections
 import csv
 import io
 import math
+from typing import Dict, List, NamedTuple, Tuple
 
 from attention_mask import BASELINE, ZONES
 from mrc.util import files
@@ -22,8 +23,20 @@ FILES = {"em": "results.csv", "f1": "results_f1.csv"}
 BASELINE_ROW = "baseline"
 EVERY_LAYER = "each at once"
 
-Table = collections.namedtuple("Table", ["zones", "layers", "baseline", "values"])
-Table.__doc__ = "Column and row labels, the baseline's value, and {(layer label, zone label): value} of the cells."
+
+class Table(NamedTuple):
+    """A table of one metric.
+
+    Attributes:
+      zones, layers: labels of the columns and rows.
+      baseline: the metric without a mask.
+      values: {(layer label, zone label): value} of the cells.
+    """
+
+    zones: List[str]
+    layers: List[str]
+    baseline: float
+    values: Dict[Tuple[str, str], float]
 
 
 def _row_label(cell):
@@ -31,7 +44,7 @@ def _row_label(cell):
 
 
 def make_table(values):
-    """Returns the `Table` of {cell: value of the metric}, which has the baseline among its cells."""
+    """Returns the `Table` of {cell: value of the metric}, which must include the baseline."""
     masked = [cell for cell in values if cell != BASELINE]
     labels = list(collections.OrderedDict.fromkeys(cell.zone_label for cell in masked))
     zones = [zone for zone in ZONES if zone in labels] + [
@@ -47,7 +60,7 @@ def make_table(values):
 
 
 def write_table(path, table):
-    """Writes a `Table` as CSV, whole or not at all."""
+    """Writes a `Table` as CSV, atomically."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["layer"] + table.zones)
@@ -64,16 +77,16 @@ def _number(text, path, line):
         number = math.nan
     if not math.isfinite(number):
         raise InputError(
-            '%s, line %d: "%s" is not a number; the file should be the results.csv that --do_eval '
-            "writes" % (path, line, text)
+            '%s, line %d: "%s" is not a number; pass the results.csv that --do_eval writes'
+            % (path, line, text)
         )
     return number
 
 
 def _read_rows(path):
-    """Returns the lines of a CSV file, each a list of texts, blank lines left out; none where the file is no CSV."""
+    """Returns the rows of a CSV file without blank lines; an empty list if it is not CSV."""
     text = files.read_text(path, "results file")
-    if "\0" in text:  # which the csv module of Python 3.11 takes
+    if "\0" in text:  # which the csv module of Python 3.11 accepts
         return []
     try:
         return [row for row in csv.reader(io.StringIO(text)) if row]
@@ -82,22 +95,20 @@ def _read_rows(path):
 
 
 def read_table(path):
-    """Returns the `Table` of a file that `write_table` wrote."""
+    """Returns the `Table` of a file written by `write_table`."""
     rows = _read_rows(path)
     if len(rows) < 3 or rows[0][:1] != ["layer"] or len(rows[0]) < 2 or rows[1][0] != BASELINE_ROW:
         raise InputError(
             f'{path} is not a table of results, which begins with the lines "layer,zone,..." and '
-            f'"{BASELINE_ROW},..."; pass '
-            "the results.csv that --do_eval writes for a grid"
+            f'"{BASELINE_ROW},..."; pass the results.csv that --do_eval writes for a grid'
         )
     zones = rows[0][1:]
     values = {}
     for line, row in enumerate(rows[1:], 2):
         if len(row) != len(rows[0]):
             raise InputError(
-                "%s, line %d has %d places where the first line has %d; the file should be the "
-                "results.csv "
-                "that --do_eval writes" % (path, line, len(row), len(rows[0]))
+                "%s, line %d has %d columns, but the first line has %d; pass the results.csv that "
+                "--do_eval writes" % (path, line, len(row), len(rows[0]))
             )
         values.update(
             {
@@ -114,7 +125,7 @@ def read_table(path):
         )
     if not values:
         raise InputError(
-            f"{path} has no value of any cell; decode and score a grid, as with --mask_zone=q2,p2 "
-            "--mask_layer=each"
+            f"{path} has no values of masked cells; decode and score a grid, for example with "
+            "--mask_zone=q2,p2 --mask_layer=each"
         )
     return Table(zones, [row[0] for row in rows[2:]], baselines[0], values)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of the decoded cells of a grid, printed and kept."""
+"""Scores the decoded cells of a grid; prints the scores and writes them to the output folder."""
 
 import collections
 import json
@@ -15,10 +15,20 @@ SCORES_FILE = "scores.json"
 
 
 def score(dataset, passages, file_names, output_dir, null_threshold, run_name):
-    """Scores the prediction files of {cell: its file names}; prints the scores and writes them to `scores.json`.
+    """Scores prediction files, prints the scores and writes them to `scores.json`.
 
-    That names the run as well, by which `run.json` knows it. A grid's exact match and F1 are put into tables (see
-    `results_table`). Returns the names of the files that were written.
+    A grid's exact match and F1 are also written as tables (see `results_table`).
+
+    Args:
+      dataset: the `Dataset`.
+      passages: passages with their answers.
+      file_names: {cell: names of its files}, see `answer_files.file_names`.
+      output_dir: the folder of the files.
+      null_threshold: null odds above which a question counts as having no answer.
+      run_name: the run's name in `run.json`, written to `scores.json`.
+
+    Returns:
+      The names of the files written.
     """
     question_ids = [question.id for passage in passages for question in passage.questions]
     all_scores = collections.OrderedDict()
@@ -26,11 +36,10 @@ def score(dataset, passages, file_names, output_dir, null_threshold, run_name):
         path = os.path.join(output_dir, names["predictions"])
         if not files.exists(path):
             raise InputError(
-                f"there is no {path} to score; decode its cell first, with --do_predict and the "
-                "same --mask_zone "
-                "and --mask_layer"
+                f"there is no {path} to score; decode its cell first: run with --do_predict and "
+                "the same --mask_zone and --mask_layer"
             )
-        predictions = predictions_file.read(path)
+        predictions = predictions_file.read(path, dataset.reads_numbers)
         predictions_file.report_gaps(question_ids, predictions)
         odds, threshold = None, 0.0
         if "null_odds" in names:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text in word pieces and TFRecords, kept in the output folder with what they were made from.
+"""Caches tokenized text and TFRecords in the output folder, with their fingerprints.
 
-A run reuses them if it would make the same ones, and never otherwise.
+A run reuses them only if it would produce the same.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ from mrc.data.windows import Pieces, Windows, cut, passage_pieces
 from mrc.util import files
 from mrc.util.errors import InputError
 
-VERSION = 1  # counted up when the same text is to become other pieces or records
+VERSION = 2  # increment when the same text gives other pieces or records
 
 
 def _flat(arrays):
-    """Returns arrays of integers as one and their lengths, in the smallest type that holds them."""
+    """Returns the concatenated integer arrays and their lengths, in the smallest integer type."""
     arrays = list(arrays)
     joined = np.concatenate(arrays + [np.zeros(0, np.int32)])
     return _small(joined), _small(np.array([len(array) for array in arrays], np.int64))
@@ -31,7 +31,7 @@ def _small(numbers):
 
 
 def _parted(joined, lengths):
-    """Undoes `_flat`: returns the list of int32 arrays."""
+    """Returns the list of int32 arrays that `_flat` concatenated."""
     joined, bounds = joined.astype(np.int32), [0] + np.cumsum(lengths, dtype=np.int64).tolist()
     return [joined[start:stop] for start, stop in zip(bounds, bounds[1:])]
 
@@ -41,7 +41,7 @@ def _to_text(fingerprint):
 
 
 def save(path, fingerprint, pieces):
-    """Writes `windows.Pieces` to `path`, an .npz, with `made_from`: what they were made from, a JSON value."""
+    """Writes `windows.Pieces` and their fingerprint, a JSON value, to the .npz file `path`."""
     questions, question_lengths = _flat(pieces.question_ids)
     passages, passage_lengths = _flat(passage.ids for passage in pieces.passages)
     words, word_counts = _flat(np.diff(passage.first_piece) for passage in pieces.passages)
@@ -61,31 +61,31 @@ def save(path, fingerprint, pieces):
 
 
 def load(path, fingerprint):
-    """Returns the `windows.Pieces` of `path`, None where they are missing, damaged or made from something else."""
+    """Returns the cached `windows.Pieces`; None if missing, damaged or of another fingerprint."""
     if not tf.gfile.Exists(path):
         return None
     try:
-        kept = files.read_arrays(path)
-        if str(kept["made_from"]) != _to_text(fingerprint):
+        cached = files.read_arrays(path)
+        if str(cached["made_from"]) != _to_text(fingerprint):
             return None
         passages = zip(
-            _parted(kept["passages"], kept["passage_lengths"]),
-            _parted(kept["words"], kept["word_counts"]),
+            _parted(cached["passages"], cached["passage_lengths"]),
+            _parted(cached["words"], cached["word_counts"]),
         )
         return Pieces(
-            _parted(kept["questions"], kept["question_lengths"]),
-            kept["passage_of"].tolist(),
+            _parted(cached["questions"], cached["question_lengths"]),
+            cached["passage_of"].tolist(),
             [passage_pieces(*passage) for passage in passages],
         )
-    except Exception:  # whatever is wrong with it, it can be made again
-        tf.logging.warning("%s is damaged and will be made again", path)
+    except Exception:  # whatever is wrong with the file, it is written again
+        tf.logging.warning("%s is damaged and is written again", path)
         return None
 
 
 def make_windows(
     path, fingerprint, examples, tokenizer, max_seq_length, doc_stride, max_query_length
 ):
-    """Returns the `Windows` of `examples`; their word pieces come from `path` if they fit, and end up there if not."""
+    """Returns the `Windows` of `examples`; their word pieces are cached at `path`."""
     pieces = load(path, fingerprint)
     if pieces is None:
         pieces = cut(examples, tokenizer, max_query_length)
@@ -94,11 +94,13 @@ def make_windows(
 
 
 def windows_of_run(file_name, fingerprint, examples, tokenizer, options):
-    """Returns the `Windows` of a run's examples, from its feature cache or into it.
+    """Returns the `Windows` of a run's examples, using the feature cache of its output folder.
 
     Args:
-      file_name: of the cache in the output folder.
-      fingerprint: what the windows depend on.
+      file_name: name of the cache file in the output folder.
+      fingerprint: the inputs that the windows depend on, a JSON value.
+      examples: list of `Example`.
+      tokenizer: `WordPieceTokenizer`.
       options: the flags of the run.
     """
     windows = make_windows(
@@ -113,7 +115,7 @@ def windows_of_run(file_name, fingerprint, examples, tokenizer, options):
     room = windows.least_room()
     if options.doc_stride > room and len(windows) > len(examples):
         tf.logging.warning(
-            "--doc_stride=%d exceeds the %d word pieces of the passage that fit beside the longest "
+            "--doc_stride=%d exceeds the %d passage pieces that fit into a window with the longest "
             "question: windows do not overlap, and answers across their boundaries are not found",
             options.doc_stride,
             room,
@@ -130,22 +132,21 @@ def _note(path, fingerprint):
 
 
 def has_records(path, fingerprint):
-    """Whether `path` holds the whole records that were made from `made_from`; each record has its checksum itself."""
+    """Whether `path` has complete records of this fingerprint (each has its own checksum)."""
     if not (tf.gfile.Exists(path) and tf.gfile.Exists(_note_path(path))):
         return False
     try:
         return files.read_json(_note_path(path)) == _note(path, fingerprint)
     except InputError:
-        tf.logging.warning("%s is damaged; %s will be made again", _note_path(path), path)
+        tf.logging.warning("%s is damaged; %s is written again", _note_path(path), path)
         return False
 
 
 @contextlib.contextmanager
 def noting_records(path, fingerprint):
-    """Notes that the records which the block writes to `path` were made from `made_from`."""
+    """Writes the fingerprint of the records that the block writes to `path`."""
     if tf.gfile.Exists(_note_path(path)):
-        tf.gfile.Remove(
-            _note_path(path)
-        )  # or it might speak of the wrong records, were this stopped
+        # Otherwise it could describe other records if the run is stopped here.
+        tf.gfile.Remove(_note_path(path))
     yield
     files.write_json(_note_path(path), _note(path, fingerprint))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Passages split into words."""
+"""Splits passages into words."""
 
 import array
 import bisect
@@ -8,11 +8,11 @@ from typing import Pattern
 
 
 class Text:
-    """A passage with its words and where each of them begins.
+    """A passage, its words, and the start of each word.
 
     Args:
       context: the passage.
-      word_pattern: finds its words.
+      word_pattern: matches its words.
     """
 
     def __init__(self, context: str, word_pattern: Pattern):
@@ -22,9 +22,12 @@ class Text:
         self.starts = array.array("i", [match.start() for match in matches])
 
     def word_at(self, position: int) -> int:
-        """Returns the number of the word that covers character `position` or, on white space, precedes it."""
+        """Returns the index of the word at a character position.
+
+        On white space it is the word before it, -1 if there is none.
+        """
         return bisect.bisect_right(self.starts, position) - 1
 
 
 class AnswerNotFound(Exception):
-    """A training answer that is not in its passage; the message says how."""
+    """A training answer is not in its passage; the message says why."""

@@ -1,37 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The SQuAD file format: nested JSON in, passages with their questions out, every error with its place.
+"""Reads the SQuAD file format: nested JSON in, passages with their questions out.
 
-Both datasets come in it: SQuAD 1.1 and 2.0 (https://rajpurkar.github.io/SQuAD-explorer), and the
-"squad-style" files of CMRC 2018 (https://github.com/ymcui/cmrc2018).
+Both datasets use it: SQuAD 1.1 and 2.0 (https://rajpurkar.github.io/SQuAD-explorer), and the
+"squad-style-data" files of CMRC 2018 (https://github.com/ymcui/cmrc2018). A reader names the keys
+that it needs; all other keys are ignored, whatever they hold. Every error names its place in the
+file.
 """
 
-import collections
 import re
+from typing import FrozenSet, List, NamedTuple, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 
 from mrc.util.errors import InputError
 from mrc.util.files import read_json
 
-Answer = collections.namedtuple("Answer", ["text", "start"])
-Answer.__doc__ = "An answer's text and the index of its first character in the passage."
+# The keys that each task reads, besides the nesting and the ids.
+PREDICTION = frozenset(["context", "question"])
+SCORING = frozenset(["answers"])
+TRAINING = PREDICTION | {"answers", "answer_start"}
+TRAINING_WITH_NEGATIVES = TRAINING | {"is_impossible"}  # SQuAD 2.0
 
-Question = collections.namedtuple("Question", ["id", "text", "answers", "is_impossible", "place"])
-Question.__doc__ = """A question; `answers` is a tuple, empty where the file has none; `is_impossible` is None where
-the file (SQuAD 1.1, CMRC 2018) does not say; `place` is where it stands in the file, for messages."""
-
-Passage = collections.namedtuple("Passage", ["context", "questions", "place"])
-Passage.__doc__ = "A passage and the tuple of questions asked about it."
-
-_KINDS = {
-    dict: "an object",
-    list: "a list",
-    str: "a text",
-    int: "a whole number",
-    bool: "true or false",
-}
+_KINDS = {dict: "an object", list: "a list", str: "a string", int: "an integer", bool: "a boolean"}
+_BOOLEANS = {"true": True, "false": False, 1: True, 0: False}
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Answer(NamedTuple):
+    """An answer.
+
+    Attributes:
+      text: the text of the answer; "" where it was not read.
+      start: index of its first character in the passage; None where it was not read.
+    """
+
+    text: str
+    start: Optional[int]
+
+
+class Question(NamedTuple):
+    """A question.
+
+    Attributes:
+      id, text: its id and the question; the text is "" where it was not read.
+      answers: its answers, empty where the file has none or they were not read.
+      is_impossible: whether it has no answer (SQuAD 2.0); None where the file does not say.
+      place: its place in the file, for messages.
+    """
+
+    id: str
+    text: str
+    answers: Tuple[Answer, ...]
+    is_impossible: Optional[bool]
+    place: str
+
+
+class Passage(NamedTuple):
+    """A passage and the questions asked about it; `context` is "" where it was not read."""
+
+    context: str
+    questions: Tuple[Question, ...]
+    place: str
 
 
 def _kind(value):
@@ -39,32 +69,32 @@ def _kind(value):
 
 
 class _Place:
-    """A value of the file with the path that leads to it, so that whatever is wrong can be named."""
+    """A value of the file and the path that leads to it, for error messages."""
 
     def __init__(self, path, place, value):
         self.path, self.place, self.value = path, place, value
 
     def wrong(self, problem):
-        where = "at " + self.place if self.place else "at the top"
         return InputError(
-            f"{self.path} is not in SQuAD format: {where} {problem}; pass a file that is laid out "
-            "as SQuAD's train-v1.1.json"
+            f"{self.path} is not in SQuAD format: {self.place or 'the top level'} {problem}; use "
+            "the layout of SQuAD's train-v1.1.json"
         )
 
-    def expect(self, kind):
-        if type(self.value) is not kind:  # not isinstance: True is no whole number here
-            raise self.wrong(f"stands {_kind(self.value)} where {_KINDS[kind]} belongs")
+    def expect(self, *kinds):
+        if type(self.value) not in kinds:  # not isinstance: True is not an integer here
+            wanted = " or ".join(_KINDS[kind] for kind in kinds)
+            raise self.wrong(f"is {_kind(self.value)}, not {wanted}")
         return self
 
     def has(self, key):
         return self.value.get(key) is not None
 
-    def get(self, key, kind):
+    def get(self, key, *kinds):
         self.expect(dict)
         if key not in self.value:
-            raise self.wrong(f'the key "{key}" is missing')
+            raise self.wrong(f'has no key "{key}"')
         place = f"{self.place}.{key}" if self.place else key
-        return _Place(self.path, place, self.value[key]).expect(kind)
+        return _Place(self.path, place, self.value[key]).expect(*kinds)
 
     def items(self, key):
         entries = self.get(key, list)
@@ -74,27 +104,64 @@ class _Place:
         ]
 
 
-def _read_answers(question):
+def _read_answers(question, keys):
     if not question.has("answers"):
         return ()
+    answers = question.items("answers")
+    if "answer_start" not in keys:
+        return tuple(Answer(answer.get("text", str).value, None) for answer in answers)
+    # Training learns the first answer; of the others only the number matters.
     return tuple(
         Answer(answer.get("text", str).value, answer.get("answer_start", int).value)
-        for answer in question.items("answers")
-    )
+        for answer in answers[:1]
+    ) + (Answer("", None),) * (len(answers) - 1)
 
 
-def _read_question(question):
+def _read_is_impossible(question, keys):
+    """Returns True, False or, where the file does not say, None."""
+    value = question.value.get("is_impossible")
+    if value is None or isinstance(value, bool):
+        return value
+    meaning = None
+    if type(value) in (str, int):
+        meaning = _BOOLEANS.get(value.lower() if isinstance(value, str) else value)
+    if meaning is None and "is_impossible" in keys:
+        raise question.wrong(
+            f"has {_kind(value)} for is_impossible that is not true, false, 1 or 0"
+        )
+    return meaning
+
+
+def _read_question(question, keys):
     question.expect(dict)
-    is_impossible = (
-        question.get("is_impossible", bool).value if question.has("is_impossible") else None
-    )
+    is_impossible = _read_is_impossible(question, keys)
+    has_answers = "answers" in keys and not ("is_impossible" in keys and is_impossible)
     return Question(
-        question.get("id", str).value,
-        question.get("question", str).value,
-        _read_answers(question),
+        str(question.get("id", str, int).value),
+        question.get("question", str).value if "question" in keys else "",
+        _read_answers(question, keys) if has_answers else (),
         is_impossible,
         question.place,
     )
+
+
+def _read_passage(paragraph, keys):
+    questions = tuple(_read_question(question, keys) for question in paragraph.items("qas"))
+    context = paragraph.get("context", str).value if "context" in keys else ""
+    return Passage(context, questions, paragraph.place)
+
+
+def _check_layout(path, value):
+    """Raises an `InputError` where a file has the original layout of CMRC 2018."""
+    articles = value.get("data", [value]) if isinstance(value, dict) else value
+    first = articles[0] if isinstance(articles, list) and articles else None
+    if isinstance(first, dict) and (
+        "context_text" in first or ("qas" in first and articles is value)
+    ):
+        raise InputError(
+            f"{path} has the original layout of CMRC 2018, which is not read; use the same file "
+            "from the folder squad-style-data of https://github.com/ymcui/cmrc2018"
+        )
 
 
 def _warn_of_surrogates(passages, path):
@@ -108,8 +175,7 @@ def _warn_of_surrogates(passages, path):
         ]
     if places:
         tf.logging.warning(
-            "%s: %d texts have halves of characters (surrogates, the first in %s); no reader sees "
-            "them, "
+            "%s: %d texts contain lone surrogates (the first is %s); the model ignores them, "
             "answers keep them",
             path,
             len(places),
@@ -117,27 +183,29 @@ def _warn_of_surrogates(passages, path):
         )
 
 
-def read(path, what="data file"):
-    """Returns the list of `Passage` of the SQuAD-format file at `path`.
+def read(
+    path: str, what: str = "data file", keys: FrozenSet[str] = TRAINING_WITH_NEGATIVES
+) -> List[Passage]:
+    """Returns the passages of the SQuAD-format file at `path`.
 
     Args:
       path: a local or `gs://` path.
-      what: the file's role, for the sentence of an `InputError`.
+      what: the file's role, for error messages.
+      keys: the keys to read: `PREDICTION`, `SCORING`, `TRAINING`, `TRAINING_WITH_NEGATIVES` or a
+        union of these. With `is_impossible`, the answers of impossible questions are not read.
 
     Raises:
-      InputError: the file is missing, is not JSON, is not nested as SQuAD is (with the place), or asks nothing.
+      InputError: the file is missing, is not JSON, has no questions, or a key that is read is
+        missing or has a value of another type.
     """
-    passages = []
-    for article in _Place(path, "", read_json(path, what)).items("data"):
-        for paragraph in article.items("paragraphs"):
-            questions = tuple(_read_question(question) for question in paragraph.items("qas"))
-            passages.append(
-                Passage(paragraph.get("context", str).value, questions, paragraph.place)
-            )
+    value = read_json(path, what)
+    _check_layout(path, value)
+    passages = [
+        _read_passage(paragraph, keys)
+        for article in _Place(path, "", value).items("data")
+        for paragraph in article.items("paragraphs")
+    ]
     if not any(passage.questions for passage in passages):
-        raise InputError(
-            f"the {what} {path} has no questions, so there is nothing to do; pass a file that "
-            "asks something"
-        )
+        raise InputError(f"the {what} {path} has no questions; pass a file with questions")
     _warn_of_surrogates(passages, path)
     return passages

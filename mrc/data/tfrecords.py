@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Windows in TFRecord files, written and read: what training and a TPU take their batches from.
+"""Writes windows to TFRecord files and reads them, for training and for TPUs.
 
-A record is a `tf.train.Example` of lists of integers. Its bytes, which are the same from window to window but for the
-integers, are put together here, those of many windows at a time
+A record is a `tf.train.Example` of lists of integers. Only the integers differ between windows, so
+the bytes of many windows are assembled at once, without the protobuf library
 (https://developers.google.com/protocol-buffers/docs/encoding).
 """
 
@@ -13,12 +13,12 @@ import tensorflow.compat.v1 as tf
 
 from mrc.util import files, progress
 
-BLOCK = 256  # windows spread out at a time
+BLOCK = 256  # windows converted at a time
 SHUFFLE_BUFFER = 100
-_VARINT_BITS = 7  # of each byte of a number; the eighth tells whether another byte follows
+_VARINT_BITS = 7  # per byte; the eighth bit says whether another byte follows
 _FOLLOWED = 1 << _VARINT_BITS
 
-# Tags of the fields on the way to the integers: features.feature[name].int64_list.value.
+# Tags of the nested fields that hold the integers: features.feature[name].int64_list.value.
 _FEATURES, _MAP_ENTRY, _KEY, _VALUE, _INT64_LIST, _PACKED = (
     b"\x0a",
     b"\x0a",
@@ -30,10 +30,9 @@ _FEATURES, _MAP_ENTRY, _KEY, _VALUE, _INT64_LIST, _PACKED = (
 
 
 def encode_varints(values):
-    """Returns the rows of an array [rows, n] of integers, each as packed variable-length integers: list of bytes."""
-    values = np.asarray(values, np.int64).view(
-        np.uint64
-    )  # negative numbers are written as their two's complement
+    """Returns each row of an integer array [rows, n] as packed varints, a list of bytes."""
+    # Negative numbers are written as their two's complement.
+    values = np.asarray(values, np.int64).view(np.uint64)
     most = int(values.max()) if values.size else 0
     if most < _FOLLOWED:
         return [row.tobytes() for row in values.astype(np.uint8)]
@@ -57,13 +56,13 @@ def encode_varints(values):
 
 @functools.lru_cache(maxsize=None)
 def _with_length(tag, length):
-    """Returns the beginning of a field of so many bytes."""
+    """Returns the tag and length of a field of `length` bytes."""
     return tag + encode_varints([[length]])[0]
 
 
 @functools.lru_cache(maxsize=None)
 def _beginning(name, length):
-    """Returns what goes before the integers, `length` bytes of them, of the feature `name`."""
+    """Returns the bytes before the integers, themselves `length` bytes, of the feature `name`."""
     key = name.encode("utf-8")
     beginning = _with_length(_PACKED, length)
     for tag in (_INT64_LIST, _VALUE):
@@ -93,13 +92,13 @@ def serialize(arrays):
 
 
 def write(path, windows, names, positions=None, rows=None):
-    """Writes one record a window to `path`, whole or not at all.
+    """Writes one record per window to `path`, atomically.
 
     Args:
       windows: `windows.Windows`.
-      names: which of the arrays of `Windows.batch` a record holds.
-      positions: training answers, (starts, ends) with one number a window each.
-      rows: numbers of the windows to write, `PADDING_WINDOW` for one of padding alone; all windows if not given.
+      names: the arrays of `Windows.batch` to write.
+      positions: (starts, ends) of the training answers, [windows] each.
+      rows: indices of the windows to write, `PADDING_WINDOW` for one of padding alone; default all.
     """
     rows = list(range(len(windows)) if rows is None else rows)
     aside = files.aside(path)
@@ -123,21 +122,20 @@ def _parse(record, shapes):
     features = tf.parse_single_example(
         record, {name: tf.FixedLenFeature(shape, tf.int64) for name, shape in shapes.items()}
     )
-    return {
-        name: tf.cast(value, tf.int32) for name, value in features.items()
-    }  # TPUs have no int64
+    # TPUs have no int64.
+    return {name: tf.cast(value, tf.int32) for name, value in features.items()}
 
 
 def training_dataset(path, shapes, batch_size, seed, records_seen=0, host=0, num_hosts=1):
     """Returns the endless `tf.data.Dataset` of shuffled training batches.
 
     Args:
-      path: a file that `write` made.
+      path: a file written by `write`.
       shapes: {name: shape of one record's array}.
-      batch_size: records in a batch.
-      seed: of the shuffle.
-      records_seen: how many an interrupted training has seen, on all cores together.
-      host, num_hosts: which of how many hosts reads; each has every `num_hosts`-th record for itself.
+      batch_size: number of records in a batch.
+      seed: seed of the shuffle.
+      records_seen: number of records that a resumed training has seen, on all cores together.
+      host, num_hosts: index and number of hosts; each host reads every `num_hosts`-th record.
     """
     records = (
         tf.data.TFRecordDataset(path)
@@ -150,6 +148,6 @@ def training_dataset(path, shapes, batch_size, seed, records_seen=0, host=0, num
 
 
 def prediction_dataset(path, shapes, batch_size):
-    """Returns the `tf.data.Dataset` of all records of `path` in order; their number is a multiple of the batch."""
+    """Returns the `tf.data.Dataset` of all records in order, a multiple of the batch size."""
     records = tf.data.TFRecordDataset(path).map(lambda record: _parse(record, shapes))
     return records.batch(batch_size, drop_remainder=True).prefetch(1)

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From examples to windows: `[CLS] question [SEP] stretch of the passage [SEP]`, as many as the passage needs.
+"""Splits examples into overlapping windows: `[CLS] question [SEP] span of the passage [SEP]`.
 
-A passage is turned into word pieces once, for all of its questions. What a window holds is kept as (example, start,
-length) and spread out into padded arrays only when a batch of them is asked for; which of its pieces have maximum context
-is computed on demand.
+A passage is split into word pieces once for all of its questions. A window is stored as (example,
+start, length) and expanded into padded arrays only when it is batched; the pieces with maximum
+context are computed on demand.
 """
 
-import collections
 import functools
 import itertools
+from typing import List, NamedTuple
 
 import numpy as np
 
@@ -17,25 +17,52 @@ from mrc.util import progress
 from mrc.util.errors import InputError
 
 FIRST_UNIQUE_ID = 1000000000
-PADDING_WINDOW = -1  # the number of a window that only fills a batch
-SPECIAL_TOKENS_IN_WINDOW = 3  # [CLS] and twice [SEP]
+PADDING_WINDOW = -1  # the index of a window that only fills up a batch
+SPECIAL_TOKENS_IN_WINDOW = 3  # [CLS] and two [SEP]
 _SHAPES_REMEMBERED = 256
 
-PassagePieces = collections.namedtuple("PassagePieces", ["ids", "word_of", "first_piece"])
-PassagePieces.__doc__ = """A passage in word pieces: `ids` and `word_of` (the number of the word that it is from) of each, [n];
-`first_piece` of each word and, after the last, n."""
 
-Pieces = collections.namedtuple("Pieces", ["question_ids", "passage_of", "passages"])
-Pieces.__doc__ = """The text of a list of examples in word pieces: for each, `question_ids`, [n] int32, and `passage_of`, the
-number of its passage in `passages`, a list of `PassagePieces`."""
+class PassagePieces(NamedTuple):
+    """A passage of n word pieces.
 
-Span = collections.namedtuple("Span", ["start", "length", "best_here"])
-Span.__doc__ = """A stretch of a passage: pieces `start` to `start + length - 1`; `best_here` [length] tells which have
-no window with more context around them."""
+    Attributes:
+      ids: id of each piece, [n] int32.
+      word_of: index of the word of each piece, [n] int32.
+      first_piece: index of the first piece of each word, followed by n, [words + 1] int32.
+    """
+
+    ids: np.ndarray
+    word_of: np.ndarray
+    first_piece: np.ndarray
+
+
+class Pieces(NamedTuple):
+    """The word pieces of a list of examples.
+
+    Attributes:
+      question_ids: for each example, the ids of its question, [n] int32.
+      passage_of: for each example, the index of its passage in `passages`.
+      passages: the distinct passages.
+    """
+
+    question_ids: List[np.ndarray]
+    passage_of: List[int]
+    passages: List[PassagePieces]
+
+
+class Span(NamedTuple):
+    """The pieces `start` to `start + length - 1` of a passage.
+
+    `best_here`, [length] bool, marks the pieces that have maximum context in this window.
+    """
+
+    start: int
+    length: int
+    best_here: np.ndarray
 
 
 def passage_pieces(ids, counts):
-    """Returns the `PassagePieces` of the ids of a passage's pieces, [n], and their number in each word, [words]."""
+    """Returns the `PassagePieces` of piece ids, [n], and the number of pieces per word, [words]."""
     first_piece = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     return PassagePieces(
         ids, np.repeat(np.arange(len(counts), dtype=np.int32), counts), first_piece
@@ -43,7 +70,7 @@ def passage_pieces(ids, counts):
 
 
 def _cut_passage(text, tokenizer):
-    """Returns the `PassagePieces` of a `datasets.Text`."""
+    """Returns the `PassagePieces` of a `passages.Text`."""
     words = [tokenizer.word_ids(word) for word in text.words]
     counts = np.fromiter(map(len, words), np.int32, len(words))
     return passage_pieces(
@@ -52,7 +79,7 @@ def _cut_passage(text, tokenizer):
 
 
 def cut(examples, tokenizer, max_query_length):
-    """Returns the `Pieces` of a list of `Example`, questions cut at `max_query_length`."""
+    """Returns the `Pieces` of `examples`; questions are truncated to `max_query_length`."""
     pieces, numbers = Pieces([], [], []), {}
     with progress.bar(len(examples), "text to windows", "question", delay=progress.PATIENCE) as bar:
         for example in examples:
@@ -80,25 +107,31 @@ def _starts_and_lengths(num_pieces, longest, stride):
 
 @functools.lru_cache(maxsize=_SHAPES_REMEMBERED)
 def slide(num_pieces, longest, stride):
-    """Returns the tuple of `Span`s of windows that slide over a passage of `num_pieces` pieces.
+    """Returns the tuple of `Span`s of the windows that slide over a passage.
 
-    A piece that several windows hold has maximum context where `min(pieces before, pieces after) + 0.01 * window length`
-    is largest, in the first such window on ties.
+    A piece in several windows has maximum context in the one with the largest
+    `min(pieces before, pieces after) + 0.01 * window length`, the first one on ties.
 
     Args:
-      num_pieces: pieces of the passage.
-      longest: most pieces that a window holds.
-      stride: pieces from one window's start to the next one's.
+      num_pieces: number of pieces in the passage.
+      longest: maximum number of pieces in a window.
+      stride: number of pieces from the start of one window to the start of the next.
     """
+    # Example: the passage "the ferry left the old harbour before dawn" in windows of 5, stride 3:
+    #   window 0: the ferry left the old
+    #   window 1:                the old harbour before dawn
+    # "old" has 4 pieces before it and 0 after it in window 0: min(4, 0) + 0.05 = 0.05. In window 1
+    # it has 1 before and 3 after: min(1, 3) + 0.05 = 1.05. So only window 1 may start an answer at
+    # "old". For the second "the" it is min(3, 1) against min(0, 4), so window 0.
     spans = _starts_and_lengths(num_pieces, longest, stride)
     most, owner = np.full(num_pieces, -1.0), np.zeros(num_pieces, np.int32)
     for number, (start, length) in enumerate(spans):
         place = np.arange(length)
         context = np.minimum(place, length - 1 - place) + 0.01 * length
-        stretch = slice(start, start + length)
-        better = context > most[stretch]
-        most[stretch][better] = context[better]
-        owner[stretch][better] = number
+        covered = slice(start, start + length)
+        better = context > most[covered]
+        most[covered][better] = context[better]
+        owner[covered][better] = number
     return tuple(
         Span(start, length, owner[start : start + length] == number)
         for number, (start, length) in enumerate(spans)
@@ -106,17 +139,26 @@ def slide(num_pieces, longest, stride):
 
 
 def _answer_pieces(example, pieces, tokenizer, refine):
-    """Returns (first, last) piece of the training answer; refined, the first stretch of it that spells it exactly."""
+    """Returns (first, last) piece of the training answer.
+
+    Args:
+      example: an `Example` with an answer.
+      pieces: `PassagePieces` of its passage.
+      tokenizer: the `WordPieceTokenizer` of the pieces.
+      refine: whether to return the first pieces of the span that spell the answer exactly.
+    """
+    # Example: in "The mill (1902-1904) burnt down." the answer "1902" is part of one word. Its
+    # pieces are "( 1902 - 1904 )"; refined, the span is the piece "1902" alone.
     first, last = (
         pieces.first_piece[example.first_word],
         pieces.first_piece[example.last_word + 1] - 1,
     )
-    wanted = tokenizer.text_ids(example.answer) if refine else []
-    if wanted:
+    answer = tokenizer.text_ids(example.answer) if refine else []
+    if answer:
         ids = pieces.ids[first : last + 1].tolist()
-        for start in range(len(ids) - len(wanted) + 1):
-            if ids[start] == wanted[0] and ids[start : start + len(wanted)] == wanted:
-                return first + start, first + start + len(wanted) - 1
+        for start in range(len(ids) - len(answer) + 1):
+            if ids[start] == answer[0] and ids[start : start + len(answer)] == answer:
+                return first + start, first + start + len(answer) - 1
     return first, last
 
 
@@ -126,14 +168,15 @@ class Windows:
     Attributes:
       examples: the list of `Example`.
       question_ids, passage_of, passages: as in `Pieces`.
-      example_of: for each window, the number of its example, int32.
-      starts, span_lengths: for each window, the first of its pieces of the passage and their number, int32.
+      example_of: for each window, the index of its example, [windows] int32.
+      starts, span_lengths: for each window, the index of its first passage piece and the number of
+        its passage pieces, [windows] int32.
     """
 
     def __init__(
         self, examples, tokenizer, max_seq_length, doc_stride, max_query_length, pieces=None
     ):
-        """Makes the windows of `examples`, from their `pieces` where these are known already."""
+        """Creates the windows of `examples`; `pieces`, if given, are the result of `cut`."""
         self.examples, self.max_seq_length = examples, max_seq_length
         self._tokenizer, self._stride = tokenizer, doc_stride
         self._cls, self._sep = tokenizer.vocabulary.to_ids(["[CLS]", "[SEP]"])
@@ -156,8 +199,7 @@ class Windows:
             length = self._question_lengths[number]
             raise InputError(
                 "--max_seq_length=%d leaves no room for the passage beside question %s, which has "
-                "%d word "
-                "pieces; use at least %d, or a smaller --max_query_length"
+                "%d word pieces; use at least %d, or a smaller --max_query_length"
                 % (
                     self.max_seq_length,
                     self.examples[number].id,
@@ -167,16 +209,16 @@ class Windows:
             )
 
     def _shape(self, example):
-        """Returns (pieces of the passage, most pieces in a window, stride)."""
+        """Returns (pieces of the passage, maximum pieces in a window, stride)."""
         longest = self.max_seq_length - len(self.question_ids[example]) - SPECIAL_TOKENS_IN_WINDOW
         return len(self.passages[self.passage_of[example]].ids), longest, self._stride
 
     def least_room(self):
-        """Returns how many pieces of the passage a window holds beside the longest question."""
+        """Returns the number of passage pieces that fit into a window with the longest question."""
         return self.max_seq_length - SPECIAL_TOKENS_IN_WINDOW - int(self._question_lengths.max())
 
     def _slide(self):
-        """Returns (example, first piece, number of pieces) of all windows, one array each."""
+        """Returns three arrays: example, first piece and number of pieces of each window."""
         spans = [
             _starts_and_lengths(*self._shape(example)) for example in range(len(self.examples))
         ]
@@ -193,7 +235,7 @@ class Windows:
         return slide(*self._shape(example))
 
     def passage_start(self, window):
-        """Returns the place of the first passage piece in `window`; of several, an array."""
+        """Returns the position of the first passage piece in a window (or array of windows)."""
         return self._question_lengths[self.example_of[window]] + 2
 
     def lengths(self):
@@ -203,15 +245,15 @@ class Windows:
         )
 
     def batch(self, rows, length=None):
-        """Returns the padded arrays of the windows numbered `rows`.
+        """Returns the padded arrays of a batch of windows.
 
         Args:
-          rows: sequence of B window numbers; `PADDING_WINDOW` is one of padding alone.
-          length: tokens T of the arrays, max_seq_length if not given.
+          rows: sequence of B window indices; `PADDING_WINDOW` is a window of padding alone.
+          length: number of tokens T, default max_seq_length.
 
         Returns:
-          Dict of int32 arrays: unique_ids [B]; input_ids, input_mask, segment_ids and input_span_mask (1 on `[CLS]` and
-          passage pieces), each [B, T].
+          Dict of int32 arrays: unique_ids [B]; input_ids, input_mask, segment_ids and
+          input_span_mask (1 on `[CLS]` and passage pieces), each [B, T].
         """
         rows, length = np.asarray(rows, np.int32), length or self.max_seq_length
         real = rows != PADDING_WINDOW
@@ -246,10 +288,12 @@ class Windows:
         return ids
 
     def answer_positions(self, refine):
-        """Returns (starts, ends) of the training answers in each window, 0 where it is not wholly inside, [windows] each.
+        """Returns (starts, ends) of the training answer in each window, [windows] each.
+
+        Both are 0 in a window that does not contain the whole answer.
 
         Args:
-          refine: whether an answer is cut down to the first stretch of its words' pieces that spells it.
+          refine: whether an answer is narrowed to the first pieces of its words that spell it.
         """
         answers = [
             (NO_ANSWER, NO_ANSWER)

@@ -226,10 +226,10 @@ def read(dataset: Dataset, options) -> Inputs:
         cloud_tpu.check(options.tpu_name, options.tpu_zone, options.gcp_project, options.master)
     hashes = {}
 
-    def read_passages(path, role):
+    def read_passages(path, role, keys):
         # The hash is taken before reading, so that a file replaced later is noticed.
         hashes[path] = provenance.file_sha256(path, role)
-        return squad_format.read(path, role)
+        return squad_format.read(path, role, keys)
 
     config = _read_config(options)
     cells = attention_mask.read_cells(
@@ -240,25 +240,32 @@ def read(dataset: Dataset, options) -> Inputs:
         hashes[path] = provenance.file_sha256(path)
     checkpoints = checkpoint.listed(options.output_dir) if has_model else []
     trained = _find_checkpoint(options, config) if has_model else None
+    with_negatives = getattr(options, "version_2_with_negative", False)
     training_examples = prediction_examples = eval_passages = None
     if options.do_train:
         training_examples = examples.make_training_examples(
             dataset,
-            read_passages(options.train_file, "training file"),
+            read_passages(
+                options.train_file,
+                "training file",
+                squad_format.TRAINING_WITH_NEGATIVES if with_negatives else squad_format.TRAINING,
+            ),
             options.train_file,
-            getattr(options, "version_2_with_negative", False),
+            with_negatives,
         )
     if options.do_predict:
-        passages = read_passages(options.predict_file, "prediction file")
+        scores_it = options.do_eval and eval_file(options) == options.predict_file
+        keys = squad_format.PREDICTION | (squad_format.SCORING if scores_it else frozenset())
+        passages = read_passages(options.predict_file, "prediction file", keys)
         prediction_examples = examples.make_prediction_examples(
             dataset, passages, options.predict_file
         )
-        if options.do_eval and eval_file(options) == options.predict_file:
+        if scores_it:
             eval_passages = passages
     if options.do_eval:
         path = eval_file(options)
         if eval_passages is None:
-            eval_passages = read_passages(path, "evaluation file")
+            eval_passages = read_passages(path, "evaluation file", squad_format.SCORING)
         dataset.check_answers(eval_passages, "the evaluation file " + path)
     return Inputs(
         dataset=dataset,

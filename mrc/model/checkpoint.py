@@ -120,7 +120,9 @@ def _read_shapes(path):
     """Returns {name: shape} of all tensors of a checkpoint."""
     part = _PART.match(path)
     if part and _exists(part.group(1)):
-        raise InputError("{} is a part of a checkpoint; leave out {}".format(*part.group(0, 2)))
+        raise InputError(
+            "{} is a part of a checkpoint; remove {} from the path".format(*part.group(0, 2))
+        )
     if tf.gfile.IsDirectory(path):
         there = sorted(
             name[: -len(".index")]

@@ -21,12 +21,18 @@ import tensorflow.compat.v1 as tf
 from mrc.util.errors import Fault, InputError, first_line
 
 _OTHER_OPEN_FILES = 200
-SECONDS_AT_WORK = 24 * 60 * 60
+SECONDS_OF_A_RUN = 24 * 60 * 60
 _ASIDE = re.compile(r"\.[0-9a-f]{8}\.tmp$")
 _BYTES_IN_BLOCK = 1 << 20
 _MOST_DIGITS = (
     1000  # of a whole number in a JSON file: the time to read one grows with their square
 )
+_COMPRESSED = {  # first bytes
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+}
 
 
 def exists(path):
@@ -35,8 +41,8 @@ def exists(path):
         return tf.gfile.Exists(path)
     except tf.errors.OpError as error:
         raise InputError(
-            f"{path} cannot be accessed ({first_line(error)}); check the path, and that you may "
-            "read it"
+            f"{path} cannot be accessed ({first_line(error)}); check the path and its "
+            "permissions"
         )
 
 
@@ -75,6 +81,9 @@ def read_text(path, what="file"):
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        for start, kind in _COMPRESSED.items():
+            if data.startswith(start):
+                raise InputError(f"the {what} {path} is compressed ({kind}); decompress it first")
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(
             "the %s %s is not UTF-8 text: byte 0x%02x in line %d; save it as UTF-8"
@@ -135,26 +144,26 @@ def aside(path):
 def remove_leftovers(folder):
     """Removes what killed runs were writing in `folder`: a rename in a bucket, too, may end after its copy.
 
-    What is younger than a day may belong to another run.
+    What is younger than a day may belong to a running one.
     """
     for name in tf.gfile.ListDirectory(folder):
         path = os.path.join(folder, name)
         if _ASIDE.search(name):
             with contextlib.suppress(tf.errors.OpError):  # another run removes it too
-                if time.time() - tf.gfile.Stat(path).mtime_nsec / 1e9 > SECONDS_AT_WORK:
+                if time.time() - tf.gfile.Stat(path).mtime_nsec / 1e9 > SECONDS_OF_A_RUN:
                     tf.gfile.Remove(path)
 
 
 @contextlib.contextmanager
 def explain_write_errors(path):
-    """Reports a failure to write `path`."""
+    """Reports a failure to write `path` in one line."""
     try:
         yield
     except tf.errors.OpError as error:
         raise Fault(
-            f"{path} cannot be written ({first_line(error)}); see that its folder is there, has "
-            "room and is writable, then rerun the "
-            "same command again"
+            f"{path} cannot be written ({first_line(error)}); check that its folder exists, has "
+            "room and is writable, then rerun "
+            "the same command"
         )
 
 

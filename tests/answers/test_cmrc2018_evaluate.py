@@ -42,7 +42,7 @@ def passages(*questions):
         (
             "u.s. army. foo",
             ["u.s.", "army.", "foo"],
-        ),  # one sentence: only a run's last full stop stands alone
+        ),  # one sentence: only the last full stop is a word
         ("u.s. army.", ["u.s.", "army", "."]),
         ('it\'s "so"', ["it", "'s", "``", "so", "''"]),
         ("  ，。", []),
@@ -161,7 +161,7 @@ def entry(question_id, *answers):
 
 @pytest.fixture
 def run(tmp_path):
-    """Gives a function that writes the two files and returns the scorer's exit code, stdout and stderr."""
+    """Returns a function that writes the files and returns exit code, stdout and stderr."""
 
     def run_scorer(qas, predictions, arguments=("data.json", "pred.json")):
         data = {"data": [{"paragraphs": [{"context": "甲", "qas": qas}]}]}
@@ -188,37 +188,103 @@ def test_command_line_prints_one_line_and_reports_the_gaps(run):
         '"FILE": "pred.json"}\n'
     )
     assert "1 of 2 questions have no prediction and count as wrong: b\n" in err
-    assert "1 of 2 predictions are for ids that the data does not have and are ignored: c\n" in err
+    assert "1 of 2 predictions are for ids that are not in the data and are ignored: c\n" in err
 
 
 @pytest.mark.parametrize(
-    "qas, predictions, told",
+    "qas, predictions, parts",
     [
         ([entry("a", "甲"), entry("b")], {"a": "甲"}, ["data.json", "no answers", "question b"]),
         ([{"id": "a", "question": "?"}], {"a": "甲"}, ["data.json", "no answers", "question a"]),
-        ([entry("a", "甲")], {"a": ["甲"]}, ["pred.json", "for a "]),
+        ([entry("a", "甲")], {"a": ["甲"]}, ["pred.json", "for question a"]),
         ([entry("a", "甲")], [], ["pred.json", "object", "[]"]),
         ([entry("a", "甲")], "", ["pred.json", "empty"]),
         ([], {}, ["data.json", "no questions"]),
     ],
 )
-def test_a_wrong_file_is_refused_in_one_sentence(run, qas, predictions, told):
+def test_a_wrong_file_is_refused_in_one_sentence(run, qas, predictions, parts):
     code, out, err = run(qas, predictions)
     assert (code, out) == (2, "")
     assert "Traceback" not in err
     sentence = err.splitlines()[-1]
     assert sentence.startswith("error: ")
-    assert all(part in sentence for part in told), sentence
+    assert all(part in sentence for part in parts), sentence
 
 
 @pytest.mark.parametrize(
-    "arguments, told",
+    "arguments, part",
     [
         (("data.json", "nowhere.json"), "nowhere.json does not exist"),
         (("data.json",), "prediction_file"),
     ],
 )
-def test_a_wrong_command_line_is_refused(run, arguments, told):
+def test_a_wrong_command_line_is_refused(run, arguments, part):
     code, out, err = run([entry("a", "甲")], {}, arguments)
     assert (code, out) == (2, "")
-    assert told in err.splitlines()[-1]
+    assert part in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("number, text", [(1902, "1902"), (3.5, "3.5"), (-7, "-7"), (0, "0")])
+def test_a_prediction_that_is_a_number_is_scored_as_text(run, number, text):
+    code, out, _ = run([entry("a", text)], {"a": number})
+    assert (code, json.loads(out)["EM"]) == (0, "100.000")
+
+
+@pytest.mark.parametrize("value", [True, None, ["1902"], {"text": "1902"}])
+def test_a_prediction_that_is_neither_text_nor_number_is_refused(run, value):
+    code, _, err = run([entry("a", "1902")], {"a": value})
+    assert code == 2 and "for question a, not a text" in err
+
+
+@pytest.mark.parametrize("number", [7, 0, 10**12])
+def test_whole_number_ids_are_scored(run, number):
+    code, out, err = run([entry(number, "甲")], {str(number): "甲"})
+    assert (code, json.loads(out)["EM"]) == (0, "100.000") and "no prediction" not in err
+
+
+@pytest.mark.parametrize(
+    "change", [{"is_impossible": "true"}, {"question": None}, {"answers": [{"text": "甲"}]}]
+)
+def test_keys_that_scoring_does_not_read_are_ignored(run, change):
+    code, out, _ = run([dict(entry("a", "甲"), **change)], {"a": "甲"})
+    assert (code, json.loads(out)["EM"]) == (0, "100.000")
+
+
+@pytest.mark.parametrize(
+    "text, affected",
+    [
+        ("the army. it left", True),
+        ("于u.s. army. foo年", True),
+        ("it left?! then came back", True),
+        ('"the army." it left', True),
+        ("the army (u.s.) left", True),
+        ("the army.", False),
+        ("3.5 tons", False),
+        ("a.b", False),
+        ("甲. 乙", False),  # runs of their own
+        ("no stop at all", False),
+    ],
+)
+def test_texts_of_several_sentences_are_found(text, affected):
+    assert scorer.has_inner_sentence_end(text) is affected
+
+
+@pytest.fixture
+def no_punkt(monkeypatch):
+    monkeypatch.setattr(scorer, "_sentences", lambda: None)
+
+
+def test_without_the_sentence_model_the_affected_texts_are_counted(no_punkt, capsys):
+    asked = passages(question("a", "the army. it left"), question("b", "甲"), question("c", "乙"))
+    scorer.evaluate(asked, {"a": "army", "b": "甲", "c": "u.s. army. it left"})
+    err = capsys.readouterr().err
+    assert "F1 of 2 questions may differ from the official scorer" in err and "punkt" in err
+    scorer.evaluate(asked, {"b": "甲"})
+    assert not capsys.readouterr().err
+
+
+def test_with_the_sentence_model_words_are_those_of_each_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(scorer, "_sentences", lambda: lambda text: text.split(" | "))
+    assert scorer.segments("the army. | it left.") == ["the", "army", ".", "it", "left", "."]
+    scorer.evaluate(passages(question("a", "the army. | it left")), {"a": "army"})
+    assert not capsys.readouterr().err

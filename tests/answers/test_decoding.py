@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of decoding.py: projection and n-best lists by hand. test_against_reference.py holds it against the rules."""
+"""Tests of decoding.py: projection and n-best lists by hand; see also test_against_reference.py."""
 
 import math
 
@@ -92,7 +92,7 @@ class Case:
 
 
 def logits(length=14, **values):
-    """Logits that are low but for `p3=2.0`: 2.0 at place 3."""
+    """Low logits, except `p3=2.0`: 2.0 at position 3."""
     row = [LOW] * length
     for place, value in values.items():
         row[int(place[1:])] = value
@@ -170,8 +170,8 @@ def test_a_text_is_listed_once():
     assert answer.entries[0].start_index == 3
 
 
-# "x y z a e" in windows of four pieces, from 0 and 3, with 8 places: x y z a at 3 to 6, then a e at 3 and 4. The a
-# has 0.04 of context in the first window and 0.02 in the second, so it starts in the first alone.
+# "x y z a e" in windows of four pieces: "x y z a" at positions 3 to 6, then "a e" at 3 and 4. The
+# "a" has context 0.04 in the first window and 0.02 in the second, so it starts only in the first.
 @pytest.mark.parametrize(
     "first, second, found",
     [
@@ -277,7 +277,7 @@ def test_cmrc_answers_have_their_places():
 
 
 def test_words_that_change_each_other_where_they_are_joined():
-    # The words are "ας" and "α"; without the space between them, as CMRC joins them, their tokens are "ασα".
+    # The words are "ας" and "α"; joined without a space, as in CMRC, their tokens are "ασα".
     assert Case("ΑΣ Α", CMRC2018).answer([logits(p4=2.0), logits(p5=2.0)]).text == "ΑΣΑ"
     assert Case("ΑΒΣ Α", CMRC2018).answer([logits(p3=2.0), logits(p3=2.0)]).text == "ΑΒΣ"
 

@@ -61,17 +61,17 @@ def test_differences_from_the_baseline():
         ("", "is not a table of results"),
         ("layer,q2\n0,1\n", "is not a table of results"),
         ("layer,q2\nbaseline,5\n0,x\n", 'line 3: "x" is not a number'),
-        ("layer,q2\nbaseline,5\n0,1,2\n", "line 3 has 3 places where the first line has 2"),
+        ("layer,q2\nbaseline,5\n0,1,2\n", "line 3 has 3 columns, but the first line has 2"),
     ],
 )
-def test_what_is_no_table_is_said_so(tmp_path, text, sentence):
+def test_files_that_are_not_tables_are_refused(tmp_path, text, sentence):
     with pytest.raises(InputError) as caught:
         results_table.read_table(write(tmp_path / "results.csv", text))
     assert sentence in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "value_range, beyond",
+    "value_range, arrows",
     [
         ((-30, 1), "neither"),
         ((-29, 1), "min"),
@@ -80,11 +80,11 @@ def test_what_is_no_table_is_said_so(tmp_path, text, sentence):
         ("auto", "neither"),
     ],
 )
-def test_colour_bar_points_where_changes_lie_beyond_it(value_range, beyond):
+def test_colour_bar_has_arrows_for_values_outside_its_range(value_range, arrows):
     figure = visualize_zones.draw(
         [results_table.make_table(SCORES)], ["title"], "exact match", value_range
     )
-    assert figure.axes[0].images[0].colorbar.extend == beyond
+    assert figure.axes[0].images[0].colorbar.extend == arrows
 
 
 def test_colour_bar_does_not_point_at_what_floats_make():
@@ -152,7 +152,7 @@ def test_command_line_draws(tmp_path, extension, beginning):
         (["results.csv", "a.png", "--titles=a,b"], "--titles names 2 tables and there are 1"),
     ],
 )
-def test_command_line_says_what_is_wrong(tmp_path, words, sentence):
+def test_command_line_errors(tmp_path, words, sentence):
     write(tmp_path / "results.csv")
     code, _, stderr = tiny.run(
         "visualize_zones.py", *[str(tmp_path / word) if "." in word else word for word in words]

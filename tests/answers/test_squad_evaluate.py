@@ -103,7 +103,7 @@ def test_exact_match():
     assert scorer.exact_match("The Heavens", "heavens above") == 0
 
 
-def test_evaluate_takes_the_best_answer_and_tells_the_kinds_apart():
+def test_evaluate_uses_the_best_answer_and_separates_answerable_questions():
     # exact 1, 0, 1, 0; f1 1, 2/3 (P 1, R 1/2), 1, 0
     assert scorer.evaluate(PASSAGES, PREDICTIONS) == pytest.approx(
         {
@@ -120,7 +120,7 @@ def test_evaluate_takes_the_best_answer_and_tells_the_kinds_apart():
     )
 
 
-def test_keys_stand_in_the_official_order():
+def test_keys_are_in_the_official_order():
     assert list(scorer.evaluate(PASSAGES, PREDICTIONS, NA_PROBS)) == [
         "exact",
         "f1",
@@ -162,8 +162,8 @@ def test_above_the_threshold_a_question_counts_as_without_answer():
 
 
 def test_best_thresholds():
-    # Answering none gives 2 of 4. In the order right, half, invented, none the sum of exact goes 3, 3, 2, 2
-    # and that of f1 3, 3 2/3, 2 2/3, 2 2/3.
+    # Answering none scores 2 of 4. In the order right, half, invented, none the sum of exact is
+    # 3, 3, 2, 2 and that of f1 3, 3 2/3, 2 2/3, 2 2/3.
     scores = scorer.evaluate(PASSAGES, PREDICTIONS, NA_PROBS)
     assert (scores["best_exact"], scores["best_exact_thresh"]) == (75.0, 0.1)
     assert (scores["best_f1"], scores["best_f1_thresh"]) == (pytest.approx(100 * (11 / 3) / 4), 0.4)
@@ -328,13 +328,13 @@ def test_without_an_answerable_question_only_a_histogram_is_drawn(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["na_prob_hist_noAns.png"]
 
 
-def test_drawing_without_a_no_answer_file_is_remarked(folder):
+def test_drawing_without_a_no_answer_file_is_warned_of(folder):
     code, out, err = folder.run("data.json", "pred.json", "-p", "figures")
     assert (code, "pr_f1_ap" in out) == (0, False)
     assert "-p draws nothing without -n" in err
 
 
-def test_without_matplotlib_the_remedy_is_told(folder):
+def test_without_matplotlib_the_error_names_the_remedy(folder):
     folder.write("matplotlib.py", "raise ImportError('not here')")
     sentence = folder.refusal(
         "data.json", "pred.json", "-n", "na.json", "-p", "figures", PYTHONPATH=str(folder.path)
@@ -353,14 +353,12 @@ def test_missing_and_surplus_predictions_are_counted_on_stderr(folder):
         "7 of 8 questions have no prediction and count as wrong: id1, id2, id3, id4, id5, ...\n"
         in err
     )
-    assert (
-        "1 of 2 predictions are for ids that the data does not have and are ignored: other\n" in err
-    )
+    assert "1 of 2 predictions are for ids that are not in the data and are ignored: other\n" in err
     assert "id6, id7\n" in folder.run("data.json", "pred.json", "-v")[2]
 
 
 @pytest.mark.parametrize(
-    "name, content, told",
+    "name, content, parts",
     [
         ("pred.json", ["x"], ["pred.json", "object", '["x"]']),
         ("pred.json", {"right": 7}, ["pred.json", "right", "7"]),
@@ -375,20 +373,20 @@ def test_missing_and_surplus_predictions_are_counted_on_stderr(folder):
         ("data.json", {"data": 1}, ["data.json", "data"]),
     ],
 )
-def test_a_wrong_file_is_refused_in_one_sentence(folder, name, content, told):
+def test_a_wrong_file_is_refused_in_one_line(folder, name, content, parts):
     folder.write(name, content)
     sentence = folder.refusal("data.json", "pred.json", "-n", "na.json")
     assert sentence.startswith("error: ")
-    assert all(part in sentence for part in told), sentence
+    assert all(part in sentence for part in parts), sentence
 
 
 @pytest.mark.parametrize(
-    "arguments, told",
+    "arguments, part",
     [
         (["data.json", "nowhere.json"], "nowhere.json does not exist"),
         (
             ["data.json", "pred.json", "-t", "nan"],
-            "-t must be a number to compare with, but it is nan",
+            "-t is nan, not a number",
         ),
         (["data.json", "pred.json", "-t", "much"], "much"),
         (
@@ -398,5 +396,48 @@ def test_a_wrong_file_is_refused_in_one_sentence(folder, name, content, told):
         (["data.json"], "pred_file"),
     ],
 )
-def test_a_wrong_command_line_is_refused_in_one_sentence(folder, arguments, told):
-    assert told in folder.refusal(*arguments)
+def test_a_wrong_command_line_is_refused_in_one_line(folder, arguments, part):
+    assert part in folder.refusal(*arguments)
+
+
+def data_of(*questions):
+    return {"data": [{"paragraphs": [{"qas": list(questions)}]}]}
+
+
+@pytest.mark.parametrize(
+    "question_of_file",
+    [{"id": "a"}, {"id": "a", "answers": []}, {"id": "a", "answers": None, "is_impossible": False}],
+)
+def test_a_file_without_any_answers_is_refused(folder, question_of_file):
+    folder.write("data.json", data_of(question_of_file))
+    folder.write("pred.json", {"a": "x"})
+    assert (
+        "the data file data.json has no answers, so there is nothing to score against"
+        in folder.refusal("data.json", "pred.json")
+    )
+
+
+@pytest.mark.parametrize("mark", [True, "true", 1])
+def test_a_file_of_impossible_questions_is_scored(folder, mark):
+    folder.write("data.json", data_of({"id": "a", "answers": [], "is_impossible": mark}))
+    folder.write("pred.json", {"a": ""})
+    code, out, _ = folder.run("data.json", "pred.json")
+    assert (code, json.loads(out)["exact"]) == (0, 100.0)
+
+
+@pytest.mark.parametrize("number", [7, 0, 10**12])
+def test_whole_number_ids_are_scored(folder, number):
+    folder.write("data.json", data_of({"id": number, "answers": [{"text": "x"}]}))
+    folder.write("pred.json", {str(number): "x"})
+    folder.write("na.json", {str(number): 0.25})
+    code, out, err = folder.run("data.json", "pred.json", "-n", "na.json")
+    assert (code, json.loads(out)["exact"]) == (0, 100.0) and "no prediction" not in err
+
+
+@pytest.mark.parametrize("start", ["5", 5.0, None, [5]])
+def test_answer_start_is_not_read(folder, start):
+    answers = [{"text": "x", "answer_start": start}]
+    folder.write("data.json", data_of({"id": "a", "is_impossible": "no", "answers": answers}))
+    folder.write("pred.json", {"a": "x"})
+    code, out, _ = folder.run("data.json", "pred.json")
+    assert (code, json.loads(out)["exact"]) == (0, 100.0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of examples.py and datasets.py: words, where answers stand, and what is left out or refused."""
+"""Tests of examples.py and datasets.py: words, answer spans, and what is skipped or refused."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def warnings(monkeypatch):
             SQUAD,
             "a\u00a0b\u3000c\u2003d\x0be",
             ["a\u00a0b\u3000c\u2003d\x0be"],
-        ),  # other spaces part no words
+        ),  # other spaces do not separate words
         (SQUAD, "灯塔", ["灯塔"]),
         (SQUAD, " \n", []),
         (CMRC2018, "灯塔在河上。", ["灯", "塔", "在", "河", "上", "。"]),
@@ -44,9 +44,6 @@ def warnings(monkeypatch):
             '。，！？；、：（）－~「《》,」"“”$『』—;()-～‘’',
             list('。，！？；、：（）－~「《》,」"“”$『』—;()-～‘’'),
         ),
-        (CMRC2018, "a`b `塔` ``", ["a`b", "`", "塔", "`", "``"]),  # a backtick is no mark
-        (CMRC2018, "塔\u2581石 a\u2581b\u2581", ["塔", "石", "a", "b"]),
-        (SQUAD, "a\u2581b", ["a\u2581b"]),
         (CMRC2018, "a.b:c!d?e'f[g]h/i%", ["a.b:c!d?e'f[g]h/i%"]),  # marks that are not listed
         (CMRC2018, "塔\t石\u202f桥\na b", ["塔", "石", "桥", "a", "b"]),
         (CMRC2018, "\u3400\U00020000x\uf900", ["\u3400", "\U00020000", "x", "\uf900"]),
@@ -117,7 +114,7 @@ def located(dataset, context, answer, start):
             2,
             (0, 1),
         ),  # too early: shifted to the beginning, where it stays
-        ("古老的灯塔在河上。", "红色", 5, (2, 3)),  # not there: it stays shifted by three
+        ("古老的灯塔在河上。", "红色", 5, (2, 3)),  # not found: it stays shifted by three
         ("灯塔。石桥", "。石桥", 2, (3, 4)),
         ("灯塔，石桥", "，石桥", 2, (3, 4)),
         ("灯塔：石桥", "：石桥", 2, (3, 4)),
@@ -128,7 +125,7 @@ def located(dataset, context, answer, start):
         ("灯塔  石桥", "  石桥", 2, (2, 3)),  # leading white space
         ("建于1902年", "1902", 2, (2, 2)),
         ("建于1902年", "90", 3, (2, 2)),
-        ("灯塔。", "。", 2, None),  # but a mark at the end
+        ("灯塔。", "。", 2, None),  # only a mark at the end
         ("灯塔", "", 0, None),
         ("灯塔", "灯", 99, None),
     ],
@@ -180,15 +177,15 @@ def test_training_examples(warnings):
     )
 
 
-def test_training_questions_without_their_answer_are_left_out_with_a_warning(warnings):
+def test_training_questions_without_their_answer_are_skipped_with_a_warning(warnings):
     assert train(SQUAD, passage("The old tower", ("a", STONE, None), ("b", OLD, None))) == [
         ("b", 1, 1, "old")
     ]
     assert warnings[0] == (
-        "train.json: data[0].paragraphs[0].qas[0] (a) is left out: "
+        "train.json: data[0].paragraphs[0].qas[0] (a) is skipped: "
         "the answer 'stone' is not in the words 'old tower'"
     )
-    assert "1 of 2 training questions are left out" in warnings[1]
+    assert "1 of 2 training questions are skipped" in warnings[1]
 
 
 def test_cmrc_mismatches_are_reported_and_learned(warnings):
@@ -197,7 +194,8 @@ def test_cmrc_mismatches_are_reported_and_learned(warnings):
     ]
     assert (
         len(warnings) == 1
-        and "(a): the words at answer_start are '古老', which is learned for the answer '红色'; "
+        and "(a): training uses the words at answer_start, '古老', which differ from the answer "
+        "'红色'; "
         in warnings[0]
     )
 
@@ -214,19 +212,19 @@ def test_cmrc_learns_the_first_answer():
             SQUAD,
             OLD * 2,
             "train.json: data[0].paragraphs[0].qas[0] (a) has 2 answers; "
-            "a SQuAD training file has exactly one for each question",
+            "a SQuAD training file has exactly one per question",
         ),
         (
             SQUAD,
             (),
-            "train.json: data[0].paragraphs[0].qas[0] (a) has no answer to learn from; train on a "
+            "train.json: data[0].paragraphs[0].qas[0] (a) has no answer; train on a "
             "file with answers",
         ),
-        (CMRC2018, (), "train.json: data[0].paragraphs[0].qas[0] (a) has no answer to learn from"),
+        (CMRC2018, (), "train.json: data[0].paragraphs[0].qas[0] (a) has no answer"),
         (
             SQUAD,
             STONE,
-            "the training file train.json has no question whose answer stands in its passage",
+            "the training file train.json has no question whose answer is in its passage",
         ),
     ],
 )
@@ -262,7 +260,7 @@ def test_prediction_needs_no_answers(dataset, warnings):
         ("c", -1, ""),
     ]
     assert len(warnings) == 1 and warnings[0].startswith(
-        "dev.json: 1 passages are blank (the first at data[0].paragraphs[0])"
+        "dev.json: 1 passages are blank (the first is data[0].paragraphs[0])"
     )
 
 

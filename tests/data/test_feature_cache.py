@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The feature cache and TFRecords are reused where they match, and never where they do not."""
+"""Tests of feature_cache.py and tfrecords.py: the cache is used if and only if it is valid."""
 
 import os
 
@@ -103,13 +103,13 @@ def test_pieces_are_kept(tmp_path, questions):
         [number % 3 for number in range(questions)],
         passages if questions else [],
     )
-    path = str(tmp_path / "kept.npz")
+    path = str(tmp_path / "cached.npz")
     feature_cache.save(path, {"a": 1}, pieces)
     assert_same_pieces(feature_cache.load(path, {"a": 1}), pieces)
 
 
 def test_pieces_made_from_something_else(tmp_path, monkeypatch):
-    path = str(tmp_path / "kept.npz")
+    path = str(tmp_path / "cached.npz")
     assert feature_cache.load(path, {}) is None
     feature_cache.save(path, {"a": 1}, windows.Pieces([], [], []))
     assert (
@@ -191,7 +191,7 @@ def test_a_damaged_file_is_made_anew(paths, tmp_path, cuts, monkeypatch):
         path.write_bytes(damaged)
         del cuts[:], warnings[:]
         windows_of_run(paths, tmp_path)
-        assert cuts == [4] and [f"{path} is damaged and will be made again"] == warnings
+        assert cuts == [4] and [f"{path} is damaged and is written again"] == warnings
         assert path.read_bytes() == whole
 
 

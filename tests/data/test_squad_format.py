@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of squad_format.py and files.py: what is read, and the sentence for each wrong file."""
+"""Tests of squad_format.py and files.py: what is read, and the error for each wrong file."""
 
 import copy
 import json
@@ -51,14 +51,14 @@ def test_reads_questions_with_their_places(tmp_path):
     ]
 
 
-def test_null_stands_for_what_is_not_there(tmp_path):
+def test_null_counts_as_missing(tmp_path):
     data = copy.deepcopy(DATA)
     data["data"][0]["paragraphs"][0]["qas"][0].update(answers=None, is_impossible=None)
     question = squad_format.read(tiny.write_json(tmp_path / "data.json", data))[0].questions[0]
     assert question.answers == () and question.is_impossible is None
 
 
-def test_a_byte_order_mark_is_no_matter(tmp_path):
+def test_a_byte_order_mark_is_ignored(tmp_path):
     path = tmp_path / "data.json"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(DATA).encode("utf-8"))
     assert squad_format.read(str(path))[0].context == CONTEXT
@@ -72,104 +72,101 @@ ANSWER = QUESTION + ("answers", 0)
 @pytest.mark.parametrize(
     "place, value, problem",
     [
-        ((), [], "at the top stands a list where an object belongs"),
-        ((), None, "at the top stands null where an object belongs"),
-        ((), "data", "at the top stands a text where an object belongs"),
-        (("data",), MISSING, 'at the top the key "data" is missing'),
-        (("data",), {}, "at data stands an object where a list belongs"),
-        (("data", 0), 3, "at data[0] stands a whole number where an object belongs"),
-        (("data", 0, "paragraphs"), MISSING, 'at data[0] the key "paragraphs" is missing'),
-        (("data", 0, "paragraphs"), None, "at data[0].paragraphs stands null where a list belongs"),
-        (PARAGRAPH, [], "at data[0].paragraphs[0] stands a list where an object belongs"),
+        ((), [], "the top level is a list, not an object"),
+        ((), None, "the top level is null, not an object"),
+        ((), "data", "the top level is a string, not an object"),
+        (("data",), MISSING, 'the top level has no key "data"'),
+        (("data",), {}, "data is an object, not a list"),
+        (("data", 0), 3, "data[0] is an integer, not an object"),
+        (("data", 0, "paragraphs"), MISSING, 'data[0] has no key "paragraphs"'),
+        (("data", 0, "paragraphs"), None, "data[0].paragraphs is null, not a list"),
+        (PARAGRAPH, [], "data[0].paragraphs[0] is a list, not an object"),
         (
             PARAGRAPH + ("context",),
             MISSING,
-            'at data[0].paragraphs[0] the key "context" is missing',
+            'data[0].paragraphs[0] has no key "context"',
         ),
         (
             PARAGRAPH + ("context",),
             1.5,
-            "at data[0].paragraphs[0].context stands a number where a text belongs",
+            "data[0].paragraphs[0].context is a number, not a string",
         ),
-        (PARAGRAPH + ("qas",), MISSING, 'at data[0].paragraphs[0] the key "qas" is missing'),
+        (PARAGRAPH + ("qas",), MISSING, 'data[0].paragraphs[0] has no key "qas"'),
         (
             PARAGRAPH + ("qas",),
             "x",
-            "at data[0].paragraphs[0].qas stands a text where a list belongs",
+            "data[0].paragraphs[0].qas is a string, not a list",
         ),
         (
             QUESTION,
             True,
-            "at data[0].paragraphs[0].qas[0] stands true or false where an object belongs",
+            "data[0].paragraphs[0].qas[0] is a boolean, not an object",
         ),
-        (QUESTION + ("id",), MISSING, 'at data[0].paragraphs[0].qas[0] the key "id" is missing'),
+        (QUESTION + ("id",), MISSING, 'data[0].paragraphs[0].qas[0] has no key "id"'),
         (
             QUESTION + ("id",),
-            7,
-            "at data[0].paragraphs[0].qas[0].id stands a whole number where a text belongs",
+            7.5,
+            "data[0].paragraphs[0].qas[0].id is a number, not a string or an integer",
         ),
         (
             QUESTION + ("question",),
             MISSING,
-            'at data[0].paragraphs[0].qas[0] the key "question" is missing',
+            'data[0].paragraphs[0].qas[0] has no key "question"',
         ),
         (
             QUESTION + ("question",),
             [],
-            "at data[0].paragraphs[0].qas[0].question stands a list where a text belongs",
+            "data[0].paragraphs[0].qas[0].question is a list, not a string",
         ),
         (
             QUESTION + ("answers",),
             {},
-            "at data[0].paragraphs[0].qas[0].answers stands an object where a list belongs",
+            "data[0].paragraphs[0].qas[0].answers is an object, not a list",
         ),
         (
             QUESTION + ("is_impossible",),
-            1,
-            "at data[0].paragraphs[0].qas[0].is_impossible stands a whole number where true or "
-            "false belongs",
+            2,
+            "data[0].paragraphs[0].qas[0] has an integer for is_impossible that is not true, "
+            "false, 1 or 0",
         ),
         (
             ANSWER,
             "x",
-            "at data[0].paragraphs[0].qas[0].answers[0] stands a text where an object belongs",
+            "data[0].paragraphs[0].qas[0].answers[0] is a string, not an object",
         ),
         (
             ANSWER + ("text",),
             MISSING,
-            'at data[0].paragraphs[0].qas[0].answers[0] the key "text" is missing',
+            'data[0].paragraphs[0].qas[0].answers[0] has no key "text"',
         ),
         (
             ANSWER + ("text",),
             None,
-            "at data[0].paragraphs[0].qas[0].answers[0].text stands null where a text belongs",
+            "data[0].paragraphs[0].qas[0].answers[0].text is null, not a string",
         ),
         (
             ANSWER + ("answer_start",),
             MISSING,
-            'at data[0].paragraphs[0].qas[0].answers[0] the key "answer_start" is missing',
+            'data[0].paragraphs[0].qas[0].answers[0] has no key "answer_start"',
         ),
         (
             ANSWER + ("answer_start",),
             "5",
-            "at data[0].paragraphs[0].qas[0].answers[0].answer_start stands a text where a whole "
-            "number belongs",
+            "data[0].paragraphs[0].qas[0].answers[0].answer_start is a string, not an integer",
         ),
         (
             ANSWER + ("answer_start",),
             True,
-            "at data[0].paragraphs[0].qas[0].answers[0].answer_start stands true or false where a "
-            "whole number belongs",
+            "data[0].paragraphs[0].qas[0].answers[0].answer_start is a boolean, not an integer",
         ),
     ],
 )
-def test_the_place_of_what_is_wrong_is_named(tmp_path, place, value, problem):
+def test_the_place_of_an_error_is_named(tmp_path, place, value, problem):
     path = tiny.write_json(tmp_path / "data.json", tiny.with_value(DATA, place, value))
     with pytest.raises(InputError) as error:
         squad_format.read(path)
     assert (
-        str(error.value)
-        == f"{path} is not in SQuAD format: {problem}; pass a file that is laid out as SQuAD's "
+        str(error.value) == f"{path} is not in SQuAD format: {problem}; use the layout of SQuAD's "
         "train-v1.1.json"
     )
 
@@ -200,17 +197,15 @@ def test_the_place_of_what_is_wrong_is_named(tmp_path, place, value, problem):
         ),
         (
             b'{"data": []}',
-            "the test file PATH has no questions, so there is nothing to do; pass a file that "
-            "asks something",
+            "the test file PATH has no questions; pass a file with " "questions",
         ),
         (
             b'{"data": [{"paragraphs": [{"context": "x", "qas": []}]}]}',
-            "the test file PATH has no questions, so there is nothing to do; pass a file that "
-            "asks something",
+            "the test file PATH has no questions; pass a file with " "questions",
         ),
     ],
 )
-def test_files_that_are_no_data(tmp_path, content, sentence):
+def test_files_that_are_not_data(tmp_path, content, sentence):
     path = tmp_path / "data.json"
     path.write_bytes(content)
     with pytest.raises(InputError) as error:
@@ -225,14 +220,14 @@ def test_files_that_are_no_data(tmp_path, content, sentence):
         ("nowhere.json", "does not exist; check the path"),
     ],
 )
-def test_paths_that_are_no_file(tmp_path, name, sentence):
+def test_paths_that_are_not_files(tmp_path, name, sentence):
     path = str(tmp_path / name)
     with pytest.raises(InputError) as error:
         squad_format.read(path, "test file")
     assert str(error.value) == f"the test file {path} {sentence}"
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+def test_files_are_written_atomically(tmp_path):
     path = tmp_path / "out.txt"
     files.write(str(path), "old 灯\n")
     with pytest.raises(KeyError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of tokenization.py: examples by hand, properties against a reference that goes character by character."""
+"""Tests of tokenization.py: examples by hand, and a character-wise reference."""
 
 import unicodedata
 
@@ -38,14 +38,14 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
                 "\U0002f800",
             ],
         ),
-        ("ひらカナ한글", ["ひらカナ한글"]),  # kana and hangul are no ideographs
+        ("ひらカナ한글", ["ひらカナ한글"]),  # kana and hangul are not ideographs
         ("Éclair naïve", ["Éclair", "naïve"]),
         (
             "it's $5^2 `x` a_b|c~",
             ["it", "'", "s", "$", "5", "^", "2", "`", "x", "`", "a", "_", "b", "|", "c", "~"],
         ),
         ("“no”—yes…¿", ["“", "no", "”", "—", "yes", "…", "¿"]),
-        ("10€ ±2", ["10€", "±2"]),  # symbols outside ASCII are no punctuation
+        ("10€ ±2", ["10€", "±2"]),  # symbols outside ASCII are not punctuation
         ("。，", ["。", "，"]),
         ("", []),
         (" \u200b ", []),

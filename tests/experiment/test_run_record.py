@@ -90,8 +90,8 @@ def test_a_data_file_that_is_replaced_does_not_pass_for_what_was_read(paths, tmp
     tiny.write_json(data, tiny.squad())
     before = sha256(data)
 
-    def read_and_replace(path, what):
-        found = read(path, what)
+    def read_and_replace(path, *args):
+        found = read(path, *args)
         data.write_text("{}")
         return found
 

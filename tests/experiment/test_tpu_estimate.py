@@ -185,5 +185,5 @@ def test_base_sized_bert():
 def test_a_batch_that_the_cores_do_not_divide():
     code, _, stderr = tiny.run("benchmarks/tpu_estimate.py", batch=12)
     assert code == 2 and stderr.strip().endswith(
-        "error: --batch=12 is not a multiple of the 8 cores of a TPU; use 16 or another"
+        "error: --batch=12 is not a multiple of the 8 cores of a TPU; use 16 or another multiple"
     )

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Coverage-guided fuzzing of the two readers of data files and of the mask grammar. Only an `InputError` may come out.
+"""Coverage-guided fuzzing of the data readers and the mask grammar: only `InputError` is allowed.
 
     pip install -r requirements.txt -r tests/fuzz/requirements-fuzz.txt
-    python tests/fuzz/fuzz_readers.py squad -max_total_time=600 -rss_limit_mb=2048 -timeout=20 [corpus folder]
+    python tests/fuzz/fuzz_readers.py squad -max_total_time=600 -rss_limit_mb=2048 -timeout=20 \\
+        [corpus folder]
 
-The first word is squad, cmrc or mask; the others are libFuzzer's. What it finds belongs into
-tests/test_fuzz.py as an example.
+The first argument is squad, cmrc or mask; the others are libFuzzer's. Add findings to
+tests/fuzz/test_fuzz.py as examples.
 """
 
 import json
@@ -38,17 +39,17 @@ with atheris.instrument_imports(include=_MODULES):
 
 _PIECES = "[PAD] [UNK] [CLS] [SEP] a ##a b ##b the 1 ##1 灯 塔 。 , . ?".split()
 _SIZES = (24, 7, 9)
-_RAW = 128  # inputs that begin with a byte below are taken as the file itself, the others as what to put into one
+_RAW = 128  # an input whose first byte is smaller is the file itself; others shape a valid file
 
 
 class _Shaper:
-    """Makes a data file, mostly right, of the bytes that the fuzzer gives."""
+    """Makes a mostly valid data file from the bytes of the fuzzer."""
 
     def __init__(self, data):
         self._data = atheris.FuzzedDataProvider(data)
 
     def _odd(self):
-        """Whether something else is to stand here."""
+        """Whether to replace this value by another one."""
         return self._data.ConsumeIntInRange(0, 15) == 0
 
     def _text(self):
@@ -107,7 +108,7 @@ class _Shaper:
 
 
 def _try(work, *args):
-    """Returns what `work` returns, None where it ends in a sentence."""
+    """Returns the result of `work`, None if it raises an `InputError`."""
     try:
         return work(*args)
     except InputError as error:
@@ -116,7 +117,7 @@ def _try(work, *args):
 
 
 class _Reader:
-    """Reads a file of the fuzzer's bytes as a dataset's training and prediction do, as far as windows."""
+    """Reads the fuzzer's bytes as a data file, for training and prediction, up to windows."""
 
     def __init__(self, dataset, path):
         self._dataset, self._path = dataset, path
@@ -124,8 +125,8 @@ class _Reader:
             tokenization.Vocabulary(_PIECES), dataset.do_lower_case
         )
 
-    def _windows(self, make, *more):
-        made = make(self._dataset, squad_format.read(self._path), self._path, *more)
+    def _windows(self, make, keys, *more):
+        made = make(self._dataset, squad_format.read(self._path, keys=keys), self._path, *more)
         found = Windows(made, self._tokenizer, *_SIZES)
         found.batch(range(len(found)))
         found.answer_positions(self._dataset.refines_answers)
@@ -135,9 +136,12 @@ class _Reader:
             data = _Shaper(data[1:]).file()
         with open(self._path, "wb") as writer:
             writer.write(data)
-        _try(self._windows, examples.make_prediction_examples)
-        for with_negatives in (False, True):
-            _try(self._windows, examples.make_training_examples, with_negatives)
+        _try(self._windows, examples.make_prediction_examples, squad_format.PREDICTION)
+        for with_negatives, keys in (
+            (False, squad_format.TRAINING),
+            (True, squad_format.TRAINING_WITH_NEGATIVES),
+        ):
+            _try(self._windows, examples.make_training_examples, keys, with_negatives)
 
 
 def _read_mask(data):

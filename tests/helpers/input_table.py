@@ -6,6 +6,8 @@ stands for PATH in the words that the sentence must have; FOLDER in a word is th
 """
 
 import collections
+import gzip
+import itertools
 import json
 import os
 import shutil
@@ -218,7 +220,7 @@ FILES_THAT_ARE_NO_DATA = [
     (
         "nested as deep as can be read",
         b'{"data": [' + b"[" * 900 + b"]" * 900 + b"]}",
-        "at data[0] stands a list",
+        "data[0] is a list",
     ),
     (
         "a number of a million digits",
@@ -234,141 +236,142 @@ FILES_THAT_ARE_NO_DATA = [
 ]
 
 WRONG_PLACES = [
-    ("a list at the top", (), [], "at the top stands a list where an object belongs"),
-    ("null at the top", (), None, "at the top stands null where an object belongs"),
-    ("a text at the top", (), "x", "at the top stands a text where an object belongs"),
-    ("no data", ("data",), MISSING, 'at the top the key "data" is missing'),
-    ("data an object", ("data",), {}, "at data stands an object where a list belongs"),
+    ("a list at the top", (), [], "the top level is a list, not an object"),
+    ("null at the top", (), None, "the top level is null, not an object"),
+    ("a text at the top", (), "x", "the top level is a string, not an object"),
+    ("no data", ("data",), MISSING, 'the top level has no key "data"'),
+    ("data an object", ("data",), {}, "data is an object, not a list"),
     (
         "an article a number",
         ("data", 0),
         3,
-        "at data[0] stands a whole number where an object belongs",
+        "data[0] is an integer, not an object",
     ),
     (
         "no paragraphs",
         ("data", 0, "paragraphs"),
         MISSING,
-        'at data[0] the key "paragraphs" is missing',
+        'data[0] has no key "paragraphs"',
     ),
     (
         "paragraphs null",
         ("data", 0, "paragraphs"),
         None,
-        "at data[0].paragraphs stands null where a list belongs",
+        "data[0].paragraphs is null, not a list",
     ),
-    ("a paragraph a list", PARAGRAPH, [], f"at {PLACE} stands a list where an object belongs"),
-    ("no context", PARAGRAPH + ("context",), MISSING, f'at {PLACE} the key "context" is missing'),
+    ("a paragraph a list", PARAGRAPH, [], f"{PLACE} is a list, not an object"),
+    ("no context", PARAGRAPH + ("context",), MISSING, f'{PLACE} has no key "context"'),
     (
         "a context a number",
         PARAGRAPH + ("context",),
         1.5,
-        f"at {PLACE}.context stands a number where a text belongs",
+        f"{PLACE}.context is a number, not a string",
     ),
-    ("no qas", PARAGRAPH + ("qas",), MISSING, f'at {PLACE} the key "qas" is missing'),
-    ("qas a text", PARAGRAPH + ("qas",), "x", f"at {PLACE}.qas stands a text where a list belongs"),
+    ("no qas", PARAGRAPH + ("qas",), MISSING, f'{PLACE} has no key "qas"'),
+    ("qas a text", PARAGRAPH + ("qas",), "x", f"{PLACE}.qas is a string, not a list"),
     (
         "a question true",
         QUESTION,
         True,
-        f"at {PLACE}.qas[0] stands true or false where an object belongs",
+        f"{PLACE}.qas[0] is a boolean, not an object",
     ),
-    ("no id", QUESTION + ("id",), MISSING, f'at {PLACE}.qas[0] the key "id" is missing'),
+    ("no id", QUESTION + ("id",), MISSING, f'{PLACE}.qas[0] has no key "id"'),
     (
-        "an id a number",
+        "an id a fraction",
         QUESTION + ("id",),
-        7,
-        f"at {PLACE}.qas[0].id stands a whole number where a text belongs",
+        7.5,
+        f"{PLACE}.qas[0].id is a number, not a string or an integer",
     ),
+    ("an id true", QUESTION + ("id",), True, f"{PLACE}.qas[0].id is a boolean, not a string"),
+]
+
+WRONG_TEXTS = [  # which scoring does not read
     (
         "no question",
         QUESTION + ("question",),
         MISSING,
-        f'at {PLACE}.qas[0] the key "question" is missing',
+        f'{PLACE}.qas[0] has no key "question"',
     ),
     (
         "a question a list",
         QUESTION + ("question",),
         [],
-        f"at {PLACE}.qas[0].question stands a list where a text belongs",
+        f"{PLACE}.qas[0].question is a list, not a string",
     ),
+]
+
+WRONG_ANSWERS = [  # which training alone reads
     (
         "answers an object",
         QUESTION + ("answers",),
         {},
-        f"at {PLACE}.qas[0].answers stands an object where a list belongs",
-    ),
-    (
-        "is_impossible a number",
-        QUESTION + ("is_impossible",),
-        1,
-        f"at {PLACE}.qas[0].is_impossible stands a whole number where true or false belongs",
+        f"{PLACE}.qas[0].answers is an object, not a list",
     ),
     (
         "an answer a text",
         ANSWER,
         "x",
-        f"at {PLACE}.qas[0].answers[0] stands a text where an object belongs",
+        f"{PLACE}.qas[0].answers[0] is a string, not an object",
     ),
     (
         "no answer text",
         ANSWER + ("text",),
         MISSING,
-        f'at {PLACE}.qas[0].answers[0] the key "text" is missing',
+        f'{PLACE}.qas[0].answers[0] has no key "text"',
     ),
     (
         "an answer text null",
         ANSWER + ("text",),
         None,
-        f"at {PLACE}.qas[0].answers[0].text stands null where a text belongs",
+        f"{PLACE}.qas[0].answers[0].text is null, not a string",
     ),
     (
         "no answer_start",
         ANSWER + ("answer_start",),
         MISSING,
-        f'at {PLACE}.qas[0].answers[0] the key "answer_start" is missing',
+        f'{PLACE}.qas[0].answers[0] has no key "answer_start"',
     ),
     (
         "answer_start a float",
         ANSWER + ("answer_start",),
         5.0,
-        "answer_start stands a number where a whole number belongs",
+        "answer_start is a number, not an integer",
     ),
     (
         "answer_start a text",
         ANSWER + ("answer_start",),
         "5",
-        "answer_start stands a text where a whole number belongs",
+        "answer_start is a string, not an integer",
     ),
     (
         "answer_start true",
         ANSWER + ("answer_start",),
         True,
-        "answer_start stands true or false where a whole number belongs",
+        "answer_start is a boolean, not an integer",
     ),
     (
         "answer_start null",
         ANSWER + ("answer_start",),
         None,
-        "answer_start stands null where a whole number belongs",
+        "answer_start is null, not an integer",
     ),
     (
         "answer_start NaN",
         ANSWER + ("answer_start",),
         float("nan"),
-        "answer_start stands a number where a whole number belongs",
+        "answer_start is a number, not an integer",
     ),
     (
         "answer_start infinite",
         ANSWER + ("answer_start",),
         float("inf"),
-        "answer_start stands a number where a whole number",
+        "answer_start is a number, not an integer",
     ),
 ]
 
 
-def _in_turn(rows):
-    """Gives each row the next of the three steps of a run and the next of the two scripts."""
+def _in_turn(rows, wanted=("do_predict", "do_train", "do_eval")):
+    """Yields each row with the next of the wanted steps and the next of the two scripts."""
     steps = [
         ("do_predict", SQUAD),
         ("do_train", CMRC),
@@ -376,6 +379,7 @@ def _in_turn(rows):
         ("do_predict", CMRC),
         ("do_train", SQUAD),
     ]
+    steps = [step for step in steps if step[0] in wanted]
     for number, row in enumerate(rows):
         yield steps[number % len(steps)] + row
 
@@ -399,7 +403,41 @@ def data_rows():
             ["--" + step],
             **{DATA_FLAGS[step]: changed(place, value)},
         )
-        for step, script, name, place, value, wanted in _in_turn(WRONG_PLACES)
+        for step, script, name, place, value, wanted in itertools.chain(
+            _in_turn(WRONG_PLACES),
+            _in_turn(WRONG_TEXTS, ("do_predict", "do_train")),
+            _in_turn(WRONG_ANSWERS, ("do_train",)),
+        )
+    ]
+    rows += [
+        refused(
+            f"is_impossible {value!r} in training with SQUAD 2.0",
+            ["PATH is not in SQuAD format: ", "for is_impossible that is not true, false, 1 or 0"],
+            words=["--do_train", "--version_2_with_negative"],
+            train_file=changed(QUESTION + ("is_impossible",), value),
+        )
+        for value in ("maybe", 2)
+    ]
+    rows += [
+        usable(
+            f"unread {place[-1]} {value!r}, {step}, {script}",
+            [],
+            script,
+            words=["--" + step],
+            **{
+                DATA_FLAGS[step]: changed(
+                    place, value, tiny.cmrc() if script == CMRC else tiny.squad()
+                )
+            },
+        )
+        for place, value, step, script in (
+            (QUESTION + ("is_impossible",), "true", "do_train", CMRC),
+            (QUESTION + ("is_impossible",), "maybe", "do_predict", SQUAD),
+            (ANSWER + ("answer_start",), "5", "do_predict", CMRC),
+            (QUESTION + ("answers",), {"text": ["x"]}, "do_predict", SQUAD),
+            (QUESTION + ("id",), 7, "do_train", SQUAD),
+            (QUESTION + ("id",), 7, "do_predict", CMRC),
+        )
     ]
     for name, maker in (
         ("beyond the context", answered("stone", 500)),
@@ -410,7 +448,7 @@ def data_rows():
             rows.append(
                 refused(
                     f"answer_start {name}, {script}",
-                    ["PATH has no question", "lies outside the passage"],
+                    ["PATH has no question", "is outside the passage"],
                     script,
                     ["--do_train"],
                     train_file=maker,
@@ -434,34 +472,47 @@ def data_rows():
         ),
         refused(
             "an answer that is not there",
-            ["PATH has no question whose answer stands", "is not in the words"],
+            ["PATH has no question whose answer is", "is not in the words"],
             words=["--do_train"],
             train_file=answered("golden bridge", 2),
         ),
         refused(
             "an answer of nothing",
-            ["PATH has no question", "lies outside the passage"],
+            ["PATH has no question", "the answer is empty"],
             CMRC,
             ["--do_train"],
             train_file=answered("", 2),
         ),
         refused(
             "an answer in a blank passage",
-            ["PATH has no question", "lies outside the passage"],
+            ["PATH has no question", "is outside the passage"],
             words=["--do_train"],
             train_file=answered("a", 0, context=""),
         ),
         refused(
             "training without answers",
-            ["has no answer to learn from", "--version_2_with_negative"],
+            ["has no answer", "--version_2_with_negative"],
             words=["--do_train"],
             train_file=of_paths("squad2"),
         ),
         refused(
             "training without answers, SQuAD 2.0",
-            ["has no answer to learn from", "train on a file with answers"],
+            ["has no answer", 'mark it with "is_impossible": true'],
             words=["--do_train", "--version_2_with_negative"],
             train_file=changed(QUESTION + ("answers",), []),
+        ),
+        refused(
+            "the original layout of CMRC 2018",
+            "PATH has the original layout of CMRC 2018, which is not read; use the same file from "
+            "the folder squad-style-data",
+            CMRC,
+            ["--do_train"],
+            train_file=as_json([{"context_id": "a", "context_text": "灯", "qas": []}]),
+        ),
+        refused(
+            "a gzip file",
+            "PATH is compressed (gzip); decompress it first",
+            predict_file=written(gzip.compress(b"{}")),
         ),
         refused(
             "training on blank passages",
@@ -524,9 +575,9 @@ def data_rows():
         usable(
             "odd data to train on",
             [
-                "PATH: 1 of 4 training questions are left out because",
-                "lies outside the passage",
-                "PATH: no question says whether it is_impossible; all are taken to have an answer",
+                "PATH: 1 of 4 training questions are skipped because",
+                "is outside the passage",
+                "PATH: no question has is_impossible; all are assumed to have an answer",
                 "--learning_rate=0: training will not change the weights",
             ],
             words=["--do_train", "--version_2_with_negative"],
@@ -535,20 +586,19 @@ def data_rows():
         ),
         usable(
             "ids that stand twice",
-            "PATH: 1 question ids occur more than once (one); the last question of each is "
-            "answered",
+            "PATH: 1 question ids occur more than once (one); only the answer to the last question",
             predict_file=asked(tiny.BRIDGE, ("one", "What?", []), ("one", "Who?", [])),
         ),
         usable(
             "a blank passage",
-            f"PATH: 1 passages are blank (the first at {PLACE}); the text of their answers is "
+            f"PATH: 1 passages are blank (the first is {PLACE}); the text of their answers is "
             '"empty"',
             predict_file=asked(" \n", ("one", "What?", [])),
         ),
         usable(
             "a blank question",
-            f"PATH: 1 questions are blank (the first at {PLACE}.qas[0]); they are answered all "
-            "the same",
+            f"PATH: 1 questions are blank (the first is {PLACE}.qas[0]); they are answered "
+            "like others",
             CMRC,
             predict_file=asked(tiny.TOWER, ("one", " ", [])),
         ),
@@ -570,14 +620,14 @@ def data_rows():
         usable("U+0000", [], CMRC, predict_file=asked("古\0老的灯塔\0", ("\0", "\0灯？", []))),
         usable(
             "half characters",
-            f"PATH: 2 texts have halves of characters (surrogates, the first in {PLACE}.context); "
-            "no reader sees them",
+            f"PATH: 2 texts contain lone surrogates (the first is {PLACE}.context); the model "
+            "ignores them",
             CMRC,
             predict_file=asked("古老\ud800的灯\udc00塔", ("one", "灯\udfff？", [])),
         ),
         usable(
             "half characters in an id",
-            "PATH: 2 texts have halves of characters",
+            "PATH: 2 texts contain lone surrogates",
             predict_file=asked("\ud800 lantern\udc00", ("\ud800", "What?", [])),
         ),
     ]
@@ -669,12 +719,12 @@ CONFIGS = [
     (
         "activation unknown",
         {"hidden_act": "swish"},
-        "\"hidden_act\" must be one of gelu, relu, tanh, linear, it is 'swish'",
+        "\"hidden_act\" must be one of gelu, gelu_erf, relu, tanh, linear, it is 'swish'",
     ),
     (
         "activation a list",
         {"hidden_act": []},
-        '"hidden_act" must be one of gelu, relu, tanh, linear, it is []',
+        '"hidden_act" must be one of gelu, gelu_erf, relu, tanh, linear, it is []',
     ),
     (
         "heads that do not divide",
@@ -767,12 +817,12 @@ CHECKPOINTS = [
     (
         "named by its index",
         lambda case: case.paths["init_checkpoint"] + ".index",
-        "PATH is a part of a checkpoint; leave out .index",
+        "PATH is a part of a checkpoint; remove .index from the path",
     ),
     (
         "named by its data",
         lambda case: case.paths["init_checkpoint"] + ".data-00000-of-00001",
-        "PATH is a part of a checkpoint; leave out .data-00000-of-00001",
+        "PATH is a part of a checkpoint; remove .data-00000-of-00001 from the path",
     ),
     (
         "that is a folder",
@@ -879,7 +929,7 @@ def model_rows():
         ),
         usable(
             "vocabulary: a piece twice",
-            ['PATH: 1 pieces occur more than once ("boat"); the last line of each counts'],
+            ['PATH: 1 pieces occur more than once ("boat"); the id is the last line of each'],
             predict_file=of_paths("squad"),
             vocab_file=vocabulary(
                 lambda pieces: one_a_line("boat" if piece == "moor" else piece for piece in pieces)
@@ -921,13 +971,25 @@ def model_rows():
         ),
         usable(
             "vocabulary: a blank line",
-            ["PATH: 1 lines are blank (the first is line 25); no text becomes such a piece"],
+            ["PATH: 1 lines are blank (the first is line 25); these ids are not used"],
             predict_file=of_paths("squad"),
             vocab_file=vocabulary(
                 lambda pieces: one_a_line(
                     "" if number == 24 else piece for number, piece in enumerate(pieces)
                 )
             ),
+        ),
+        usable(
+            "vocabulary: blank last lines",
+            [],
+            predict_file=of_paths("squad"),
+            vocab_file=vocabulary(lambda pieces: one_a_line(pieces) + "\n\n"),
+        ),
+        usable(
+            "vocabulary: no [PAD]",
+            [],
+            predict_file=of_paths("squad"),
+            vocab_file=vocabulary(lambda pieces: one_a_line(["<pad>"] + pieces[1:])),
         ),
         usable(
             "vocabulary: CRLF",
@@ -1117,7 +1179,7 @@ def flag_rows():
         ),
         refused(
             "scoring without predictions",
-            "predictions_layer_.json to score; decode its cell first, with --do_predict",
+            "predictions_layer_.json to score; decode its cell first: run with --do_predict",
             words=["--do_eval"],
             eval_file=of_paths("squad"),
         ),
@@ -1293,7 +1355,7 @@ TABLES = [
     ("of another kind", "name,value\na,1\n", "PATH is not a table of results"),
     ("without a row", "layer,q2\nbaseline,80\n", "PATH is not a table of results"),
     ("without a baseline", "layer,q2\n0,80\n1,79\n", "PATH is not a table of results"),
-    ("with a short line", GOOD + "1,79\n", "PATH, line 4 has 2 places where the first line has 3"),
+    ("with a short line", GOOD + "1,79\n", "PATH, line 4 has 2 columns, but the first line has 3"),
     ("with a word for a number", GOOD + "1,good,70\n", 'PATH, line 4: "good" is not a number'),
     ("with NaN", GOOD + "1,nan,70\n", 'PATH, line 4: "nan" is not a number'),
     ("with an infinite number", GOOD + "1,inf,70\n", 'PATH, line 4: "inf" is not a number'),
@@ -1302,7 +1364,7 @@ TABLES = [
         "layer,q2,p2\nbaseline,80,\n0,79,70\n",
         "PATH, line 2: the baseline has no value in some column",
     ),
-    ("with no cell", "layer,q2\nbaseline,80\n0,\n", "PATH has no value of any cell"),
+    ("with no cell", "layer,q2\nbaseline,80\n0,\n", "PATH has no values of masked cells"),
     ("not UTF-8", GOOD.encode("utf-16"), "PATH is not UTF-8 text"),
     ("with U+0000", GOOD + "1,7\x009,70\n", "PATH is not a table of results"),
     (
@@ -1320,29 +1382,28 @@ TABLES = [
 PREDICTIONS = [
     ("empty", b"", "PATH is empty"),
     ("not JSON", b"green", "PATH is not valid JSON"),
-    ("a list", b"[]", "PATH must be an object of question id to value, but it holds []"),
-    ("nested deep", b"[" * 900 + b"]" * 900, "PATH must be an object of question id to value"),
+    ("a list", b"[]", "PATH is [], not an object of question id to value"),
+    ("nested deep", b"[" * 900 + b"]" * 900, "not an object of question id to value"),
     (
-        "with a number",
-        b'{"colour": 3}',
-        "PATH must give a text for each id, but for colour it has 3",
+        "with a boolean",
+        b'{"colour": true}',
+        "PATH has true for question colour, not a text",
     ),
     (
         "with an n-best list",
         b'{"colour": [{"text": "green"}]}',
-        "PATH must give a text for each id, but for colour it has [{",
+        "PATH has [{",
     ),
 ]
 
 ODDS = [
-    ("a list", [], "PATH must be an object of question id to value, but it holds []"),
+    ("a list", [], "PATH is [], not an object of question id to value"),
     (
         "with a text",
         dict(ALL_OF_SQUAD),
-        'PATH must give a finite number for each question, but for colour it has "green"; is it '
-        "the null_odds.json",
+        'PATH has "green" for question colour, not a finite number; pass the null_odds.json',
     ),
-    ("with NaN", dict.fromkeys(ALL_OF_SQUAD, float("nan")), "PATH must give a finite number"),
+    ("with NaN", dict.fromkeys(ALL_OF_SQUAD, float("nan")), "PATH has NaN for question"),
     ("without a question", {"colour": 0.5}, "PATH has no value for question where"),
 ]
 
@@ -1394,7 +1455,7 @@ def score_rows():
             ),
             scored(
                 "files the wrong way round, " + script,
-                'at the top the key "data" is missing',
+                'the top level has no key "data"',
                 script,
                 good,
                 of_paths(data),
@@ -1414,7 +1475,7 @@ def score_rows():
             ),
             scored_with_warning(
                 "an id that stands twice, " + script,
-                "1 question ids stand in the data more than once (one)",
+                "1 question ids occur in the data more than once (one)",
                 script,
                 asked(
                     "x",
@@ -1454,7 +1515,7 @@ def score_rows():
         ),
         scored(
             "a threshold of NaN",
-            "-t must be a number to compare with, but it is nan",
+            "-t is nan, not a number",
             EVALUATE,
             of_paths("squad"),
             good,
@@ -1609,7 +1670,7 @@ def output_rows():
         ),
         row(
             "predictions that are a list",
-            "predictions_layer_.json must be an object",
+            "predictions_layer_.json is [], not an object",
             "predictions_layer_.json",
             b"[]",
         ),
@@ -1640,21 +1701,21 @@ def output_rows():
         row("no null odds", "null_odds.json does not exist", "x.json", b"", negatives),
         row(
             "null odds that are a list",
-            "null_odds.json must be an object",
+            "null_odds.json is [], not an object",
             "null_odds.json",
             b"[]",
             negatives,
         ),
         row(
             "null odds of texts",
-            "null_odds.json must give a finite number",
+            'null_odds.json has "green" for question',
             "null_odds.json",
             json.dumps(ALL_OF_SQUAD).encode("ascii"),
             negatives,
         ),
         usable(
             "output folder: word pieces that are damaged",
-            "eval.features.npz is damaged and will be made again",
+            "eval.features.npz is damaged and is written again",
             predict_file=of_paths("squad"),
             output_dir=edited("eval.features.npz", b"PK\x03\x04 and no more"),
         ),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules from text to records and from logits to answers, plainly: token by token, nothing remembered, nothing shared.
+"""A simple reference for text to records and logits to answers: token by token, without caches.
 
-It is as slow as it is plain: every question tokenizes its passage again, every piece is held against every window, every
-cell is decoded on its own. The project's modules have to give what this gives; none of them is used here.
+It is slow: every question tokenizes its passage again, every piece is compared in every window,
+and every cell is decoded on its own. The project's modules must return the same; none is used here.
 """
 
 import collections
@@ -10,6 +10,7 @@ import json
 import math
 import random
 import unicodedata
+from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
@@ -26,16 +27,26 @@ IDEOGRAPHS = (
 )
 CHINESE_MARKS = '。，！？；、：（）－~「《》,」"“”$『』—;()-～‘’'
 
-Sizes = collections.namedtuple("Sizes", ["max_seq_length", "doc_stride", "max_query_length"])
 
-Rules = collections.namedtuple(
-    "Rules", ["n_best_size", "max_answer_length", "with_negatives", "null_threshold"]
-)
-Rules.__new__.__defaults__ = (20, 30, False, 0.0)
+class Sizes(NamedTuple):
+    max_seq_length: int
+    doc_stride: int
+    max_query_length: int
 
-Entry = collections.namedtuple(
-    "Entry", ["text", "start_logit", "end_logit", "start_index", "end_index"]
-)
+
+class Rules(NamedTuple):
+    n_best_size: int = 20
+    max_answer_length: int = 30
+    with_negatives: bool = False
+    null_threshold: float = 0.0
+
+
+class Entry(NamedTuple):
+    text: str
+    start_logit: float
+    end_logit: float
+    start_index: int
+    end_index: int
 
 
 # Text to word pieces.
@@ -137,7 +148,7 @@ class Tokenizer:
 
 
 def cut_words(context, chinese):
-    """Returns the words, and for each character the number of its word or, on white space, of the word before."""
+    """Returns the words, and the word index of each character (on white space, the word before)."""
     words, word_of, inside = [], [], False
     for char in context:
         if char in " \t\r\n\u202f" or (chinese and char == "\u2581"):
@@ -176,8 +187,8 @@ def locate_chinese(context, words, word_of, text, start):
         start += 1
     if not 0 <= start < len(context):
         return None
-    first, last = word_of[start], word_of[end]
-    if first < 0:
+    first, last = max(word_of[start], 0), word_of[end]
+    if last < 0:
         return None
     if words[first] in "。，：:.,":
         first += 1
@@ -185,7 +196,7 @@ def locate_chinese(context, words, word_of, text, start):
 
 
 def examples(data, chinese, training=False, with_negatives=False):
-    """Returns the list of example dicts of a SQuAD-style value; with `training`, shuffled and with answers."""
+    """Returns the example dicts of a SQuAD-style value; in training shuffled, with answers."""
     found = []
     for article in data["data"]:
         for paragraph in article["paragraphs"]:
@@ -264,7 +275,7 @@ def padded(values, length):
 
 
 def windows(found, tokenizer, sizes, chinese):
-    """Returns the list of window dicts of the examples `found`: lists of integers, and what decoding needs."""
+    """Returns the window dicts of the examples `found`: the record and the inputs of decoding."""
     all_windows = []
     for number, example in enumerate(found):
         question = tokenizer.tokenize(example["question"])[: sizes.max_query_length]
@@ -348,7 +359,7 @@ def letters_only(text):
 
 
 def project(text, original, joiner, lower):
-    """Returns the part of `original` that `text` was made from; all of it where the letters cannot be aligned."""
+    """Returns the part of `original` tokenized to `text`; all if they cannot be aligned."""
     tokenized = joiner.join(basic_tokens(original, lower))
     start = tokenized.find(text)
     if start == -1:

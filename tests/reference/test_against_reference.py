@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records and answers are those of the plain reference: on odd texts, for random lengths and strides, in both datasets.
+"""Records and answers equal the reference: odd texts, random lengths and strides, both datasets.
 
-`pytest --hypothesis-profile=thorough tests/test_against_reference.py` tries 2,000 cases of each test.
+`pytest --hypothesis-profile=thorough tests/reference` tries 2,000 cases of each test.
 """
 
 import collections
@@ -116,7 +116,7 @@ Odd = collections.namedtuple(
 
 @st.composite
 def an_answer(draw, context, shifts):
-    """A stretch of the context, mostly given rightly; where it is not, it stands elsewhere or is another text."""
+    """A span of the context, mostly correct; otherwise of another place or another text."""
     start = draw(st.integers(0, len(context) - 1))
     text = context[start : draw(st.integers(start + 1, len(context)))]
     if draw(st.integers(0, 5)) == 0:
@@ -229,7 +229,7 @@ def test_training_records(case):
         made = examples.make_training_examples(
             case.dataset, passages_of(case.data), "data.json", case.with_negatives
         )
-    except InputError:  # no answer stands in its passage
+    except InputError:  # no answer is in its passage
         made = []
     found = Windows(training.shuffle(made, seed=12345), tokenizer_of(case), *case.sizes)
     assert_same_records(found, all_windows, found.answer_positions(case.dataset.refines_answers))
@@ -286,7 +286,7 @@ def test_answers(case, data):
 
 
 class Found:
-    """Stands for a `Spool` that holds the best positions of these logits."""
+    """Replaces the partial results with the best positions of these logits."""
 
     def __init__(self, logits):
         self._logits = logits
