@@ -171,7 +171,7 @@ class Op:
         ),
         (
             tf.errors.UnknownError(None, Op("SaveV2"), "EIO\nmore"),
-            r"cannot be written \(EIO\); see",
+            r"cannot be written \(EIO\); check",
         ),
         (
             tf.errors.ResourceExhaustedError(None, Op("MatMul"), "OOM when allocating"),
