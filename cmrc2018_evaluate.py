@@ -28,6 +28,7 @@ from nltk.tokenize.destructive import NLTKWordTokenizer
 
 from mrc.answers import predictions_file
 from mrc.data import squad_format
+from mrc.util import files
 from mrc.util.errors import ArgumentParser, InputError, exit_with_message
 
 # The official list has the ellipsis as one entry of two characters, which no single character
@@ -177,8 +178,12 @@ def evaluate(
 def main():
     """Scores the two files of the command line and prints one line of JSON."""
     parser = ArgumentParser(description="Scores predictions for CMRC 2018.")
-    parser.add_argument("data_file", help="CMRC 2018 data with answers, JSON in SQuAD format")
-    parser.add_argument("prediction_file", help="JSON object of question id to answer text")
+    parser.add_argument(
+        "data_file", type=files.normalized, help="CMRC 2018 data with answers, JSON in SQuAD format"
+    )
+    parser.add_argument(
+        "prediction_file", type=files.normalized, help="JSON object of question id to answer text"
+    )
     args = parser.parse_args()
     passages = squad_format.read(args.data_file, keys=squad_format.SCORING)
     predictions = predictions_file.read(args.prediction_file, reads_numbers=True)

@@ -73,8 +73,12 @@ def main():
     parser = errors.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model_folder", help="folder of the downloaded model")
-    parser.add_argument("output_folder", help="folder for the converted files")
+    parser.add_argument(
+        "model_folder", type=files.normalized, help="folder of the downloaded model"
+    )
+    parser.add_argument(
+        "output_folder", type=files.normalized, help="folder for the converted files"
+    )
     args = parser.parse_args()
     print(convert(args.model_folder, args.output_folder))
 

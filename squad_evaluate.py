@@ -391,15 +391,25 @@ def _threshold(args):
 
 def _parse_arguments():
     parser = ArgumentParser(description="Scores predictions for SQuAD 1.1 and 2.0.")
-    parser.add_argument("data_file", help="SQuAD data, JSON")
+    parser.add_argument("data_file", type=files.normalized, help="SQuAD data, JSON")
     parser.add_argument(
-        "pred_file", help="JSON object of question id to answer text, empty for no answer"
+        "pred_file",
+        type=files.normalized,
+        help="JSON object of question id to answer text, empty for no answer",
     )
     parser.add_argument(
-        "--out-file", "-o", metavar="FILE", help="write the scores to FILE instead of stdout"
+        "--out-file",
+        "-o",
+        type=files.normalized,
+        metavar="FILE",
+        help="write the scores to FILE instead of stdout",
     )
     parser.add_argument(
-        "--na-prob-file", "-n", metavar="FILE", help="JSON object of question id to no-answer score"
+        "--na-prob-file",
+        "-n",
+        type=files.normalized,
+        metavar="FILE",
+        help="JSON object of question id to no-answer score",
     )
     parser.add_argument(
         "--na-prob-thresh",

@@ -223,8 +223,12 @@ def _parse_arguments():
     parser = errors.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("results", nargs="+", help="results.csv of one or several grids")
-    parser.add_argument("figure", help="the picture to make: .png, .pdf or .svg")
+    parser.add_argument(
+        "results", type=files.normalized, nargs="+", help="results.csv of one or several grids"
+    )
+    parser.add_argument(
+        "figure", type=files.normalized, help="the picture to make: .png, .pdf or .svg"
+    )
     parser.add_argument(
         "--metric",
         choices=sorted(METRIC_NAMES),

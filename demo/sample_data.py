@@ -391,7 +391,9 @@ def parse_arguments(description, what, seed):
     parser.add_argument(
         "--language", choices=sorted(LANGUAGES), default="en", help="language of the text"
     )
-    parser.add_argument("--output_dir", required=True, help="output folder for " + what)
+    parser.add_argument(
+        "--output_dir", type=files.normalized, required=True, help="output folder for " + what
+    )
     parser.add_argument("--seed", type=_seed, default=seed, help="random seed")
     return parser.parse_args()
 

@@ -9,6 +9,7 @@ import re
 import tensorflow.compat.v1 as tf
 
 from mrc.experiment.training_record import TRAINING_FILE
+from mrc.model import checkpoint
 from mrc.util import files
 from mrc.util.errors import Fault, first_line
 
@@ -26,7 +27,7 @@ _DISK_ERRORS = (
 
 def diverged(what: str, folder: str) -> Fault:
     """Returns the `Fault` of a training in `folder` that diverged; `what` says how it shows."""
-    last = tf.train.latest_checkpoint(folder)
+    last = checkpoint.last(folder)
     kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
     return Fault(
         f"training stopped {what}; {kept}; train again with a smaller --learning_rate in another "
@@ -47,7 +48,7 @@ def check_training_folder(folder: str):
 def _out_of_memory(error):
     return (
         isinstance(error, tf.errors.ResourceExhaustedError)
-        and re.search("OOM|memory", error.message) is not None
+        and re.search("OOM|memory", first_line(error)) is not None
     )
 
 

@@ -16,7 +16,7 @@ from mrc.experiment import partial_results, provenance
 from mrc.experiment.inputs import TEXT_FLAGS, Inputs
 from mrc.experiment.tpu_options import explain_device_errors, tpu_options
 from mrc.model import estimator
-from mrc.util import files, progress
+from mrc.util import aliases, files, progress
 from mrc.util.signals import SignalHandler
 
 RECORDS_FILE = "eval.tf_record"
@@ -272,8 +272,9 @@ def _forward(inputs, windows, cells, partial, trained, handler):
         )
     else:
         input_fn = make_input_fn(windows, batches)
+    path = aliases.plain_path(trained) if trained else None
     with explain_device_errors(options):
-        forward(reader, input_fn, windows, partial, trained, lambda: handler.received is not None)
+        forward(reader, input_fn, windows, partial, path, lambda: handler.received is not None)
 
 
 def check_answer_files(inputs: Inputs):

@@ -22,6 +22,7 @@ def run(dataset, flag_values):
       flag_values: dict of the flags that `run_flags.define` defines.
     """
     with errors.exit_with_message(), signals.SignalHandler() as handler:
+        flag_values = run_flags.with_normalized_paths(flag_values)
         options = types.SimpleNamespace(**flag_values)
         _set_up_logging(options.verbose_logging)
         with explain.explain_tensorflow_errors(options.verbose_logging):

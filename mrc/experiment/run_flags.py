@@ -6,13 +6,23 @@ import re
 
 from absl import flags
 
-from mrc.util import errors
+from mrc.util import errors, files
 from mrc.util.errors import InputError
 
 # Nobody means values beyond these, and numbers or memory would overflow.
 _MOST_WINDOWS = 2**16  # in a batch
 _MOST_STEPS = 2**31 - 1  # steps are counted in 32 bits on a TPU
 _MOST_EPOCHS = 10.0**4
+
+_PATHS = (
+    "bert_config_file",
+    "vocab_file",
+    "output_dir",
+    "train_file",
+    "predict_file",
+    "eval_file",
+    "init_checkpoint",
+)
 
 _PLAIN_WORDS = (
     (r"invalid literal for int\(\) with base 10: (['\"])(.*)\1", r"\2 is not an integer"),
@@ -183,6 +193,12 @@ def define(do_lower_case, with_negatives):
     _define_devices()
     if with_negatives:
         _define_negatives()
+
+
+def with_normalized_paths(flag_values):
+    """Returns the dict of flags with `files.normalized` paths."""
+    paths = {name: files.normalized(flag_values[name]) for name in _PATHS if name in flag_values}
+    return dict(flag_values, **paths)
 
 
 def own(flag_values):

@@ -4,8 +4,6 @@
 import os
 import random
 
-import tensorflow.compat.v1 as tf
-
 from mrc.data import feature_cache, tfrecords
 from mrc.data.windows import Windows
 from mrc.experiment import explain, training_hooks, training_record
@@ -158,7 +156,7 @@ def _make_estimator(inputs, num_steps, handler):
 
 def _finished_checkpoint(folder, num_steps, handler):
     """Returns the last checkpoint; ends the run where a signal ended the training."""
-    last = tf.train.latest_checkpoint(folder)
+    last = checkpoint.last(folder)
     done = training_record.steps_done(last)
     handler.check(f"the checkpoint of step {done} of {num_steps} is in {folder}")
     if done < num_steps:  # TensorFlow mistakes a file that is too large for the end of the data

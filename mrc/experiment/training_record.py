@@ -8,6 +8,7 @@ from typing import NamedTuple, Optional
 import tensorflow.compat.v1 as tf
 
 from mrc.experiment import provenance
+from mrc.model import checkpoint as checkpoint_files
 from mrc.util import files
 from mrc.util.errors import InputError
 
@@ -64,7 +65,7 @@ def check_reader(checkpoint: str, do_lower_case: bool):
         raise InputError(
             f"{checkpoint} was trained with --do_lower_case={trained_with}; pass the same value here"
         )
-    if num_steps is None or not tf.train.load_checkpoint(checkpoint).has_tensor("global_step"):
+    if num_steps is None or not checkpoint_files.reader(checkpoint).has_tensor("global_step"):
         return
     done = steps_done(checkpoint)
     if done < num_steps:
@@ -79,4 +80,4 @@ def check_reader(checkpoint: str, do_lower_case: bool):
 
 def steps_done(checkpoint: Optional[str]) -> int:
     """Returns the step of a checkpoint, 0 for None."""
-    return int(tf.train.load_variable(checkpoint, "global_step")) if checkpoint else 0
+    return int(checkpoint_files.reader(checkpoint).get_tensor("global_step")) if checkpoint else 0

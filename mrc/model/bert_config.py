@@ -1,31 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shape of a BERT: what `bert_config.json` of a released checkpoint says, checked."""
 
-import collections
 import reprlib
+from typing import NamedTuple
 
 from modeling import ACTIVATIONS
 from mrc.util.errors import InputError
 from mrc.util.files import read_json
 
-_SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-)
-_MOST = 10**6  # of each of these
+_MOST = 10**6  # of each size
 _MOST_LAYERS = 10**3
 _MOST_WEIGHTS = 10**10
-_RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+_ALIASES = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu"}  # other names of the tanh form
 
-BertConfig = collections.namedtuple(
-    "BertConfig", _SIZES + _RATES + ("hidden_act", "initializer_range")
-)
-BertConfig.__doc__ = """Sizes and rates of a BERT, named as in the released `bert_config.json`."""
+
+class BertConfig(NamedTuple):
+    """Sizes and rates of a BERT, named as in the released `bert_config.json`; the defaults are BERT base's."""
+
+    vocab_size: int
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 16
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    hidden_act: str = "gelu"
+    initializer_range: float = 0.02
+
+
+_SIZES = BertConfig._fields[:7]
+_RATES = BertConfig._fields[7:9]
 
 
 def _is_number(value):
@@ -58,13 +64,12 @@ def make(values, where="bert_config"):
             f"{type(values).__name__}, so use the one that came "
             "with the checkpoint"
         )
-    missing = [key for key in BertConfig._fields if key not in values]
-    if missing:
+    if "vocab_size" not in values:
         raise InputError(
-            "{} lacks {}; use the bert_config.json that came with the checkpoint".format(
-                where, ", ".join(f'"{key}"' for key in missing)
-            )
+            f'{where} lacks "vocab_size"; use the bert_config.json that came with the checkpoint'
         )
+    given = {key: values[key] for key in BertConfig._fields if key in values}
+    values = BertConfig(**given)._asdict()
     for key in _SIZES:
         most = _MOST_LAYERS if key == "num_hidden_layers" else _MOST
         if (
@@ -78,7 +83,10 @@ def make(values, where="bert_config"):
             raise wrong(key, "a number from 0 to below 1")
     if not _is_number(values["initializer_range"]) or not 0 < values["initializer_range"] <= 1:
         raise wrong("initializer_range", "a number above 0 and at most 1")
-    if values["hidden_act"] not in list(ACTIVATIONS):  # it may be a list itself
+    activation = values["hidden_act"]
+    if isinstance(activation, str):
+        values["hidden_act"] = activation = _ALIASES.get(activation, activation)
+    if activation not in list(ACTIVATIONS):  # it may be a list itself
         raise wrong("hidden_act", "one of " + ", ".join(ACTIVATIONS))
     if values["hidden_size"] % values["num_attention_heads"]:
         raise InputError(
@@ -86,7 +94,7 @@ def make(values, where="bert_config"):
             "that came with "
             "the checkpoint" % (where, values["num_attention_heads"], values["hidden_size"])
         )
-    config = BertConfig(**{key: values[key] for key in BertConfig._fields})
+    config = BertConfig(**values)
     weights = _count_weights(config)
     if weights > _MOST_WEIGHTS:
         raise InputError(

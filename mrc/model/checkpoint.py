@@ -10,13 +10,20 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.python.ops import io_ops
 
-from mrc.util import files
+from mrc.util import aliases, files
 from mrc.util.errors import InputError, first_line
 
 _HEAD = ("cls/squad/output_weights", "cls/squad/output_bias")
 _FOREIGN = (
     ("electra/", "an ELECTRA checkpoint"),
     ("bert/encoder/transformer/", "an ALBERT checkpoint"),
+    ("distilbert/", "a DistilBERT checkpoint"),
+    ("tf_distil_bert", "a DistilBERT checkpoint"),
+    ("roberta/", "a RoBERTa checkpoint"),
+    ("tf_roberta", "a RoBERTa checkpoint"),
+    ("deberta/", "a DeBERTa checkpoint"),
+    ("model/transformer/", "an XLNet checkpoint"),
+    ("module/", "a checkpoint of a TensorFlow Hub module"),
     ("_CHECKPOINTABLE_OBJECT_GRAPH", "a TensorFlow 2 checkpoint"),
 )
 _OBJECT_ENDING = ".ATTRIBUTES/VARIABLE_VALUE"
@@ -109,17 +116,29 @@ def encoder_shapes(config):
     return shapes
 
 
+def reader(path):
+    """Returns TensorFlow's reader of the checkpoint at `path`."""
+    return tf.train.load_checkpoint(aliases.plain_path(path))
+
+
 def _exists(path):
-    try:
-        return tf.train.checkpoint_exists(path)
-    except tf.errors.OpError:  # its folder does not exist
-        return False
+    # Not tf.train.checkpoint_exists, which takes the path for a pattern.
+    return files.exists(path + ".index")
+
+
+def _orphan_of(path):
+    """Returns the name of a data file of the checkpoint `path`, whose index is missing, or None."""
+    folder, name = os.path.split(path)
+    if not tf.gfile.IsDirectory(folder or "."):
+        return None
+    names = sorted(tf.gfile.ListDirectory(folder or "."))
+    return next((other for other in names if other.startswith(name + ".data-")), None)
 
 
 def _read_shapes(path):
     """Returns {name: shape} of all tensors of a checkpoint."""
     part = _PART.match(path)
-    if part and _exists(part.group(1)):
+    if part and (_exists(part.group(1)) or _orphan_of(part.group(1))):
         raise InputError(
             "{} is a part of a checkpoint; remove {} from the path".format(*part.group(0, 2))
         )
@@ -134,6 +153,17 @@ def _read_shapes(path):
                 path, os.path.join(path, (there or ["bert_model.ckpt"])[-1])
             )
         )
+    orphan = None if _exists(path) else _orphan_of(path)
+    if orphan:
+        raise InputError(
+            f"the checkpoint {path} is incomplete: {orphan} is there, but not "
+            f"{os.path.basename(path)}.index; copy or download that file, too"
+        )
+    if not _exists(path) and files.exists(path):
+        raise InputError(
+            f"{path} is a file, not a checkpoint; pass the path up to and with .ckpt, as in "
+            "uncased_L-12_H-768_A-12/bert_model.ckpt"
+        )
     if not _exists(path):
         raise InputError(
             f"there is no checkpoint {path}; pass the path up to and with .ckpt, as in "
@@ -141,7 +171,7 @@ def _read_shapes(path):
             "model.ckpt-1000"
         )
     with _explain_read_errors(path):
-        return tf.train.load_checkpoint(path).get_variable_to_shape_map()
+        return reader(path).get_variable_to_shape_map()
 
 
 @contextlib.contextmanager
@@ -150,8 +180,8 @@ def _explain_read_errors(path):
         yield
     except _READING_ERRORS as error:
         raise InputError(
-            f"the checkpoint {path} cannot be read ({first_line(error)}); it is damaged or not "
-            "whole, so copy or download it again"
+            f"the checkpoint {path} cannot be read ({first_line(error)}); it is damaged or "
+            "incomplete, so copy or download it again"
         )
 
 
@@ -159,18 +189,18 @@ def _foreign(path, what):
     return InputError(f"{path} is {what}; pass a BERT checkpoint in Google's TensorFlow 1 format")
 
 
-def _read_tensors(reader, names):
+def _read_tensors(opened, names):
     finite = {}
     for name in names:
-        values = reader.get_tensor(name)
+        values = opened.get_tensor(name)
         finite[name] = values.dtype.kind != "f" or bool(np.isfinite(values).all())
-    return Contents(reader.get_variable_to_dtype_map(), finite)
+    return Contents(opened.get_variable_to_dtype_map(), finite)
 
 
 def _read_contents(path, names):
     """Returns the `Contents` of some tensors of a checkpoint."""
     with _explain_read_errors(path):
-        return _read_tensors(tf.train.load_checkpoint(path), names)
+        return _read_tensors(reader(path), names)
 
 
 def _check_values(path, names, contents):
@@ -196,6 +226,11 @@ def _check_not_foreign(path, shapes):
             raise _foreign(path, what)
     if any(name.endswith(_OBJECT_ENDING) for name in shapes):
         raise _foreign(path, "a TensorFlow 2 checkpoint")
+    if any("qa_outputs" in name for name in shapes):
+        raise InputError(
+            f"{path} names its span head qa_outputs, as Hugging Face does; convert the model with "
+            "`python import_huggingface.py MODEL_FOLDER OUTPUT_FOLDER`"
+        )
 
 
 def check(path, config, needs_head, trained_here=False, contents=None):
@@ -256,6 +291,27 @@ def _read_list(folder):
         return None
 
 
+def _moved(path, folder):
+    """Returns where a listed checkpoint is now: the list may name the folder that it was copied from."""
+    beside = os.path.join(folder, os.path.basename(path))
+    return beside if not _exists(path) and _exists(beside) else path
+
+
+def _warn_if_moved(folder, path):
+    state = _read_list(folder)
+    if state is not None and path != state.model_checkpoint_path:
+        named = os.path.dirname(state.model_checkpoint_path)
+        if named != os.path.dirname(path) and os.path.basename(path) == os.path.basename(
+            state.model_checkpoint_path
+        ):
+            tf.logging.warning(
+                "%s names checkpoints in %s, which is not there; using %s",
+                os.path.join(folder, _STATE_FILE),
+                named,
+                path,
+            )
+
+
 def listed(folder):
     """Returns the paths of the checkpoints that a training left in `folder`, the newest first."""
     if not files.exists(os.path.join(folder, _STATE_FILE)):
@@ -265,24 +321,27 @@ def listed(folder):
         older = [
             path for path in state.all_model_checkpoint_paths if path != state.model_checkpoint_path
         ]
-        there = [state.model_checkpoint_path] + older[::-1]
-        return (
-            there if any(files.exists(path + ".index") for path in there) else []
-        )  # somebody made room
-    found = filter(
-        None, map(_INDEX.match, tf.gfile.ListDirectory(folder))
-    )  # the list itself is damaged
+        there = [_moved(path, folder) for path in [state.model_checkpoint_path] + older[::-1]]
+        # Checkpoints may have been deleted to free space.
+        return there if any(_exists(path) for path in there) else []
+    # The list itself is damaged.
+    found = filter(None, map(_INDEX.match, tf.gfile.ListDirectory(folder)))
     return [
         os.path.join(folder, match.group(1))
         for match in sorted(found, key=lambda match: -int(match.group(2)))
     ]
 
 
+def last(folder):
+    """Returns the path of the last checkpoint that a training left in `folder`, or None."""
+    return next(iter(listed(folder)), None)
+
+
 def _read_whole(path):
     """Returns the `Contents` of a checkpoint, None where a tensor cannot be read; each has its checksum."""
     try:
-        reader = tf.train.load_checkpoint(path)
-        return _read_tensors(reader, reader.get_variable_to_shape_map())
+        opened = reader(path)
+        return _read_tensors(opened, opened.get_variable_to_shape_map())
     except _READING_ERRORS:
         return None
 
@@ -317,6 +376,8 @@ def find_trained(folder, to_train):
         tf.logging.warning(
             "the checkpoint %s is incomplete; training resumes from %s", there[0], whole
         )
+    if whole:
+        _warn_if_moved(folder, whole)
     return whole, contents
 
 

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 import modeling
 import optimization
 from mrc.model import cpu_ops, span_model
-from mrc.util import tensorflow_versions
+from mrc.util import aliases, tensorflow_versions
 from mrc.util.tensorflow_versions import (
     InputPipelineConfig,
     RunConfig,
@@ -62,6 +62,7 @@ def _tpu_summaries(output_dir, **scalars):
 
 def _initialize_from(checkpoint, use_tpu):
     """Initializes the variables that `checkpoint` holds from it; returns the scaffold function for a TPU."""
+    checkpoint = aliases.plain_path(checkpoint)
     in_checkpoint = dict(tf.train.list_variables(checkpoint))
     names = {
         variable.op.name: variable.op.name
@@ -200,7 +201,7 @@ def make_estimator(model_fn, device: TpuOptions, options) -> TPUEstimator:
     run_config = RunConfig(
         cluster=device.resolver(),
         master=device.master,
-        model_dir=options.output_dir,
+        model_dir=aliases.plain_path(options.output_dir),
         tf_random_seed=options.rand_seed,
         save_checkpoints_steps=options.save_checkpoints_steps,
         save_summary_steps=STEPS_BETWEEN_SUMMARIES,

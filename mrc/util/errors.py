@@ -3,12 +3,15 @@
 
 import argparse
 import contextlib
+import re
 import signal
 import sys
 
 from mrc.util import progress, streams
 
 EXIT_CODE = 2
+# TensorFlow 2 puts the place in the graph before the cause.
+_CAUSE = re.compile(r"Graph execution error:.*?\nNode: '[^\n]*'\n(.+)", re.DOTALL)
 FAULT_EXIT_CODE = 1
 _SIGNALLED = 128  # what shells add the number of a signal to
 
@@ -19,11 +22,9 @@ class InputError(Exception):
 
 def first_line(error):
     """Returns the first line of what an exception says, without its full stop."""
-    return (
-        (str(getattr(error, "message", error)).strip() or type(error).__name__)
-        .split("\n")[0]
-        .rstrip(".")
-    )
+    text = str(getattr(error, "message", error)).strip() or type(error).__name__
+    cause = _CAUSE.match(text)
+    return (cause.group(1) if cause else text).split("\n")[0].rstrip(".")
 
 
 def check_words(words):

@@ -35,6 +35,19 @@ _COMPRESSED = {  # first bytes
 }
 
 
+_SCHEME = re.compile("[a-z0-9]+://")
+
+
+def normalized(path):
+    """Returns a path without repeated and trailing slashes, such as scripts and shell completion leave.
+
+    Paths of object stores, as `gs://bucket//name`, stay as they are.
+    """
+    if not path or _SCHEME.match(path):
+        return path
+    return re.sub("/+", "/", path).rstrip("/") or "/"
+
+
 def exists(path):
     """Whether there is a file or folder at `path`; one that may not be looked at is an `InputError`."""
     try:

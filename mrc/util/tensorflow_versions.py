@@ -55,6 +55,7 @@ with _without_warnings():
     )
     TPUEstimator, TPUEstimatorSpec = tpu.TPUEstimator, tpu.TPUEstimatorSpec
 
+
 # The attribute that keeps a function from being inlined where it is called; TensorFlow 1.13 has none.
 _NOT_INLINED = {} if VERSION < (1, 14) else {"_noinline": True}
 

@@ -210,7 +210,9 @@ def test_a_second_run_is_told_and_the_first_goes_on(paths, uninterrupted, tmp_pa
     flags = training_flags(paths, tmp_path)
     process = tiny.start(flags)
     wait_for(process, tmp_path / "model.ckpt-0.index")
+    process.send_signal(signal.SIGSTOP)  # it must not finish before the second one starts
     code, _, lines = end(tiny.start(flags))
+    process.send_signal(signal.SIGCONT)
     assert code == 2
     assert_one_sentence(lines, "another run is using %s (process %d on " % (tmp_path, process.pid))
     assert end(process)[0] == 0

@@ -635,11 +635,15 @@ def data_rows():
 
 CONFIGS = [
     ("a list", [1], "PATH must be a JSON object as in Google's bert_config.json; it is a list"),
-    ("no hidden_size", {"hidden_size": MISSING}, 'PATH lacks "hidden_size"'),
+    (
+        "no hidden_size",
+        {"hidden_size": MISSING},
+        "of shape [8] where the BERT config asks for [768]",
+    ),
     (
         "two keys missing",
         {"hidden_act": MISSING, "vocab_size": MISSING},
-        'PATH lacks "vocab_size", "hidden_act"',
+        'PATH lacks "vocab_size"',
     ),
     (
         "layers a text",
@@ -829,7 +833,7 @@ CHECKPOINTS = [
         a_folder(),
         "PATH is a folder; pass the path of what lies in it, as in PATH/bert_model.ckpt",
     ),
-    ("that is another file", of_paths("vocab_file"), "the checkpoint PATH cannot be read"),
+    ("that is another file", of_paths("vocab_file"), "PATH is a file, not a checkpoint"),
     (
         "of ALBERT",
         saved(lambda name: name.replace("encoder/layer_", "encoder/transformer/group_")),

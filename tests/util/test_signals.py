@@ -284,3 +284,12 @@ def test_exit_codes(capsys, exception, code, text):
     with pytest.raises(SystemExit) as caught, errors.exit_with_message():
         raise exception
     assert caught.value.code == code and capsys.readouterr().err == text
+
+
+def test_the_cause_is_the_first_line_under_tensorflow_2():
+    text = (
+        "Graph execution error:\n\nDetected at node 'save/SaveV2' defined at:\n  run.py, in memory()\n"
+        "Node: 'save/SaveV2'\n/out/model.ckpt; No space left on device\n\t [[{{node save/SaveV2}}]]"
+    )
+    error = tf.errors.ResourceExhaustedError(None, None, text)
+    assert errors.first_line(error) == "/out/model.ckpt; No space left on device"

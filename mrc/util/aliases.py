@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paths that TensorFlow's ops can restore a checkpoint from.
+
+RestoreV2 takes the path of a checkpoint for a pattern, in which the brackets of a folder called `runs[1]` match `1`. Such a
+folder is reached through a symbolic link of a plain name.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+from mrc.util import locks
+
+_PATTERN_CHARACTERS = "[\\"  # `*` and `?` match themselves
+_made = {}
+
+
+def plain_path(path: str) -> str:
+    """Returns a path to the same folder or checkpoint without characters that a pattern gives another meaning.
+
+    The links are removed when the process ends.
+    """
+    local = locks.local_path(path)
+    if local is None or not any(char in local for char in _PATTERN_CHARACTERS):
+        return path
+    if path not in _made:
+        folder, name = os.path.split(os.path.abspath(local))
+        if any(char in name for char in _PATTERN_CHARACTERS):
+            _made[path] = _link(folder, name)
+        else:
+            _made[path] = os.path.join(_new_link(folder), name)
+    return _made[path]
+
+
+def _new_folder():
+    folder = tempfile.mkdtemp(prefix="plain_path_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _new_link(target):
+    link = os.path.join(_new_folder(), "folder")
+    os.symlink(target, link)
+    return link
+
+
+def _link(folder, name):
+    """Links a folder, or all files of a checkpoint, called `name`."""
+    whole = os.path.join(folder, name)
+    if os.path.isdir(whole):
+        return _new_link(whole)
+    made = os.path.join(_new_folder(), "model.ckpt")
+    for other in os.listdir(folder):
+        if other.startswith(name + "."):
+            os.symlink(os.path.join(folder, other), made + other[len(name) :])
+    return made
