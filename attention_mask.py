@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attention zones: who may not attend to whom, and the little grammar in which cells of the grid are named.
+"""Attention zones, and the grammar of the flags that name the cells of a grid.
 
 A zone is a set of (query, key) pairs given by the roles of the two tokens: Q, a question token; P, a passage token;
 `[CLS]`, both `[SEP]` and padding have neither role (Cui et al., 2022, https://doi.org/10.1016/j.isci.2022.104176).
@@ -14,6 +14,7 @@ A zone is a set of (query, key) pairs given by the roles of the two tokens: Q, a
 
 import collections
 import re
+from typing import FrozenSet, NamedTuple
 
 import tensorflow.compat.v1 as tf
 
@@ -25,24 +26,31 @@ EACH = "each"
 _MOST_DIGITS = 9  # of a layer's number
 _MOST_SHOWN = 80  # characters of a flag in a message
 
-Roles = collections.namedtuple("Roles", ["question", "passage"])
-Roles.__doc__ = "1.0 where a token has the role and 0.0 elsewhere, each [B, T]."
+
+class Roles(NamedTuple):
+    """1.0 where a token has the role and 0.0 elsewhere, `[B, T]` each."""
+
+    question: tf.Tensor
+    passage: tf.Tensor
 
 
-class Cell(collections.namedtuple("Cell", ["zones", "layers", "zone_label", "layer_label"])):
+class Cell(NamedTuple):
     """One setting of the mask.
 
     Attributes:
-      zones: frozenset of zone names, empty for the baseline.
-      layers: frozenset of layer numbers that are masked.
-      zone_label, layer_label: the words of the flags that asked for it, empty where no flag was given.
+      zones: names of the masked zones, none for the baseline.
+      layers: numbers of the masked layers.
+      zone_label, layer_label: how the flags name them, empty where no flag was given.
     """
 
-    __slots__ = ()
+    zones: FrozenSet[str] = frozenset()
+    layers: FrozenSet[int] = frozenset()
+    zone_label: str = ""
+    layer_label: str = ""
 
     @property
     def name(self):
-        """The part of a file's name that tells the cells of a grid apart."""
+        """The part of a file name that identifies the cell."""
         return f"layer{self.layer_label}_{self.zone_label}"
 
     def zones_at(self, layer):
@@ -50,18 +58,15 @@ class Cell(collections.namedtuple("Cell", ["zones", "layers", "zone_label", "lay
         return self.zones if layer in self.layers else frozenset()
 
 
-BASELINE = Cell(frozenset(), frozenset(), "", "")
+BASELINE = Cell()
 
 
 def find_roles(input_mask, segment_ids):
-    """Tells roles by where a token stands in `[CLS] question [SEP] passage [SEP] padding`.
+    """Returns the `Roles` of tokens by their position in `[CLS] question [SEP] passage [SEP] padding`.
 
     Args:
       input_mask: [B, T], 1 on tokens and 0 on padding.
       segment_ids: [B, T], 0 through the first `[SEP]` and 1 through the last.
-
-    Returns:
-      `Roles`.
     """
     input_mask, segment_ids = tf.cast(input_mask, tf.int32), tf.cast(segment_ids, tf.int32)
     place = tf.cumsum(tf.ones_like(input_mask), axis=1, exclusive=True)
@@ -87,8 +92,8 @@ def change_bias(bias, zones, query_roles, key_roles):
     Args:
       bias: the bias without a mask, [B, 1, 1, K].
       zones: set of zone names; nothing changes where it is empty.
-      asking: `Roles` of the queries, [B, R].
-      asked: `Roles` of the keys, [B, K].
+      query_roles: `Roles` of the queries, [B, R].
+      key_roles: `Roles` of the keys, [B, K].
     """
     if "all" in zones:
         return tf.fill([1, 1, 1, 1], MASKED)
@@ -112,7 +117,7 @@ def _parts(text, separator, flag):
     parts = [part.strip() for part in text.split(separator)]
     if not all(parts):
         raise InputError(
-            f"--{flag}={_shortened(text)} has an empty place; write it as in "
+            f"--{flag}={_shortened(text)} has an empty part; write it as in "
             "--mask_zone=q2,p2q+p2 or --mask_layer=0,8+9"
         )
     return parts
@@ -175,7 +180,7 @@ def read_cells(mask_zone, mask_layer, num_layers):
     if mask_zone is None:
         if mask_layer is not None:
             raise InputError(
-                "--mask_layer={} says where but not what; add --mask_zone ({})".format(
+                "--mask_layer={} needs a zone to mask; add --mask_zone ({})".format(
                     mask_layer, ", ".join(ZONES)
                 )
             )

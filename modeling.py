@@ -1,48 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BERT (Devlin et al., 2019, https://arxiv.org/abs/1810.04805) in pieces that can be called on their own.
+"""BERT (Devlin et al., 2019, https://arxiv.org/abs/1810.04805) in parts that can be called separately.
 
-The variables carry the names of Google's released checkpoints. The encoder knows nothing of questions and passages:
-a caller may change the attention bias of a layer and may look at its probabilities.
+Variables have the names of Google's released checkpoints. The encoder knows nothing of questions and passages: a caller
+changes the attention bias of a layer and observes its probabilities.
 
 Shapes: B batch, T tokens, H hidden size, N heads, D = H / N head size, I intermediate size, V vocabulary.
 """
 
-import collections
 import math
+from typing import Callable, NamedTuple, Optional
 
 import tensorflow.compat.v1 as tf
 
 from mrc.util import tensorflow_versions  # noqa: F401
 
 LAYER_NORM_EPSILON = 1e-12
-MASKED = -10000.0  # what is added to the score of a key that is not to be attended to
+MASKED = -10000.0  # added to the scores of masked keys
 
-LayerWeights = collections.namedtuple(
-    "LayerWeights",
-    [
-        "query_kernel",
-        "query_bias",
-        "key_kernel",
-        "key_bias",
-        "value_kernel",
-        "value_bias",  # [H, H], [H]
-        "attention_kernel",
-        "attention_bias",
-        "attention_beta",
-        "attention_gamma",  # [H, H], [H] x 3
-        "intermediate_kernel",
-        "intermediate_bias",  # [H, I], [I]
-        "output_kernel",
-        "output_bias",
-        "output_beta",
-        "output_gamma",
-    ],
-)  # [I, H], [H] x 3
-LayerWeights.__doc__ = "The tensors of one encoder layer."
+
+class LayerWeights(NamedTuple):
+    """The tensors of one encoder layer."""
+
+    query_kernel: tf.Tensor  # [H, H]
+    query_bias: tf.Tensor  # [H]
+    key_kernel: tf.Tensor  # [H, H]
+    key_bias: tf.Tensor  # [H]
+    value_kernel: tf.Tensor  # [H, H]
+    value_bias: tf.Tensor  # [H]
+    attention_kernel: tf.Tensor  # [H, H]
+    attention_bias: tf.Tensor  # [H]
+    attention_beta: tf.Tensor  # [H]
+    attention_gamma: tf.Tensor  # [H]
+    intermediate_kernel: tf.Tensor  # [H, I]
+    intermediate_bias: tf.Tensor  # [I]
+    output_kernel: tf.Tensor  # [I, H]
+    output_bias: tf.Tensor  # [H]
+    output_beta: tf.Tensor  # [H]
+    output_gamma: tf.Tensor  # [H]
 
 
 def dimensions(tensor):
-    """Returns the shape of `tensor` as a list: whole numbers where static, scalars of the graph elsewhere."""
+    """Returns the shape of `tensor` as a list: integers where it is static, scalar tensors elsewhere."""
     dynamic = None
     sizes = tensor.shape.as_list()
     for axis, size in enumerate(sizes):
@@ -55,7 +53,7 @@ def dimensions(tensor):
 def gelu(x):
     """Gaussian error linear unit, tanh approximation (Hendrycks & Gimpel, 2016, https://arxiv.org/abs/1606.08415).
 
-    0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), the cube taken out of the bracket so that it costs two products.
+    0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), factored so that the cube costs two multiplications.
     """
     scale = math.sqrt(2.0 / math.pi)
     half = 0.5 * x
@@ -99,7 +97,7 @@ def layer_norm(x, beta, gamma):
 
 
 def no_dropout(x, rate=0.0):
-    """The dropout of everything but training: none."""
+    """Dropout outside of training: returns `x`."""
     del rate
     return x
 
@@ -107,12 +105,12 @@ def no_dropout(x, rate=0.0):
 class Dropout:
     """Sets elements to zero with probability `rate` and scales the others up (Srivastava et al., 2014).
 
-    What is dropped depends on `seed`, `step` and the place of the call in the model alone, so that a training that was
-    interrupted continues with the numbers that it would have drawn.
+    The mask depends only on `seed`, `step` and the position of the call in the model, so that a resumed training draws
+    the same numbers as an uninterrupted one.
 
     Args:
-      seed: whole number.
-      step: scalar whole-number tensor: the training step, or another number for each step.
+      seed: an integer.
+      step: scalar integer tensor that differs from step to step, such as the training step.
     """
 
     def __init__(self, seed, step):
@@ -127,21 +125,31 @@ class Dropout:
         return tf.where(kept, x * (1.0 / (1.0 - rate)), tf.zeros_like(x))
 
 
-Branch = collections.namedtuple("Branch", ["bias", "rows", "keys"])
-Branch.__doc__ = """One of the ways that a layer is run from one input.
+class Branch(NamedTuple):
+    """One of the ways that a layer is run from one input.
 
-Attributes:
-  bias: added to the scores, broadcastable to [B, N, R, K].
-  rows: tuple of (start, stop), stretches of the tokens that ask and are in the output, R together; None for all.
-  keys: scalar K, how many of the first tokens are asked; None for all.
-"""
+    Attributes:
+      bias: added to the scores, broadcastable to `[B, N, R, K]`.
+      rows: tuple of (start, stop), the stretches of tokens that are queries and are in the output, R together; None for all.
+      keys: scalar K, how many of the first tokens are keys; None for all.
+    """
 
-AttentionInputs = collections.namedtuple("Ask", ["query", "key", "values", "bias"])
-AttentionInputs.__doc__ = "What one attention works on: the scaled query [B, R, H], key and values [B, K, H], and the bias."
+    bias: tf.Tensor
+    rows: Optional[tuple] = None
+    keys: Optional[tf.Tensor] = None
+
+
+class AttentionInputs(NamedTuple):
+    """Inputs of one attention: scaled query `[B, R, H]`, key and value `[B, K, H]`, and the bias."""
+
+    query: tf.Tensor
+    key: tf.Tensor
+    value: tf.Tensor
+    bias: tf.Tensor
 
 
 def distinct(tensors):
-    """Returns the distinct ones of `tensors`, and for each of `tensors` its number among them."""
+    """Returns the distinct tensors, and for each of `tensors` its index among them."""
     found = []
     for tensor in tensors:
         if not any(tensor is other for other in found):
@@ -152,13 +160,13 @@ def distinct(tensors):
 
 
 def _parts(branch):
-    """Returns the tensors and numbers that a `Branch` is made of, as a flat list."""
+    """Returns the tensors and numbers in a `Branch` as a flat list."""
     ends = [end for stretch in branch.rows or () for end in stretch]
     return [branch.bias] + ends + ([] if branch.keys is None else [branch.keys])
 
 
 def _branches_of(branches, parts):
-    """Returns `Branch`es made like `branches` from other `parts`, a flat list for all of them."""
+    """Returns `branches` with other `parts`, a flat list for all of them; inverts `_parts`."""
     parts, made = iter(parts), []
     for branch in branches:
         bias = next(parts)
@@ -193,10 +201,10 @@ def batched_attention(
     """Returns the contexts [B, R, H] (Vaswani et al., 2017, section 3.2).
 
     Args:
-      asks: list of `Ask`; scores of the same query and key are computed once.
+      attention_inputs: list of `AttentionInputs`; scores of the same query and key are computed once.
       heads: N.
       dropout: function of the probabilities.
-      see_probabilities: function called with the probabilities [B, N, R, K] of each ask.
+      see_probabilities: called with the probabilities `[B, N, R, K]` of each of the inputs.
     """
     scores, contexts = {}, []
     for each in attention_inputs:
@@ -209,7 +217,7 @@ def batched_attention(
         if see_probabilities is not None:
             see_probabilities(probabilities)
         contexts.append(
-            _join_heads(tf.matmul(dropout(probabilities), _split_heads(each.values, heads)))
+            _join_heads(tf.matmul(dropout(probabilities), _split_heads(each.value, heads)))
         )
     return contexts
 
@@ -224,20 +232,25 @@ def biased_residual_norm(x, bias, residual, beta, gamma):
     return layer_norm(tf.nn.bias_add(x, bias) + residual, beta, gamma)
 
 
-LayerOps = collections.namedtuple("Kernels", ["attention", "activation", "residual_norm"])
-LayerOps.__doc__ = """The parts of a layer that are no product with weights, for which a device may have a faster form in prediction.
+class LayerOps(NamedTuple):
+    """The operations of a layer besides products with weights; a device may have faster ones for prediction.
 
-Attributes:
-  attention: `attention(asks, heads)`, as `batched_attention`.
-  activation: as `biased_activation`.
-  residual_norm: as `biased_residual_norm`.
-"""
+    Attributes:
+      attention: `attention(attention_inputs, heads)`, like `batched_attention`.
+      activation: like `biased_activation`.
+      residual_norm: like `biased_residual_norm`.
+    """
+
+    attention: Callable
+    activation: Callable
+    residual_norm: Callable
+
 
 PLAIN_OPS = LayerOps(batched_attention, biased_activation, biased_residual_norm)
 
 
 def padding_bias(input_mask):
-    """[B, T] with 1 on tokens and 0 on padding -> bias [B, 1, 1, T] that takes padding keys out of every softmax."""
+    """[B, T] with 1 on tokens and 0 on padding -> bias [B, 1, 1, T] that excludes padding keys."""
     return (1.0 - tf.cast(input_mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * MASKED
 
 
@@ -264,9 +277,9 @@ class Bert:
       config: a `BertConfig`.
       dropout: `dropout(x, rate)`, a `Dropout` in training.
       one_hot_embeddings: look words up by a matrix product, which is faster on TPU.
-      kernels: `Kernels`, forms of a layer's parts that suit the device; others than the plain ones know no dropout.
-      run: `run(form, function, *tensors) -> list of tensors` carries out a layer; functions of one form and signature are
-        alike. The default calls the function.
+      ops: the `LayerOps` for the device; only the plain ones support dropout.
+      run: `run(form, function, *tensors) -> list of tensors` runs a layer; functions of the same form and signature are
+        equivalent. The default calls the function.
     """
 
     def __init__(
@@ -282,7 +295,7 @@ class Bert:
                 self._weights = [
                     self._make_layer(index) for index in range(config.num_hidden_layers)
                 ]
-            # The span head does not read the pooler; it is there because checkpoints carry it.
+            # The span head does not read the pooler, but checkpoints contain it.
             with tf.variable_scope("pooler"):
                 _dense_variables(
                     "dense", config.hidden_size, config.hidden_size, self._initializer()
@@ -388,7 +401,7 @@ class Bert:
         ]
 
     def _attention_inputs(self, hidden, branches, weights):
-        """Returns the `Ask` of each branch; what branches have in common is one tensor."""
+        """Returns the `AttentionInputs` of each branch; branches share tensors where they can."""
         head_size = self.config.hidden_size // self.config.num_attention_heads
         query = dense(hidden, weights.query_kernel, weights.query_bias) * (
             1.0 / math.sqrt(head_size)
@@ -396,11 +409,11 @@ class Bert:
         queries = {rows: take(query, rows) for rows in {branch.rows for branch in branches}}
         numbers = {branch.keys for branch in branches}
         most = branches[0].keys if len(numbers) == 1 else None
-        asked = hidden if most is None else hidden[:, :most]
-        key = dense(asked, weights.key_kernel, weights.key_bias)
-        values = dense(asked, weights.value_kernel, weights.value_bias)
+        attended = hidden if most is None else hidden[:, :most]
+        key = dense(attended, weights.key_kernel, weights.key_bias)
+        value = dense(attended, weights.value_kernel, weights.value_bias)
         pairs = {
-            number: (key, values) if number is most else (key[:, :number], values[:, :number])
+            number: (key, value) if number is most else (key[:, :number], value[:, :number])
             for number in numbers
         }
         return [
@@ -423,7 +436,7 @@ class Bert:
         )
 
     def _feed_forward(self, hidden, context, weights):
-        """Returns a layer's output [B, R, H] from its input and the context that its attention gathered."""
+        """Returns a layer's output [B, R, H] from its input and the context of its attention."""
         attention = self._residual_norm(
             context,
             weights.attention_kernel,
@@ -454,7 +467,7 @@ class Bert:
 
     def layer(self, index, hidden, bias, see_probabilities=None):
         """Returns the output [B, T, H] of layer `index` under one bias (see `branch`)."""
-        return self.branch(index, hidden, [Branch(bias, None, None)], see_probabilities)[0]
+        return self.branch(index, hidden, [Branch(bias)], see_probabilities)[0]
 
     def layers(self, start, stop, hidden, bias, change_bias=None, see_probabilities=None):
         """Runs layers `start` to `stop - 1` from `hidden` [B, T, H].

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Forms of a layer's parts that are fast on a CPU, where the plain graph waits for memory more than it multiplies.
+"""Layer operations for the CPU, where the plain graph is bound by memory rather than by arithmetic.
 
-Attention goes head by head, so that one head's scores stay in the processor's cache from product to product; the
-activation and the layer norms are compiled by XLA, each into one pass over its input.
+Attention runs head by head, so that the scores of a head stay in the cache between products. XLA compiles the activation
+and the layer norms into one pass over their input each.
 """
 
 import ctypes
@@ -17,19 +17,21 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 
 class ReusedFunctions:
-    """Python functions made into functions of the graph once for each signature, however often they are called.
+    """Turns Python functions into graph functions, once for each signature.
 
-    A grid calls the same parts hundreds of times; this keeps the graph small.
+    A grid calls the same parts hundreds of times; reusing their functions keeps the graph small.
     """
 
     def __init__(self):
         self._made = {}
 
     def __call__(self, form, body, *tensors):
-        """Returns the list of tensors that `body(*tensors)` returns; bodies of one form and signature are taken for one.
+        """Returns the list of tensors that `body(*tensors)` returns.
+
+        Bodies of the same form and signature are assumed to be equivalent.
 
         Args:
-          form: hashable value that tells bodies apart.
+          form: hashable value that identifies the body.
           body: function of any number of tensors that returns a list of tensors.
         """
         tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
@@ -54,7 +56,7 @@ def _head_by_head(tensors, numbers, heads):
 
     Args:
       tensors: distinct queries [R, H], keys and values [K, H], and biases [R or 1, K or 1].
-      numbers: list of (query, key, values, bias), which point into `tensors`.
+      numbers: list of (query, key, value, bias), indices into `tensors`.
       heads: N.
     """
     biases = {bias for _, _, _, bias in numbers}
@@ -65,13 +67,13 @@ def _head_by_head(tensors, numbers, heads):
     contexts = [[] for _ in numbers]
     for head in range(heads):
         scores = {}
-        for context, (query, key, values, bias) in zip(contexts, numbers):
+        for context, (query, key, value, bias) in zip(contexts, numbers):
             if (query, key) not in scores:
                 scores[query, key] = tf.matmul(
                     parts[query][head], parts[key][head], transpose_b=True
                 )
             context.append(
-                tf.matmul(tf.nn.softmax(scores[query, key] + parts[bias]), parts[values][head])
+                tf.matmul(tf.nn.softmax(scores[query, key] + parts[bias]), parts[value][head])
             )
     return [tf.concat(context, axis=1) for context in contexts]
 
@@ -81,7 +83,7 @@ def attention_by_head(functions, attention_inputs, heads):
 
     Args:
       functions: `ReusedFunctions`.
-      asks, heads: as there.
+      attention_inputs, heads: as there.
     """
     tensors, numbers = modeling.distinct([tensor for each in attention_inputs for tensor in each])
     numbers = tuple(tuple(numbers[first : first + 4]) for first in range(0, len(numbers), 4))
@@ -93,7 +95,7 @@ def attention_by_head(functions, attention_inputs, heads):
     def all_windows(*inside):
         found = []
         for window in range(windows):
-            # A bias may be the same for all windows, and is for all heads.
+            # A bias may be shared by all windows, and is by all heads.
             mine = [tensor[min(window, tensor.shape.as_list()[0] - 1)] for tensor in inside]
             found.append(
                 functions(
@@ -110,17 +112,17 @@ def attention_by_head(functions, attention_inputs, heads):
 def keep_freed_memory():
     """Makes the C library keep freed memory where it can (glibc); otherwise every large tensor is mapped again.
 
-    A third of a forward pass goes by in the kernel otherwise, which fills each new page with zeros.
+    Otherwise the operating system spends a third of a forward pass filling new pages with zeros.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         if not mallopt(_M_MMAP_THRESHOLD, 1 << 30):
-            mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that older versions take
+            mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the maximum of older versions
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def make_ops():
-    """Returns the arguments of `modeling.Bert`, by name, that make it fast on a CPU, for the current graph."""
+    """Returns the keyword arguments that make a `modeling.Bert` fast on a CPU, for the current graph."""
     functions = ReusedFunctions()
 
     def compiled_part(form, body, *tensors):

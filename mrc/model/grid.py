@@ -2,14 +2,15 @@
 """Every cell of a grid of masks in one forward pass.
 
 Two cells share all layers below the first one in which their masks differ. In that layer they still share the
-projections, which no mask touches, and the tokens whose keys the mask leaves alone. For N layers and Z zones with a cell
-for each this is less than N + Z N (N + 1) / 2 layer passes with the baseline, where single runs need N (Z N + 1).
+projections, which do not depend on the mask, and the tokens whose keys are not masked. With a cell for each of N layers
+and Z zones, this takes less than N + Z N (N + 1) / 2 layer passes including the baseline; single runs take N (Z N + 1).
 
-Where shapes need not be static, padding is not asked (its share in a softmax is 0 but for the zone `all`), and it is not
-computed either unless it is needed.
+Where shapes may be dynamic, padding keys are skipped (their probability is 0 except under the zone `all`), and padding
+queries are not computed unless needed.
 """
 
 import collections
+from typing import List, NamedTuple
 
 import tensorflow.compat.v1 as tf
 
@@ -19,11 +20,21 @@ import modeling
 LENGTH_STEP = 16  # lengths are multiples of this, as each length is compiled separately
 NO_ZONES = frozenset()
 
-State = collections.namedtuple("State", ["hidden", "cells", "trimmed"])
-State.__doc__ = "A hidden state [B, T, H], the cells that continue from it, and whether it lacks the padding at its end."
 
-Stretch = collections.namedtuple("Stretch", ["start", "stop", "changed"])
-Stretch.__doc__ = "Tokens `start` to `stop - 1` of all windows of a batch, and whether a mask changes their output."
+class State(NamedTuple):
+    """A hidden state `[B, T, H]`, the cells that continue from it, and whether trailing padding was cut off."""
+
+    hidden: tf.Tensor
+    cells: List[attention_mask.Cell]
+    trimmed: bool
+
+
+class Stretch(NamedTuple):
+    """Tokens `start` to `stop - 1` of all windows of a batch, and whether a mask changes their output."""
+
+    start: tf.Tensor
+    stop: tf.Tensor
+    changed: bool
 
 
 def round_up(number):
@@ -49,7 +60,7 @@ class _Bounds:
         self._last_passage = round_up(tf.reduce_max(passage_stop))
 
     def stretches(self, zones, end):
-        """Returns the `Stretch`es that `zones` cut the tokens 0 to `end - 1` into, or None where they change nearly all."""
+        """Returns the `Stretch`es of tokens 0 to `end - 1` under `zones`, or None where nearly all tokens change."""
         question = tf.minimum(self._all_in_passage, end)
         if zones == {"q2"}:
             return [Stretch(0, question, True), Stretch(question, end, False)]
@@ -71,7 +82,7 @@ class _Bounds:
 
 
 def _put_together(stretches, changed, unchanged):
-    """Returns [B, T, H] from the tokens that a mask changed, [B, R, H], and the state without it, [B, T or more, H]."""
+    """Returns `[B, T, H]` from the changed tokens `[B, R, H]` and the unmasked state `[B, T or more, H]`."""
     pieces, done = [], 0
     for start, stop, is_changed in stretches:
         if is_changed:
@@ -83,7 +94,7 @@ def _put_together(stretches, changed, unchanged):
 
 
 def _branches(cells, layer):
-    """Groups `cells`, all alike below `layer`, by the zones that they mask in it: {zones: cells}."""
+    """Groups `cells`, which agree below `layer`, by the zones that they mask in it: {zones: cells}."""
     branches = collections.OrderedDict()
     for cell in cells:
         branches.setdefault(cell.zones_at(layer), []).append(cell)
@@ -112,7 +123,7 @@ class _Pass:
         return State(embedded if keep else embedded[:, : self._length], cells, not keep)
 
     def _stretches(self, zones, groups, trimmed, layer):
-        """Returns the `Stretch`es of which some come from the state without a mask, or None where all is computed."""
+        """Returns `Stretch`es if some tokens can come from the unmasked state, or None to compute all."""
         if self._length is None or NO_ZONES not in groups or not zones:
             return None
         if not trimmed and not self._keeps_padding(groups[NO_ZONES], layer):
@@ -169,8 +180,8 @@ def encode(bert, cells, embedded, bias, roles, length=None, trim_padding=False):
       embedded: the encoder's input, [B, T, H].
       bias: the attention bias without a mask, [B, 1, 1, T].
       roles: `attention_mask.Roles`.
-      length: scalar, a number of tokens that holds every window of the batch; padding beyond it is asked only where the
-        zone `all` reads it. None where shapes must be static; all padding is asked then.
+      length: scalar, at least the length of every window of the batch; keys beyond it are padding and are used only
+        under the zone `all`. None where shapes must be static; all keys are used then.
       trim_padding: whether outputs are only `length` tokens long; needs `length`.
     """
     forward = _Pass(bert, bias, roles, length, trim_padding)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reader: BERT with a head that tells where an answer starts and ends (Devlin et al., 2019, section 4.2).
+"""The reader: BERT with a span head for the start and end of an answer (Devlin et al., 2019, section 4.2).
 
 Shapes: B batch, T tokens, H hidden size, C cells of a grid, K best positions.
 """
@@ -20,7 +20,7 @@ class SpanModel:
 
     Args:
       bert: `modeling.Bert`.
-      masks_question: whether `input_span_mask` keeps the question out of the logits (CMRC 2018).
+      masks_question: whether `input_span_mask` masks the logits of the question (CMRC 2018).
     """
 
     def __init__(self, bert, masks_question):
@@ -43,8 +43,8 @@ class SpanModel:
         )
         start, end = tf.unstack(tf.reshape(both, [batch, tokens, 2]), axis=2)
         if self._masks_question:
-            kept_out = (1.0 - tf.cast(input_span_mask, tf.float32)) * modeling.MASKED
-            start, end = start + kept_out, end + kept_out
+            masked = (1.0 - tf.cast(input_span_mask, tf.float32)) * modeling.MASKED
+            start, end = start + masked, end + masked
         return start, end
 
     def training_loss(self, features):
@@ -91,7 +91,7 @@ class SpanModel:
           cells: list of `attention_mask.Cell`.
           size: K, the number of best starts and ends.
           trim_padding: whether to skip padding and exclude it from the ranking, which includes it in the released code.
-          static_shapes: whether every shape must be known beforehand, as on a TPU.
+          static_shapes: whether every shape must be static, as on a TPU.
 
         Returns:
           Dict of unique_ids [B]; start_values, end_values (float) and start_places, end_places (int), [B, C, K] each;

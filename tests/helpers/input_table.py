@@ -1218,16 +1218,16 @@ def flag_rows():
             mask_zone="all+q2",
             **predict,
         ),
-        refused("a zone of nothing", "--mask_zone= has an empty place", mask_zone="", **predict),
+        refused("a zone of nothing", "--mask_zone= has an empty part", mask_zone="", **predict),
         refused(
             "a comma too many",
-            "--mask_zone=q2,,p2 has an empty place",
+            "--mask_zone=q2,,p2 has an empty part",
             mask_zone="q2,,p2",
             **predict,
         ),
         refused(
             "a plus too many",
-            "--mask_layer=0+ has an empty place",
+            "--mask_layer=0+ has an empty part",
             mask_zone="q2",
             mask_layer="0+",
             **predict,
@@ -1258,7 +1258,7 @@ def flag_rows():
         ),
         refused(
             "where but not what",
-            "--mask_layer=0 says where but not what; add --mask_zone",
+            "--mask_layer=0 needs a zone to mask; add --mask_zone",
             mask_layer="0",
             **predict,
         ),
