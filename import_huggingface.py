@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Converts a BERT from the Hugging Face Hub into the files that the run scripts read.
+"""Converts a BERT, ELECTRA or ALBERT from the Hugging Face Hub into the files that the run scripts read.
 
     pip install -r requirements/huggingface.txt
     python import_huggingface.py MODEL_FOLDER OUTPUT_FOLDER

@@ -254,8 +254,8 @@ def padding_bias(input_mask):
     return (1.0 - tf.cast(input_mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * MASKED
 
 
-def _layer_norm_variables(size):
-    with tf.variable_scope("LayerNorm"):
+def _layer_norm_variables(scope, size):
+    with tf.variable_scope(scope):
         return (
             tf.get_variable("beta", [size], initializer=tf.zeros_initializer()),
             tf.get_variable("gamma", [size], initializer=tf.ones_initializer()),
@@ -268,6 +268,49 @@ def _dense_variables(scope, rows, columns, initializer):
             tf.get_variable("kernel", [rows, columns], initializer=initializer),
             tf.get_variable("bias", [columns], initializer=tf.zeros_initializer()),
         )
+
+
+class Naming(NamedTuple):
+    """Names of a family's variables in Google's checkpoints, as scopes below one another.
+
+    Attributes:
+      root: of all variables but the span head.
+      projection: of the dense layer from narrower embeddings to the hidden size.
+      layer: of a layer, with its number, or without where all layers share their weights.
+      attention, attention_output, attention_norm, intermediate, output, output_norm: of a layer's parts.
+      has_pooler: whether checkpoints carry a pooler, which the span head does not read.
+    """
+
+    root: str = "bert"
+    projection: str = "embeddings_project"
+    layer: str = "encoder/layer_{}"
+    attention: str = "attention/self"
+    attention_output: str = "attention/output/dense"
+    attention_norm: str = "attention/output/LayerNorm"
+    intermediate: str = "intermediate/dense"
+    output: str = "output/dense"
+    output_norm: str = "output/LayerNorm"
+    has_pooler: bool = True
+
+    def scope(self, layer: int) -> str:
+        """Returns the scope of a layer's variables."""
+        return self.layer.format(layer)
+
+
+NAMINGS = {
+    "bert": Naming(),
+    "electra": Naming(root="electra", has_pooler=False),  # Clark et al., 2020, arXiv 2003.10555
+    "albert": Naming(  # Lan et al., 2020, arXiv 1909.11942
+        projection="encoder/embedding_hidden_mapping_in",
+        layer="encoder/transformer/group_0/inner_group_0",
+        attention="attention_1/self",
+        attention_output="attention_1/output/dense",
+        attention_norm="LayerNorm",
+        intermediate="ffn_1/intermediate/dense",
+        output="ffn_1/intermediate/output/dense",
+        output_norm="LayerNorm_1",
+    ),
+}
 
 
 class Bert:
@@ -289,17 +332,13 @@ class Bert:
         self._dropout, self._ops = dropout, ops
         self._one_hot = one_hot_embeddings
         self._run = run or (lambda form, function, *tensors: function(*tensors))
-        with tf.variable_scope("bert"):
+        self._naming = NAMINGS[config.family]
+        with tf.variable_scope(self._naming.root):
             self._make_embeddings()
-            with tf.variable_scope("encoder"):
-                self._weights = [
-                    self._make_layer(index) for index in range(config.num_hidden_layers)
-                ]
-            # The span head does not read the pooler, but checkpoints contain it.
-            with tf.variable_scope("pooler"):
-                _dense_variables(
-                    "dense", config.hidden_size, config.hidden_size, self._initializer()
-                )
+            self._weights = self._make_layers()
+            if self._naming.has_pooler:
+                size = config.hidden_size
+                _dense_variables("pooler/dense", size, size, self._initializer())
 
     def _initializer(self):
         return tf.truncated_normal_initializer(stddev=self.config.initializer_range)
@@ -310,34 +349,43 @@ class Bert:
 
             def table(name, rows):
                 return tf.get_variable(
-                    name, [rows, config.hidden_size], initializer=self._initializer()
+                    name, [rows, config.embedding_size], initializer=self._initializer()
                 )
 
             self._words = table("word_embeddings", config.vocab_size)
             self._types = table("token_type_embeddings", config.type_vocab_size)
             self._positions = table("position_embeddings", config.max_position_embeddings)
-            self._embedding_norm = _layer_norm_variables(config.hidden_size)
+            self._embedding_norm = _layer_norm_variables("LayerNorm", config.embedding_size)
+        self._projection = None
+        if config.embedding_size != config.hidden_size:
+            self._projection = _dense_variables(
+                self._naming.projection,
+                config.embedding_size,
+                config.hidden_size,
+                self._initializer(),
+            )
 
-    def _make_layer(self, index):
-        hidden, wide, initializer = (
-            self.config.hidden_size,
-            self.config.intermediate_size,
-            self._initializer(),
-        )
-        weights = []
-        with tf.variable_scope("layer_%d" % index):
-            with tf.variable_scope("attention"):
-                with tf.variable_scope("self"):
-                    for name in ("query", "key", "value"):
-                        weights.extend(_dense_variables(name, hidden, hidden, initializer))
-                with tf.variable_scope("output"):
-                    weights.extend(_dense_variables("dense", hidden, hidden, initializer))
-                    weights.extend(_layer_norm_variables(hidden))
-            with tf.variable_scope("intermediate"):
-                weights.extend(_dense_variables("dense", hidden, wide, initializer))
-            with tf.variable_scope("output"):
-                weights.extend(_dense_variables("dense", wide, hidden, initializer))
-                weights.extend(_layer_norm_variables(hidden))
+    def _make_layers(self):
+        """Returns the `LayerWeights` of each layer, the same ones where layers share them."""
+        made = {}
+        for index in range(self.config.num_hidden_layers):
+            scope = self._naming.scope(index)
+            if scope not in made:
+                with tf.variable_scope(scope):
+                    made[scope] = self._make_layer()
+        return [made[self._naming.scope(index)] for index in range(self.config.num_hidden_layers)]
+
+    def _make_layer(self):
+        hidden, wide = self.config.hidden_size, self.config.intermediate_size
+        naming, initializer, weights = self._naming, self._initializer(), []
+        for name in ("query", "key", "value"):
+            scope = f"{naming.attention}/{name}"
+            weights.extend(_dense_variables(scope, hidden, hidden, initializer))
+        weights.extend(_dense_variables(naming.attention_output, hidden, hidden, initializer))
+        weights.extend(_layer_norm_variables(naming.attention_norm, hidden))
+        weights.extend(_dense_variables(naming.intermediate, hidden, wide, initializer))
+        weights.extend(_dense_variables(naming.output, wide, hidden, initializer))
+        weights.extend(_layer_norm_variables(naming.output_norm, hidden))
         return LayerWeights(*weights)
 
     def _look_up(self, table, ids, one_hot):
@@ -357,9 +405,9 @@ class Bert:
             + self._look_up(self._types, segment_ids, True)
             + self._positions[tf.newaxis, :tokens]
         )
-        return self._dropout(
-            layer_norm(summed, *self._embedding_norm), self.config.hidden_dropout_prob
-        )
+        embedded = layer_norm(summed, *self._embedding_norm)
+        embedded = self._dropout(embedded, self.config.hidden_dropout_prob)
+        return embedded if self._projection is None else dense(embedded, *self._projection)
 
     def branch(self, index, hidden, branches, see_probabilities=None):
         """Returns the outputs of layer `index` from one input, a list with a [B, R, H] for each branch.

@@ -20,6 +20,7 @@ _ACTIVATIONS = {
 _EPSILON = 1e-12
 _COPIED = (
     "vocab_size",
+    "embedding_size",
     "hidden_size",
     "num_hidden_layers",
     "num_attention_heads",
@@ -30,24 +31,52 @@ _COPIED = (
     "attention_probs_dropout_prob",
     "initializer_range",
 )
-# What transformers assumes for BERT where the file says nothing.
-_DEFAULTS = {"type_vocab_size": 2, "vocab_size": 30522}
+# What transformers assumes where a config says nothing.
+_DEFAULTS = {
+    "bert": {"vocab_size": 30522, "type_vocab_size": 2},
+    "electra": {
+        "vocab_size": 30522,
+        "embedding_size": 128,
+        "hidden_size": 256,
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
+        "type_vocab_size": 2,
+    },
+    "albert": {
+        "vocab_size": 30000,
+        "embedding_size": 128,
+        "hidden_size": 4096,
+        "num_attention_heads": 64,
+        "intermediate_size": 16384,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "hidden_act": "gelu_new",
+        "type_vocab_size": 2,
+    },
+}
+_REASONS = {
+    "roberta": "it numbers positions and cuts text differently",
+    "xlm-roberta": "it numbers positions and cuts text differently",
+    "distilbert": "its layers have other parts",
+    "deberta": "its attention uses relative positions",
+    "deberta-v2": "its attention uses relative positions",
+}
 
 
 def _check(values, path):
-    if not isinstance(values, dict) or not isinstance(values.get("model_type", ""), str):
-        raise InputError(f"{path} is not a model's config.json; pass the folder of a model")
-    model_type = values.get("model_type")
-    if model_type != "bert":
+    if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
+        raise InputError(f"{path} names no model_type; pass the folder of a model")
+    model_type = values["model_type"]
+    if model_type not in _DEFAULTS:
+        reason = _REASONS.get(model_type, "its layers are not those of BERT")
         raise InputError(
-            f'{path}: the model type "{model_type}" cannot be imported, because only BERT has the '
-            "layers that this project computes; use a model of type bert"
+            f'{path}: the model type "{model_type}" cannot be imported, because {reason}; use a '
+            f"model of type {', '.join(sorted(_DEFAULTS))}"
         )
     position = values.get("position_embedding_type", "absolute")
     if position != "absolute":
         raise InputError(
-            f'{path}: position_embedding_type is "{position}"; only absolute positions can be '
-            "imported"
+            f'{path}: position_embedding_type is "{position}"; only absolute positions can be imported'
         )
     if values.get("pruned_heads"):
         raise InputError(f"{path}: models with pruned heads cannot be imported; use the original")
@@ -56,12 +85,9 @@ def _check(values, path):
     epsilon = values.get("layer_norm_eps", _EPSILON)
     if epsilon != _EPSILON:
         raise InputError(
-            f"{path}: layer_norm_eps is {epsilon!r}, and this project computes with {_EPSILON}, "
-            "which "
+            f"{path}: layer_norm_eps is {epsilon!r}, and this project computes with {_EPSILON}, which "
             "would change answers; use a model with that value"
         )
-    if not isinstance(values.get("hidden_act", "gelu"), str):
-        raise InputError(f"{path}: hidden_act must be the name of an activation")
 
 
 def convert(values: dict, path: str) -> OrderedDict:
@@ -74,12 +100,15 @@ def convert(values: dict, path: str) -> OrderedDict:
       InputError: the model cannot be imported; the message says why.
     """
     _check(values, path)
-    made = OrderedDict()
-    for key in _COPIED:
-        if key in values or key in _DEFAULTS:
-            made[key] = values.get(key, _DEFAULTS.get(key))
+    family = values["model_type"]
+    values = dict(_DEFAULTS[family], **values)
+    made = OrderedDict(family=family)
+    made.update((key, values[key]) for key in _COPIED if key in values)
+    if family == "albert":  # bert_config checks that all layers share their weights
+        made["num_hidden_groups"] = values.get("num_hidden_groups", 1)
+        made["inner_group_num"] = values.get("inner_group_num", 1)
     activation = values.get("hidden_act", "gelu")
-    if activation not in _ACTIVATIONS:
+    if activation not in list(_ACTIVATIONS):
         raise InputError(
             f'{path}: the activation "{activation}" is not supported; use a model with one of '
             + ", ".join(sorted(_ACTIVATIONS))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the tensors of a Hugging Face BERT to the variables of a Google checkpoint.
+"""From the tensors of a Hugging Face model to the variables of a Google checkpoint.
 
 PyTorch keeps a dense layer's weight as [outputs, inputs] where TensorFlow has a kernel of [inputs, outputs]: kernels are
 transposed. Embeddings and the span head ([2, H], start first) are laid out alike in both.
@@ -15,8 +15,22 @@ from mrc.model.bert_config import BertConfig
 from mrc.model.checkpoint import encoder_shapes, head_shapes, pooler_shapes
 from mrc.util.errors import InputError
 
-_PREFIX = "bert."
 _OLD_NAMES = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
+# Hugging Face's names of an ALBERT, where they differ from Google's with dots for slashes.
+_ALBERT_NAMES = (
+    (
+        "bert/encoder/transformer/group_0/inner_group_0/",
+        "encoder.albert_layer_groups.0.albert_layers.0.",
+    ),
+    ("attention_1/self/", "attention."),
+    ("attention_1/output/dense/", "attention.dense."),
+    ("0.LayerNorm/", "0.attention.LayerNorm."),
+    ("ffn_1/intermediate/dense/", "ffn."),
+    ("ffn_1/intermediate/output/dense/", "ffn_output."),
+    ("LayerNorm_1/", "full_layer_layer_norm."),
+    ("bert/pooler/dense/", "pooler."),
+    ("bert/", ""),
+)
 _HEAD = {
     "cls/squad/output_weights": "qa_outputs.weight",
     "cls/squad/output_bias": "qa_outputs.bias",
@@ -30,7 +44,16 @@ class Source(NamedTuple):
     is_transposed: bool
 
 
-def source_of(variable: str) -> Source:
+def _huggingface_scope(variable, family):
+    """Returns the dotted name of a variable, still with Google's word for the tensor at its end."""
+    if family == "albert":
+        for google, huggingface in _ALBERT_NAMES:
+            variable = variable.replace(google, huggingface)
+        return "albert." + variable.replace("/", ".")
+    return re.sub(r"layer_(\d+)", r"layer.\1", variable.replace("/", "."))
+
+
+def source_of(variable: str, family: str = "bert") -> Source:
     """Returns the `Source` of a variable.
 
     >>> source_of("bert/encoder/layer_0/output/dense/kernel")
@@ -38,7 +61,7 @@ def source_of(variable: str) -> Source:
     """
     if variable in _HEAD:
         return Source(_HEAD[variable], False)
-    name = re.sub(r"layer_(\d+)", r"layer.\1", variable.replace("/", "."))
+    name = _huggingface_scope(variable, family)
     if name.endswith("_embeddings"):
         return Source(name + ".weight", False)
     for google, huggingface in ((".gamma", ".weight"), (".beta", ".bias")):
@@ -49,14 +72,14 @@ def source_of(variable: str) -> Source:
     return Source(name, False)
 
 
-def normalized(tensors: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
-    """Returns the tensors under today's names: old files say gamma and beta, and bare encoders have no `bert.`."""
+def normalized(tensors: Dict[str, np.ndarray], family: str) -> Dict[str, np.ndarray]:
+    """Returns the tensors under today's names: old files say gamma and beta, bare encoders have no prefix."""
     found = {}
     for name, tensor in tensors.items():
         for old, new in _OLD_NAMES:
             name = name.replace(old, new)
-        if name.startswith(("embeddings.", "encoder.", "pooler.")):
-            name = _PREFIX + name
+        if name.startswith(("embeddings.", "embeddings_project.", "encoder.", "pooler.")):
+            name = f"{family}.{name}"
         found[name] = tensor
     return found
 
@@ -69,7 +92,8 @@ def has_head(tensors) -> bool:
 def _wanted(tensors, config) -> Iterator[Tuple[str, list]]:
     yield from encoder_shapes(config).items()
     for shapes in (pooler_shapes(config), head_shapes(config)):
-        if all(source_of(variable).name in tensors for variable in shapes):
+        names = [source_of(variable, config.family).name for variable in shapes]
+        if all(name in tensors for name in names):
             yield from shapes.items()
 
 
@@ -86,9 +110,9 @@ def to_variables(
     Raises:
       InputError: a tensor is missing or has another shape than the config says.
     """
-    tensors, variables = normalized(tensors), OrderedDict()
+    tensors, variables = normalized(tensors, config.family), OrderedDict()
     for variable, shape in _wanted(tensors, config):
-        name, is_transposed = source_of(variable)
+        name, is_transposed = source_of(variable, config.family)
         if name not in tensors:
             raise InputError(
                 f"{where} has no tensor {name}, which its config.json asks for; download the model "

@@ -4,7 +4,7 @@
 import reprlib
 from typing import NamedTuple
 
-from modeling import ACTIVATIONS
+from modeling import ACTIVATIONS, NAMINGS
 from mrc.util.errors import InputError
 from mrc.util.files import read_json
 
@@ -15,7 +15,12 @@ _ALIASES = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu"}  # other names of t
 
 
 class BertConfig(NamedTuple):
-    """Sizes and rates of a BERT, named as in the released `bert_config.json`; the defaults are BERT base's."""
+    """Shape of an encoder, named as in the released `bert_config.json`; the defaults are BERT base's.
+
+    Attributes:
+      family: "bert", "electra" or "albert".
+      embedding_size: width of the embeddings; that of the layers for BERT.
+    """
 
     vocab_size: int
     hidden_size: int = 768
@@ -28,9 +33,11 @@ class BertConfig(NamedTuple):
     attention_probs_dropout_prob: float = 0.1
     hidden_act: str = "gelu"
     initializer_range: float = 0.02
+    family: str = "bert"
+    embedding_size: int = 0
 
 
-_SIZES = BertConfig._fields[:7]
+_SIZES = BertConfig._fields[:7] + ("embedding_size",)
 _RATES = BertConfig._fields[7:9]
 
 
@@ -42,7 +49,20 @@ def _count_weights(config):
     """Returns the number of weights of embeddings and layers, biases and norms aside."""
     rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
     layer = 4 * config.hidden_size + 2 * config.intermediate_size
-    return config.hidden_size * (rows + config.num_hidden_layers * layer)
+    return config.embedding_size * rows + config.hidden_size * config.num_hidden_layers * layer
+
+
+def _family(values, where):
+    """Returns the family of a config that does not name it; only Google's ALBERT has groups of layers."""
+    groups = values.get("num_hidden_groups"), values.get("inner_group_num")
+    if groups == (None, None):
+        return values.get("family", "bert")
+    if groups != (1, 1):
+        raise InputError(
+            f"{where} has {groups[0]} groups of {groups[1]} layers; only ALBERTs in which all layers "
+            "share their weights (1 and 1) are supported"
+        )
+    return "albert"
 
 
 def make(values, where="bert_config"):
@@ -69,7 +89,11 @@ def make(values, where="bert_config"):
             f'{where} lacks "vocab_size"; use the bert_config.json that came with the checkpoint'
         )
     given = {key: values[key] for key in BertConfig._fields if key in values}
+    given["family"] = _family(values, where)
+    given.setdefault("embedding_size", given.get("hidden_size", BertConfig(1).hidden_size))
     values = BertConfig(**given)._asdict()
+    if values["family"] not in list(NAMINGS):  # it may be a list
+        raise wrong("family", "one of " + ", ".join(NAMINGS))
     for key in _SIZES:
         most = _MOST_LAYERS if key == "num_hidden_layers" else _MOST
         if (

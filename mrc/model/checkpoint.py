@@ -10,13 +10,18 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.python.ops import io_ops
 
+from modeling import NAMINGS
 from mrc.util import aliases, files
 from mrc.util.errors import InputError, first_line
 
 _HEAD = ("cls/squad/output_weights", "cls/squad/output_bias")
+# Beginnings of variable names, and what has them.
+_FAMILIES = (
+    ("electra/", "electra", "an ELECTRA checkpoint"),
+    ("bert/encoder/transformer/", "albert", "an ALBERT checkpoint"),
+    ("bert/encoder/layer_", "bert", "a BERT checkpoint"),
+)
 _FOREIGN = (
-    ("electra/", "an ELECTRA checkpoint"),
-    ("bert/encoder/transformer/", "an ALBERT checkpoint"),
     ("distilbert/", "a DistilBERT checkpoint"),
     ("tf_distil_bert", "a DistilBERT checkpoint"),
     ("roberta/", "a RoBERTa checkpoint"),
@@ -69,8 +74,8 @@ def check_case(do_lower_case: bool, init_checkpoint: Optional[str]):
 
 def pooler_shapes(config):
     """Returns {variable name: shape} of the pooler, which the span head does not read."""
-    hidden = config.hidden_size
-    return {"bert/pooler/dense/kernel": [hidden, hidden], "bert/pooler/dense/bias": [hidden]}
+    hidden, naming = config.hidden_size, NAMINGS[config.family]
+    return _dense_shapes(naming.root + "/pooler/dense", hidden, hidden) if naming.has_pooler else {}
 
 
 def head_shapes(config):
@@ -83,36 +88,47 @@ def _optional_shapes(config):
     return dict(pooler_shapes(config), **head_shapes(config))
 
 
-def _layer_shapes(layer, hidden, wide):
-    at = "bert/encoder/layer_%d/" % layer
+def _dense_shapes(scope, rows, columns):
+    return {scope + "/kernel": [rows, columns], scope + "/bias": [columns]}
+
+
+def _norm_shapes(scope, size):
+    return {scope + "/beta": [size], scope + "/gamma": [size]}
+
+
+def _layer_shapes(layer, config):
+    hidden, wide, naming = config.hidden_size, config.intermediate_size, NAMINGS[config.family]
+    at = f"{naming.root}/{naming.scope(layer)}/"
     shapes = {}
-    for dense, rows, columns in (
-        ("attention/self/query", hidden, hidden),
-        ("attention/self/key", hidden, hidden),
-        ("attention/self/value", hidden, hidden),
-        ("attention/output/dense", hidden, hidden),
-        ("intermediate/dense", hidden, wide),
-        ("output/dense", wide, hidden),
+    for scope, rows, columns in (
+        (naming.attention + "/query", hidden, hidden),
+        (naming.attention + "/key", hidden, hidden),
+        (naming.attention + "/value", hidden, hidden),
+        (naming.attention_output, hidden, hidden),
+        (naming.intermediate, hidden, wide),
+        (naming.output, wide, hidden),
     ):
-        shapes[at + dense + "/kernel"], shapes[at + dense + "/bias"] = [rows, columns], [columns]
-    for norm in ("attention/output/LayerNorm", "output/LayerNorm"):
-        shapes[at + norm + "/beta"] = shapes[at + norm + "/gamma"] = [hidden]
+        shapes.update(_dense_shapes(at + scope, rows, columns))
+    for scope in (naming.attention_norm, naming.output_norm):
+        shapes.update(_norm_shapes(at + scope, hidden))
     return shapes
 
 
 def encoder_shapes(config):
     """Returns {variable name: shape} of the embeddings and layers of a `BertConfig`."""
-    hidden = config.hidden_size
-    at = "bert/embeddings/"
+    width, naming = config.embedding_size, NAMINGS[config.family]
+    at = naming.root + "/embeddings/"
     shapes = {
-        at + "word_embeddings": [config.vocab_size, hidden],
-        at + "token_type_embeddings": [config.type_vocab_size, hidden],
-        at + "position_embeddings": [config.max_position_embeddings, hidden],
-        at + "LayerNorm/beta": [hidden],
-        at + "LayerNorm/gamma": [hidden],
+        at + "word_embeddings": [config.vocab_size, width],
+        at + "token_type_embeddings": [config.type_vocab_size, width],
+        at + "position_embeddings": [config.max_position_embeddings, width],
     }
+    shapes.update(_norm_shapes(at + "LayerNorm", width))
+    if width != config.hidden_size:
+        scope = f"{naming.root}/{naming.projection}"
+        shapes.update(_dense_shapes(scope, width, config.hidden_size))
     for layer in range(config.num_hidden_layers):
-        shapes.update(_layer_shapes(layer, hidden, config.intermediate_size))
+        shapes.update(_layer_shapes(layer, config))
     return shapes
 
 
@@ -186,7 +202,9 @@ def _explain_read_errors(path):
 
 
 def _foreign(path, what):
-    return InputError(f"{path} is {what}; pass a BERT checkpoint in Google's TensorFlow 1 format")
+    return InputError(
+        f"{path} is {what}; pass a BERT, ELECTRA or ALBERT checkpoint in Google's TensorFlow 1 format"
+    )
 
 
 def _read_tensors(opened, names):
@@ -220,10 +238,17 @@ def _check_values(path, names, contents):
             )
 
 
-def _check_not_foreign(path, shapes):
+def _check_family(path, shapes, config):
+    """Checks that the variables are named as the family of the config names them."""
     for beginning, what in _FOREIGN:
         if any(name.startswith(beginning) for name in shapes):
             raise _foreign(path, what)
+    for beginning, family, what in _FAMILIES:
+        if family != config.family and any(name.startswith(beginning) for name in shapes):
+            raise InputError(
+                f"{path} is {what}, but the config describes a model of the family "
+                f'"{config.family}"; use the config that came with it, with "family": "{family}"'
+            )
     if any(name.endswith(_OBJECT_ENDING) for name in shapes):
         raise _foreign(path, "a TensorFlow 2 checkpoint")
     if any("qa_outputs" in name for name in shapes):
@@ -247,7 +272,7 @@ def check(path, config, needs_head, trained_here=False, contents=None):
       InputError: it is not there, cannot be read, is of another kind of model, or its shapes are others.
     """
     shapes = _read_shapes(path)
-    _check_not_foreign(path, shapes)
+    _check_family(path, shapes, config)
     wanted = encoder_shapes(config)
     wanted.update(
         (name, shape)
@@ -267,8 +292,9 @@ def check(path, config, needs_head, trained_here=False, contents=None):
                 "use the bert_config.json that came with it"
             )
     _check_values(path, wanted, contents or _read_contents(path, wanted))
-    layers_there = "bert/encoder/layer_%d/output/dense/kernel" % config.num_hidden_layers
-    if layers_there in shapes:
+    naming = NAMINGS[config.family]
+    above = f"{naming.root}/{naming.scope(config.num_hidden_layers)}/{naming.output}/kernel"
+    if above in shapes and above not in wanted:
         tf.logging.warning(
             "the checkpoint %s has more layers than the %d of the BERT config; the upper ones are "
             "not used",

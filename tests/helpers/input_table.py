@@ -837,12 +837,12 @@ CHECKPOINTS = [
     (
         "of ALBERT",
         saved(lambda name: name.replace("encoder/layer_", "encoder/transformer/group_")),
-        "PATH is an ALBERT checkpoint; pass a BERT",
+        "PATH is an ALBERT checkpoint, but the config",
     ),
     (
         "of ELECTRA",
         saved(lambda name: name.replace("bert/", "electra/")),
-        "PATH is an ELECTRA checkpoint; pass a BERT",
+        "PATH is an ELECTRA checkpoint, but the config",
     ),
     (
         "of TensorFlow 2",

@@ -62,6 +62,67 @@ def variables_of(prefix):
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
+FAMILIES = {
+    "electra": dict(CONFIG, model_type="electra", embedding_size=4, hidden_act="gelu"),
+    "albert": dict(
+        CONFIG, model_type="albert", embedding_size=4, num_hidden_groups=1, inner_group_num=1
+    ),
+}
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_other_families_are_imported(tmp_path, family):
+    values = model_config.convert(FAMILIES[family], "config.json")
+    config = bert_config.make(values)
+    shapes = dict(checkpoint.encoder_shapes(config), **checkpoint.head_shapes(config))
+    arrays = tiny.random_weights(shapes)
+    tensors = {}
+    for variable, array in arrays.items():
+        name, is_transposed = names.source_of(variable, family)
+        tensors[name] = array.T.copy() if is_transposed else array
+    assert len(tensors) == len(arrays)
+    code, stdout, stderr = run_import(
+        write_model(tmp_path / "model", tensors, FAMILIES[family]), tmp_path / "out"
+    )
+    assert (code, stderr) == (0, "") and "holds a reader" in stdout
+    assert bert_config.read(str(tmp_path / "out" / "bert_config.json")) == config
+    found = variables_of(tmp_path / "out" / "bert_model.ckpt")
+    assert set(found) == set(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.parametrize(
+    "variable, source",
+    [
+        (
+            "bert/encoder/transformer/group_0/inner_group_0/LayerNorm/gamma",
+            "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.LayerNorm.weight",
+        ),
+        (
+            "bert/encoder/transformer/group_0/inner_group_0/LayerNorm_1/beta",
+            "albert.encoder.albert_layer_groups.0.albert_layers.0.full_layer_layer_norm.bias",
+        ),
+        (
+            "bert/encoder/transformer/group_0/inner_group_0/attention_1/self/key/kernel",
+            "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.key.weight",
+        ),
+        (
+            "bert/encoder/transformer/group_0/inner_group_0/ffn_1/intermediate/output/dense/kernel",
+            "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn_output.weight",
+        ),
+        (
+            "bert/encoder/embedding_hidden_mapping_in/kernel",
+            "albert.encoder.embedding_hidden_mapping_in.weight",
+        ),
+        ("bert/embeddings/LayerNorm/beta", "albert.embeddings.LayerNorm.bias"),
+        ("bert/pooler/dense/bias", "albert.pooler.bias"),
+    ],
+)
+def test_names_of_albert(variable, source):
+    assert names.source_of(variable, "albert").name == source
+
+
 @pytest.mark.parametrize("old_names", [False, True])
 def test_an_imported_reader_is_the_original(paths, tmp_path, old_names):
     tensors = huggingface_tensors(paths["init_checkpoint"], old_names=old_names)
