@@ -10,20 +10,22 @@ A zone is a set of (query, key) pairs given by the roles of the two tokens: Q, a
     p2q   all but Q   Q
     p2    P           P
     all   every score is *replaced* by -10000 above its value, padding included, as in the released code
+    off   no pairs: the context vectors of the heads are zero (Michel et al., 2019, https://arxiv.org/abs/1905.10650)
 """
 
-import collections
 import re
-from typing import FrozenSet, NamedTuple
+from typing import FrozenSet, NamedTuple, Optional
 
 import tensorflow.compat.v1 as tf
 
 from modeling import MASKED
 from mrc.util.errors import InputError
 
-ZONES = ("all", "q2", "q2p", "p2q", "p2")  # in the order of the published table
+OFF = "off"
+ZONES = ("all", "q2", "q2p", "p2q", "p2", OFF)  # the first five in the order of the published table
+ALONE = ("all", OFF)  # zones that do not join with others
 EACH = "each"
-_MOST_DIGITS = 9  # of a layer's number
+_MOST_DIGITS = 9  # of the number of a layer or head
 _MOST_SHOWN = 80  # characters of a flag in a message
 
 
@@ -34,28 +36,42 @@ class Roles(NamedTuple):
     passage: tf.Tensor
 
 
+class Mask(NamedTuple):
+    """What a cell masks in one layer: zones, and the heads in which it masks them, None for all heads."""
+
+    zones: FrozenSet[str] = frozenset()
+    heads: Optional[FrozenSet[int]] = None
+
+
+NO_MASK = Mask()
+
+
 class Cell(NamedTuple):
     """One setting of the mask.
 
     Attributes:
       zones: names of the masked zones, none for the baseline.
       layers: numbers of the masked layers.
-      zone_label, layer_label: how the flags name them, empty where no flag was given.
+      heads: numbers of the masked heads in each of these layers, None for all.
+      zone_label, layer_label, head_label: how the flags name them, empty where no flag was given.
     """
 
     zones: FrozenSet[str] = frozenset()
     layers: FrozenSet[int] = frozenset()
+    heads: Optional[FrozenSet[int]] = None
     zone_label: str = ""
     layer_label: str = ""
+    head_label: str = ""
 
     @property
     def name(self):
         """The part of a file name that identifies the cell."""
-        return f"layer{self.layer_label}_{self.zone_label}"
+        heads = f"_head{self.head_label}" if self.head_label else ""
+        return f"layer{self.layer_label}_{self.zone_label}{heads}"
 
-    def zones_at(self, layer):
-        """Returns the zones masked in `layer`, possibly none."""
-        return self.zones if layer in self.layers else frozenset()
+    def mask_at(self, layer: int) -> Mask:
+        """Returns what is masked in `layer`."""
+        return Mask(self.zones, self.heads) if layer in self.layers else NO_MASK
 
 
 BASELINE = Cell()
@@ -133,68 +149,96 @@ def _read_zones(text):
                     _shortened(zone), ", ".join(ZONES)
                 )
             )
-    if "all" in zones and len(set(zones)) > 1:
-        raise InputError(
-            f"--mask_zone={text}: all replaces the other zones and cannot be joined to them; "
-            "every zone at once is q2+q2p+p2q+p2"
-        )
+    for zone in ALONE:
+        if zone in zones and len(set(zones)) > 1:
+            raise InputError(
+                f"--mask_zone={_shortened(text)}: {zone} does not join with other zones; every zone at "
+                "once is q2+q2p+p2q+p2"
+            )
     return frozenset(zones)
 
 
-def _read_layers(text, num_layers):
-    """`"8+9"` -> frozenset of layer numbers."""
-    layers = _parts(text, "+", "mask_layer")
-    for layer in layers:
-        if not re.match("[0-9]{1,%d}$" % _MOST_DIGITS, layer) or int(layer) >= num_layers:
+def _read_numbers(text, count, what):
+    """`"8+9"` -> frozenset of numbers of layers or heads."""
+    numbers = _parts(text, "+", f"mask_{what}")
+    for number in numbers:
+        if not re.match("[0-9]{1,%d}$" % _MOST_DIGITS, number) or int(number) >= count:
             raise InputError(
-                '--mask_layer: there is no layer "%s"; the layers are 0 to %d, or "%s" for a cell '
-                "of each" % (_shortened(layer), num_layers - 1, EACH)
+                f'--mask_{what}: there is no {what} "{_shortened(number)}"; the {what}s are 0 to '
+                f'{count - 1}, or "{EACH}" for a cell of each'
             )
-    return frozenset(int(layer) for layer in layers)
+    return frozenset(int(number) for number in numbers)
 
 
-def _layer_choices(mask_layer, num_layers):
-    """Returns (label, layers) for every cell that the flag names; all layers at once where it is not given."""
-    if mask_layer is None:
-        return [("", frozenset(range(num_layers)))]
-    choices = []  # labels are made from the numbers, so that 9+8 and 08+9 are one cell
-    for label in _parts(mask_layer, ",", "mask_layer"):
-        labels = [str(layer) for layer in range(num_layers)] if label == EACH else [label]
-        choices.extend(_read_layers(each, num_layers) for each in labels)
-    return [("+".join(str(layer) for layer in sorted(layers)), layers) for layers in choices]
+def _windows(text, count):
+    """`"each:3"` -> a frozenset for each layer of the layers around it, cut at both ends."""
+    width = text[len(EACH) + 1 :]
+    if not re.match("[0-9]{1,%d}$" % _MOST_DIGITS, width) or not int(width) % 2:
+        raise InputError(
+            f"--mask_layer={_shortened(text)}: the width of a window is an odd number of layers, as in "
+            f"{EACH}:3"
+        )
+    reach = int(width) // 2
+    return [
+        frozenset(range(max(0, layer - reach), min(count, layer + reach + 1)))
+        for layer in range(count)
+    ]
 
 
-def read_cells(mask_zone, mask_layer, num_layers):
-    """Returns the list of `Cell` that the two mask flags name.
+def _choices(text, count, what):
+    """Returns (label, numbers) for every choice of layers or heads that a flag names.
+
+    Without the flag that is all of them at once: their numbers for layers, None for heads.
+    """
+    if text is None:
+        return [("", frozenset(range(count)) if what == "layer" else None)]
+    choices = []
+    for part in _parts(text, ",", f"mask_{what}"):
+        if part == EACH:
+            choices.extend(frozenset([number]) for number in range(count))
+        elif what == "layer" and part.startswith(EACH + ":"):
+            choices.extend(_windows(part, count))
+        else:
+            choices.append(_read_numbers(part, count, what))
+    # Labels are made from the numbers, so that 9+8 and 08+9 name one cell.
+    return [("+".join(str(number) for number in sorted(numbers)), numbers) for numbers in choices]
+
+
+def read_cells(mask_zone, mask_layer, num_layers, mask_head=None, num_heads=1):
+    """Returns the list of `Cell` that the mask flags name.
 
     No flag is the baseline alone; one cell is that cell alone, as released; a grid of several begins with the baseline.
 
     Args:
       mask_zone: None, or zones: a comma separates cells, a plus joins zones in one.
-      mask_layer: None (all layers at once), or layers: a comma separates cells, a plus joins, "each" is every layer.
+      mask_layer: None (all layers at once), or layers: a comma separates cells, a plus joins, "each" is every layer, and
+        "each:3" every layer with the window of three around it (Geva et al., 2023, https://arxiv.org/abs/2304.14767).
       num_layers: number of layers of the model.
+      mask_head: None (all heads at once), or heads, like layers.
+      num_heads: number of heads of a layer.
 
     Raises:
-      InputError: a zone or layer does not exist, or a layer is given without a zone.
+      InputError: a zone, layer or head does not exist, or a layer or head is given without a zone.
     """
     if mask_zone is None:
-        if mask_layer is not None:
-            raise InputError(
-                "--mask_layer={} needs a zone to mask; add --mask_zone ({})".format(
-                    mask_layer, ", ".join(ZONES)
+        for flag, value in (("mask_layer", mask_layer), ("mask_head", mask_head)):
+            if value is not None:
+                raise InputError(
+                    f"--{flag}={_shortened(value)} needs a zone to mask; add --mask_zone "
+                    f"({', '.join(ZONES)})"
                 )
-            )
         return [BASELINE]
-    by_meaning = collections.OrderedDict()
     zone_choices = [
-        (
-            "+".join(collections.OrderedDict.fromkeys(_parts(label, "+", "mask_zone"))),
-            _read_zones(label),
-        )
+        ("+".join(dict.fromkeys(_parts(label, "+", "mask_zone"))), _read_zones(label))
         for label in _parts(mask_zone, ",", "mask_zone")
     ]
-    for layer_label, layers in _layer_choices(mask_layer, num_layers):
+    head_choices = _choices(mask_head, num_heads, "head")
+    by_meaning = {}
+    for layer_label, layers in _choices(mask_layer, num_layers, "layer"):
         for zone_label, zones in zone_choices:
-            by_meaning.setdefault((zones, layers), Cell(zones, layers, zone_label, layer_label))
+            for head_label, heads in head_choices:
+                heads = None if heads is not None and len(heads) == num_heads else heads
+                cell = Cell(zones, layers, heads, zone_label, layer_label, head_label)
+                by_meaning.setdefault(cell[:3], cell)
     cells = list(by_meaning.values())
     return cells if len(cells) == 1 else [BASELINE] + cells

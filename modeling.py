@@ -8,7 +8,7 @@ Shapes: B batch, T tokens, H hidden size, N heads, D = H / N head size, I interm
 """
 
 import math
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, FrozenSet, NamedTuple, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -129,23 +129,41 @@ class Branch(NamedTuple):
     """One of the ways that a layer is run from one input.
 
     Attributes:
-      bias: added to the scores, broadcastable to `[B, N, R, K]`.
+      bias: added to the scores of `heads`, broadcastable to `[B, 1, R, K]`.
       rows: tuple of (start, stop), the stretches of tokens that are queries and are in the output, R together; None for all.
       keys: scalar K, how many of the first tokens are keys; None for all.
+      heads: frozenset of the heads that differ from the others; None for all.
+      other_bias: `bias` of the other heads, None where there are none.
+      is_off: whether the context vectors of `heads` are zero.
     """
 
     bias: tf.Tensor
     rows: Optional[tuple] = None
     keys: Optional[tf.Tensor] = None
+    heads: Optional[FrozenSet[int]] = None
+    other_bias: Optional[tf.Tensor] = None
+    is_off: bool = False
+
+    def is_chosen(self, head: int) -> bool:
+        """Whether `head` is one of `heads`."""
+        return self.heads is None or head in self.heads
 
 
 class AttentionInputs(NamedTuple):
-    """Inputs of one attention: scaled query `[B, R, H]`, key and value `[B, K, H]`, and the bias."""
+    """Inputs of one attention.
+
+    Attributes:
+      query: scaled, `[B, R, H]`.
+      key, value: `[B, K, H]`.
+      biases: for each head, what is added to its scores, broadcastable to `[B, 1, R, K]`.
+      off: heads whose context vectors are zero.
+    """
 
     query: tf.Tensor
     key: tf.Tensor
     value: tf.Tensor
-    bias: tf.Tensor
+    biases: Tuple[tf.Tensor, ...]
+    off: FrozenSet[int] = frozenset()
 
 
 def distinct(tensors):
@@ -162,7 +180,8 @@ def distinct(tensors):
 def _parts(branch):
     """Returns the tensors and numbers in a `Branch` as a flat list."""
     ends = [end for stretch in branch.rows or () for end in stretch]
-    return [branch.bias] + ends + ([] if branch.keys is None else [branch.keys])
+    optional = [part for part in (branch.keys, branch.other_bias) if part is not None]
+    return [branch.bias] + ends + optional
 
 
 def _branches_of(branches, parts):
@@ -171,7 +190,10 @@ def _branches_of(branches, parts):
     for branch in branches:
         bias = next(parts)
         rows = branch.rows and tuple((next(parts), next(parts)) for _ in branch.rows)
-        made.append(Branch(bias, rows, None if branch.keys is None else next(parts)))
+        keys, other_bias = (
+            None if part is None else next(parts) for part in (branch.keys, branch.other_bias)
+        )
+        made.append(branch._replace(bias=bias, rows=rows, keys=keys, other_bias=other_bias))
     return made
 
 
@@ -213,13 +235,29 @@ def batched_attention(
             scores[pair] = tf.matmul(
                 _split_heads(each.query, heads), _split_heads(each.key, heads), transpose_b=True
             )
-        probabilities = tf.nn.softmax(scores[pair] + each.bias)
+        probabilities = tf.nn.softmax(scores[pair] + _joined_biases(each.biases))
         if see_probabilities is not None:
             see_probabilities(probabilities)
-        contexts.append(
-            _join_heads(tf.matmul(dropout(probabilities), _split_heads(each.value, heads)))
-        )
+        context = tf.matmul(dropout(probabilities), _split_heads(each.value, heads))
+        if each.off:
+            context *= _indicator([head not in each.off for head in range(heads)])
+        contexts.append(_join_heads(context))
     return contexts
+
+
+def _indicator(chosen):
+    """Returns 1.0 where a head is chosen and 0.0 elsewhere, [1, N, 1, 1]."""
+    return tf.constant([float(each) for each in chosen], tf.float32, [1, len(chosen), 1, 1])
+
+
+def _joined_biases(biases):
+    """Returns the biases of all heads as one tensor, broadcastable to [B, N, R, K]."""
+    found, numbers = distinct(biases)
+    if len(found) == 1:
+        return found[0]
+    # Exact: each head adds its own bias, and zeros.
+    chosen = ([number == other for other in numbers] for number in range(len(found)))
+    return sum(_indicator(heads) * bias for heads, bias in zip(chosen, found))
 
 
 def biased_activation(function, x, bias):
@@ -433,7 +471,8 @@ class Bert:
             )
 
         shape = tuple(
-            (branch.rows and len(branch.rows), branch.keys is None) for branch in branches
+            (branch.rows and len(branch.rows), branch.keys is None, branch.heads, branch.is_off)
+            for branch in branches
         )
         return self._run(
             (shape, tuple(form)), outputs, hidden, *(list(self._weights[index]) + parts)
@@ -464,9 +503,15 @@ class Bert:
             number: (key, value) if number is most else (key[:, :number], value[:, :number])
             for number in numbers
         }
+        heads = range(self.config.num_attention_heads)
         return [
             AttentionInputs(
-                queries[branch.rows], pairs[branch.keys][0], pairs[branch.keys][1], branch.bias
+                queries[branch.rows],
+                *pairs[branch.keys],
+                biases=tuple(
+                    branch.bias if branch.is_chosen(head) else branch.other_bias for head in heads
+                ),
+                off=frozenset(head for head in heads if branch.is_off and branch.is_chosen(head)),
             )
             for branch in branches
         ]

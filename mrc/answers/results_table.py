@@ -40,7 +40,8 @@ class Table(NamedTuple):
 
 
 def _row_label(cell):
-    return cell.layer_label or EVERY_LAYER
+    heads = f" head {cell.head_label}" if cell.head_label else ""
+    return (cell.layer_label or EVERY_LAYER) + heads
 
 
 def make_table(values):

@@ -151,10 +151,12 @@ def check_flags(options):
         raise InputError(
             "--do_eval needs --eval_file or --predict_file to score against; pass a file with answers"
         )
-    masks = options.mask_zone is not None or options.mask_layer is not None
+    flags = (options.mask_zone, options.mask_layer, options.mask_head)
+    masks = any(flag is not None for flag in flags)
     if options.do_train and masks and not (options.do_predict or options.do_eval):
         raise InputError(
-            "--mask_zone and --mask_layer apply to prediction; remove them or add --do_predict"
+            "--mask_zone, --mask_layer and --mask_head apply to prediction; remove them or add "
+            "--do_predict"
         )
     if options.do_train and not options.learning_rate:
         tf.logging.warning("--learning_rate=0: training will not change the weights")
@@ -233,7 +235,11 @@ def read(dataset: Dataset, options) -> Inputs:
 
     config = _read_config(options)
     cells = attention_mask.read_cells(
-        options.mask_zone, options.mask_layer, config.num_hidden_layers
+        options.mask_zone,
+        options.mask_layer,
+        config.num_hidden_layers,
+        options.mask_head,
+        config.num_attention_heads,
     )
     vocabulary = _read_vocabulary(options, config)
     for path in (options.bert_config_file, options.vocab_file):

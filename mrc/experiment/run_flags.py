@@ -141,14 +141,20 @@ def _define_prediction():
     flags.DEFINE_string(
         "mask_zone",
         None,
-        "Attention to mask: q2, q2p, p2q, p2 or all. A comma separates cells of a grid, "
-        "a plus joins zones, as in q2,p2q+p2.",
+        "Attention to mask: q2, q2p, p2q, p2, all, or off (zero context vectors). A comma "
+        "separates cells of a grid, a plus joins zones, as in q2,p2q+p2.",
     )
     flags.DEFINE_string(
         "mask_layer",
         None,
         "Layers to mask it in, from 0; all of them if not given. A comma separates cells, "
-        'a plus joins layers, "each" is a cell for each, as in 0,8+9+10.',
+        'a plus joins layers, "each" is a cell for each, "each:3" one for each with its neighbors, as in 0,8+9+10.',
+    )
+    flags.DEFINE_string(
+        "mask_head",
+        None,
+        "Heads to mask it in, from 0; all of them if not given. Written like --mask_layer: 3, 0+3, "
+        "each.",
     )
     flags.DEFINE_bool(
         "trim_padding",

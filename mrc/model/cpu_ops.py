@@ -56,25 +56,31 @@ def _head_by_head(tensors, numbers, heads):
 
     Args:
       tensors: distinct queries [R, H], keys and values [K, H], and biases [R or 1, K or 1].
-      numbers: list of (query, key, value, bias), indices into `tensors`.
+      numbers: list of (query, key, value, biases of all heads, heads that are off); all but the last are indices into
+        `tensors`.
       heads: N.
     """
-    biases = {bias for _, _, _, bias in numbers}
+    biases = {bias for each in numbers for bias in each[3]}
     parts = [
         tensor if number in biases else tf.split(tensor, heads, axis=1)
         for number, tensor in enumerate(tensors)
     ]
     contexts = [[] for _ in numbers]
     for head in range(heads):
-        scores = {}
-        for context, (query, key, value, bias) in zip(contexts, numbers):
+        scores, known = {}, {}
+        for context, (query, key, value, head_biases, off) in zip(contexts, numbers):
+            bias = head_biases[head]
+            if head in off:
+                context.append(tf.zeros_like(parts[query][head]))
+                continue
             if (query, key) not in scores:
                 scores[query, key] = tf.matmul(
                     parts[query][head], parts[key][head], transpose_b=True
                 )
-            context.append(
-                tf.matmul(tf.nn.softmax(scores[query, key] + parts[bias]), parts[value][head])
-            )
+            if (query, key, value, bias) not in known:
+                probabilities = tf.nn.softmax(scores[query, key] + parts[bias])
+                known[query, key, value, bias] = tf.matmul(probabilities, parts[value][head])
+            context.append(known[query, key, value, bias])
     return [tf.concat(context, axis=1) for context in contexts]
 
 
@@ -85,8 +91,14 @@ def attention_by_head(functions, attention_inputs, heads):
       functions: `ReusedFunctions`.
       attention_inputs, heads: as there.
     """
-    tensors, numbers = modeling.distinct([tensor for each in attention_inputs for tensor in each])
-    numbers = tuple(tuple(numbers[first : first + 4]) for first in range(0, len(numbers), 4))
+    tensors, indices = modeling.distinct(
+        [tensor for each in attention_inputs for tensor in each[:3] + each.biases]
+    )
+    stride = 3 + heads
+    numbers = tuple(
+        tuple(indices[first : first + 3]) + (tuple(indices[first + 3 : first + stride]), each.off)
+        for first, each in zip(range(0, len(indices), stride), attention_inputs)
+    )
     windows = attention_inputs[0].query.shape.as_list()[0]
 
     def one_window(*inside):

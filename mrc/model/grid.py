@@ -16,9 +16,9 @@ import tensorflow.compat.v1 as tf
 
 import attention_mask
 import modeling
+from attention_mask import NO_MASK
 
 LENGTH_STEP = 16  # lengths are multiples of this, as each length is compiled separately
-NO_ZONES = frozenset()
 
 
 class State(NamedTuple):
@@ -94,10 +94,10 @@ def _put_together(stretches, changed, unchanged):
 
 
 def _branches(cells, layer):
-    """Groups `cells`, which agree below `layer`, by the zones that they mask in it: {zones: cells}."""
+    """Groups `cells`, which agree below `layer`, by what they mask in it: {`Mask`: cells}."""
     branches = collections.OrderedDict()
     for cell in cells:
-        branches.setdefault(cell.zones_at(layer), []).append(cell)
+        branches.setdefault(cell.mask_at(layer), []).append(cell)
     return branches
 
 
@@ -122,52 +122,59 @@ class _Pass:
         keep = self._keeps_padding(cells, -1)
         return State(embedded if keep else embedded[:, : self._length], cells, not keep)
 
-    def _stretches(self, zones, groups, trimmed, layer):
+    def _stretches(self, mask, groups, trimmed, layer):
         """Returns `Stretch`es if some tokens can come from the unmasked state, or None to compute all."""
-        if self._length is None or NO_ZONES not in groups or not zones:
+        if self._length is None or NO_MASK not in groups or not mask.zones:
             return None
-        if not trimmed and not self._keeps_padding(groups[NO_ZONES], layer):
+        if not trimmed and not self._keeps_padding(groups[NO_MASK], layer):
             return None
         return self._bounds.stretches(
-            zones, self._length if trimmed else modeling.dimensions(self._roles.question)[1]
+            mask.zones, self._length if trimmed else modeling.dimensions(self._roles.question)[1]
         )
 
-    def _branch(self, zones, stretches, state, trimmed):
+    def _branch(self, mask, stretches, state, trimmed):
         rows = None
         if stretches is not None:
             rows = tuple((start, stop) for start, stop, changed in stretches if changed)
         elif trimmed and not state.trimmed:
             rows = ((0, self._length),)
         here = ((0, self._length),) if state.trimmed else None
-        keys = None if "all" in zones else self._length
+        keys = None if "all" in mask.zones else self._length
         query_roles = attention_mask.Roles(
             *(modeling.take(role, rows or here) for role in self._roles)
         )
         key_roles = attention_mask.Roles(*(role[:, :keys] for role in self._roles))
-        bias = attention_mask.change_bias(self._bias[..., :keys], zones, query_roles, key_roles)
-        return modeling.Branch(bias, rows, None if state.trimmed else keys)
+        unmasked = self._bias[..., :keys]
+        return modeling.Branch(
+            bias=attention_mask.change_bias(unmasked, mask.zones, query_roles, key_roles),
+            rows=rows,
+            keys=None if state.trimmed else keys,
+            heads=mask.heads,
+            other_bias=None if mask.heads is None else unmasked,
+            is_off=attention_mask.OFF in mask.zones,
+        )
 
     def next_states(self, layer, state):
         """Runs `layer` once for all cells of `state`; returns the list of states that come out."""
         groups, plans = _branches(state.cells, layer), []
-        for zones, members in groups.items():
+        for mask, members in groups.items():
             trimmed = state.trimmed or not self._keeps_padding(members, layer)
-            plans.append((zones, trimmed, self._stretches(zones, groups, trimmed, layer)))
+            plans.append((mask, trimmed, self._stretches(mask, groups, trimmed, layer)))
         outputs = self._bert.branch(
             layer,
             state.hidden,
-            [self._branch(zones, stretches, state, trimmed) for zones, trimmed, stretches in plans],
+            [self._branch(mask, stretches, state, trimmed) for mask, trimmed, stretches in plans],
         )
         outputs = dict(zip(groups, outputs))
         return [
             State(
-                outputs[zones]
+                outputs[mask]
                 if stretches is None
-                else _put_together(stretches, outputs[zones], outputs[NO_ZONES]),
-                groups[zones],
+                else _put_together(stretches, outputs[mask], outputs[NO_MASK]),
+                groups[mask],
                 trimmed,
             )
-            for zones, trimmed, stretches in plans
+            for mask, trimmed, stretches in plans
         ]
 
 

@@ -1189,13 +1189,13 @@ def flag_rows():
         ),
         refused(
             "a zone in training",
-            "--mask_zone and --mask_layer apply to prediction",
+            "--mask_zone, --mask_layer and --mask_head apply to",
             mask_zone="q2",
             **train,
         ),
         refused(
             "a layer in training",
-            "--mask_zone and --mask_layer apply to prediction",
+            "--mask_zone, --mask_layer and --mask_head apply to",
             mask_layer="0",
             **train,
         ),

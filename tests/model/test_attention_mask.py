@@ -8,7 +8,7 @@ import tiny
 
 import attention_mask
 import modeling
-from attention_mask import BASELINE, Cell, Roles, read_cells
+from attention_mask import BASELINE, NO_MASK, Cell, Roles, read_cells
 from mrc.model import grid
 from mrc.util.errors import InputError
 
@@ -331,31 +331,91 @@ def test_cells_of_the_flags(mask_zone, mask_layer, wanted):
 def test_the_whole_published_grid():
     cells = read_cells("all,q2,q2p,p2q,p2", "each", 12)
     assert len(cells) == 61 and cells[0] == BASELINE
-    assert cells[6] == Cell(frozenset(["all"]), frozenset([1]), "all", "1")
+    assert cells[6] == Cell(frozenset(["all"]), frozenset([1]), None, "all", "1", "")
 
 
 def test_each_of_a_model_with_one_layer_is_one_cell():
     assert names("q2", "each", 1) == ["layer0_q2"]
 
 
-def test_zones_at_a_layer():
-    (cell,) = read_cells("q2+p2", "0+2", 3)
-    assert [cell.zones_at(layer) for layer in range(3)] == [{"q2", "p2"}, set(), {"q2", "p2"}]
-    assert not BASELINE.zones_at(0)
+def test_the_mask_of_a_layer():
+    (cell,) = read_cells("q2+p2", "0+2", 3, "1", 4)
+    masked = (frozenset(["q2", "p2"]), frozenset([1]))
+    assert [cell.mask_at(layer) for layer in range(3)] == [masked, NO_MASK, masked]
+    assert BASELINE.mask_at(0) == NO_MASK
+
+
+@pytest.mark.parametrize(
+    "mask_layer, mask_head, wanted",
+    [
+        ("2", "1", ["layer2_p2q_head1"]),
+        ("2", "3+0", ["layer2_p2q_head0+3"]),
+        (None, "1", ["layer_p2q_head1"]),
+        (
+            "0,1",
+            "2,0+1",
+            ["layer_"] + [f"layer{at}_p2q_head{h}" for at in "01" for h in ("2", "0+1")],
+        ),
+        ("1", "each", ["layer_"] + [f"layer1_p2q_head{head}" for head in range(4)]),
+        ("1", "0+1+2+3", ["layer1_p2q_head0+1+2+3"]),
+        ("each:1", None, ["layer_"] + [f"layer{layer}_p2q" for layer in range(5)]),
+        (
+            "each:3",
+            None,
+            ["layer_"] + [f"layer{w}_p2q" for w in ("0+1", "0+1+2", "1+2+3", "2+3+4", "3+4")],
+        ),
+        ("each:9", None, ["layer0+1+2+3+4_p2q"]),
+        ("each:3,0", "1", None),
+    ],
+)
+def test_cells_of_heads_and_of_windows_of_layers(mask_layer, mask_head, wanted):
+    cells = read_cells("p2q", mask_layer, 5, mask_head, 4)
+    if wanted is None:
+        assert len(cells) == 1 + 5 + 1 and cells[-1].name == "layer0_p2q_head1"
+    else:
+        assert [cell.name for cell in cells] == wanted
+
+
+def test_all_heads_by_number_are_all_heads():
+    cells = read_cells("p2q", "1", 3, "0+1,each,1+0", 2)
+    assert [cell.heads for cell in cells] == [None, None, {0}, {1}]
+
+
+def test_the_grid_of_the_study_by_head():
+    cells = read_cells("p2q", "each", 12, "each", 12)
+    assert len(cells) == 145 and len({cell.name for cell in cells}) == 145
 
 
 @pytest.mark.parametrize(
     "mask_zone, mask_layer, sentence",
     [
-        ("q3", None, '--mask_zone: there is no zone "q3"; the zones are all, q2, q2p, p2q, p2'),
-        ("q2,P2", "0", '--mask_zone: there is no zone "P2"; the zones are all, q2, q2p, p2q, p2'),
+        (
+            "q3",
+            None,
+            '--mask_zone: there is no zone "q3"; the zones are all, q2, q2p, p2q, p2, off',
+        ),
+        (
+            "q2,P2",
+            "0",
+            '--mask_zone: there is no zone "P2"; the zones are all, q2, q2p, p2q, p2, off',
+        ),
         ("q2+each", "0", 'there is no zone "each"'),
         (
             "all+q2",
             None,
-            "all replaces the other zones and cannot be joined to them; every zone at once is "
+            "--mask_zone=all+q2: all does not join with other zones; every zone at once is "
             "q2+q2p+p2q+p2",
         ),
+        (
+            "p2+off",
+            "0",
+            "--mask_zone=p2+off: off does not join with other zones; every zone at once",
+        ),
+        ("q2", "each:2", "--mask_layer=each:2: the width of a window is an odd number of layers"),
+        ("q2", "each:0", "--mask_layer=each:0: the width of a window is an odd number of layers"),
+        ("q2", "each:", "--mask_layer=each:: the width of a window is an odd number of layers"),
+        ("q2", "each:x", "--mask_layer=each:x: the width of a window is an odd number of layers"),
+        ("q2", "each:-3", "--mask_layer=each:-3: the width of a window is an odd number of layers"),
         ("", None, "--mask_zone= has an empty part"),
         ("q2,", None, "--mask_zone=q2, has an empty part"),
         ("q2++p2", None, "--mask_zone=q2++p2 has an empty part"),
@@ -370,7 +430,7 @@ def test_zones_at_a_layer():
         (
             None,
             "1",
-            "--mask_layer=1 needs a zone to mask; add --mask_zone (all, q2, q2p, p2q, p2)",
+            "--mask_layer=1 needs a zone to mask; add --mask_zone (all, q2, q2p, p2q, p2, off)",
         ),
     ],
 )
@@ -378,3 +438,29 @@ def test_wrong_words_in_the_flags(mask_zone, mask_layer, sentence):
     with pytest.raises(InputError) as error:
         read_cells(mask_zone, mask_layer, 2)
     assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "mask_head, problem",
+    [
+        (
+            "4",
+            '--mask_head: there is no head "4"; the heads are 0 to 3, or "each" for a cell of each',
+        ),
+        ("-1", 'there is no head "-1"'),
+        ("x", 'there is no head "x"'),
+        ("each:3", 'there is no head "each:3"'),
+        ("", "--mask_head= has an empty part"),
+        ("0,,1", "--mask_head=0,,1 has an empty part"),
+        ("0+", "--mask_head=0+ has an empty part"),
+    ],
+)
+def test_wrong_heads(mask_head, problem):
+    with pytest.raises(InputError) as error:
+        read_cells("q2", "0", 2, mask_head, 4)
+    assert problem in str(error.value)
+
+
+def test_a_head_needs_a_zone():
+    with pytest.raises(InputError, match="--mask_head=1 needs a zone to mask; add --mask_zone"):
+        read_cells(None, None, 2, "1", 4)

@@ -13,6 +13,8 @@ LENGTHS = (11, 7)  # real tokens of the two windows
 QUESTION = 3
 TOKENS = 48
 CELLS = attention_mask.read_cells("all,q2,q2p,p2q,p2,q2+p2", "each,0+1", num_layers=2)
+CELLS += attention_mask.read_cells("all,q2,q2p,p2q,p2,off", "each,0+1", 2, "each", 2)[1:]
+CELLS += attention_mask.read_cells("off", "each", 2)[1:]
 
 
 def features(lengths=LENGTHS, question=QUESTION, tokens=TOKENS):

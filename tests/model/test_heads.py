@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Masks of single heads, and heads that are off, against a layer in NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+import tiny
+
+import attention_mask
+import modeling
+from mrc.model import cpu_ops
+
+HEADS, TOKENS = 4, 10
+MASK = np.array([[1] * 9 + [0]])
+SEGMENTS = np.array([[0, 0, 0, 0, 0, 1, 1, 1, 1, 0]])
+QUESTION, PASSAGE = np.arange(1, 4), np.arange(5, 8)
+# (queries, keys) of each zone in `[CLS] question [SEP] passage [SEP] padding`.
+PAIRS = {
+    "q2": (QUESTION, QUESTION),
+    "p2": (PASSAGE, PASSAGE),
+    "p2q": (np.setdiff1d(np.arange(TOKENS), QUESTION), QUESTION),
+    "q2p": (np.setdiff1d(np.arange(TOKENS), PASSAGE), PASSAGE),
+}
+
+
+def in_numpy(x, weights, zone, heads):
+    """One layer in which `heads` are masked by `zone`, or off; [T, H]."""
+    masked = np.where(MASK[0] > 0, 0.0, -10000.0) + np.zeros([TOKENS, TOKENS])
+    if zone in PAIRS:
+        masked[np.ix_(*PAIRS[zone])] -= 10000.0
+    unmasked = np.where(MASK[0] > 0, 0.0, -10000.0) + np.zeros([TOKENS, TOKENS])
+    size = x.shape[1] // HEADS
+    query, key, value = (
+        tiny.dense(x, *(weights[f"attention/self/{name}/{part}"] for part in ("kernel", "bias")))
+        for name in ("query", "key", "value")
+    )
+    context = []
+    for head in range(HEADS):
+        part = slice(head * size, (head + 1) * size)
+        scores = query[:, part] @ key[:, part].T / np.sqrt(size)
+        bias = masked if head in heads else unmasked
+        one = tiny.softmax(scores + bias) @ value[:, part]
+        context.append(np.zeros_like(one) if zone == "off" and head in heads else one)
+
+    def norm(name, inputs):
+        at = f"{name}/LayerNorm/"
+        return tiny.layer_norm(inputs, weights[at + "beta"], weights[at + "gamma"])
+
+    def project(name, inputs):
+        return tiny.dense(inputs, weights[name + "/kernel"], weights[name + "/bias"])
+
+    attention = norm("attention/output", project("attention/output/dense", np.hstack(context)) + x)
+    wide = tiny.gelu(project("intermediate/dense", attention))
+    return norm("output", project("output/dense", wide) + attention)
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["plain", "by head"])
+@pytest.mark.parametrize("zone", sorted(PAIRS) + ["off"])
+@pytest.mark.parametrize("heads", ["1", "0+3", None])
+def test_a_layer_with_masked_heads(fast, zone, heads):
+    config = tiny.config(num_hidden_layers=1, num_attention_heads=HEADS)
+    (cell,) = attention_mask.read_cells(zone, "0", 1, heads, HEADS)
+    with tiny.reader(config, **(cpu_ops.make_ops() if fast else {})) as (model, session):
+        weights = tiny.layer_weights(tiny.variable_values(session), 0)
+        x = np.random.RandomState(3).normal(size=[1, TOKENS, config.hidden_size])
+        x = x.astype(np.float32)
+        roles = attention_mask.find_roles(tf.constant(MASK), tf.constant(SEGMENTS))
+        unmasked = modeling.padding_bias(tf.constant(MASK))
+        mask = cell.mask_at(0)
+        branch = modeling.Branch(
+            attention_mask.change_bias(unmasked, mask.zones, roles, roles),
+            heads=mask.heads,
+            other_bias=None if mask.heads is None else unmasked,
+            is_off="off" in mask.zones,
+        )
+        plain = modeling.Branch(unmasked)
+        found, baseline = session.run(model.bert.branch(0, tf.constant(x), [branch, plain]))
+    chosen = range(HEADS) if heads is None else [int(head) for head in heads.split("+")]
+    np.testing.assert_allclose(found[0], in_numpy(x[0], weights, zone, chosen), atol=1e-4)
+    np.testing.assert_allclose(baseline[0], in_numpy(x[0], weights, zone, []), atol=1e-4)
+    assert np.abs(found - baseline).max() > 1e-3
