@@ -18,7 +18,7 @@ import functools
 import json
 import re
 import sys
-from typing import Dict, List
+from typing import Dict, List, NamedTuple
 
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
@@ -139,40 +139,70 @@ def _report_sentences(predicted):
         )
 
 
-def evaluate(
+class QuestionScore(NamedTuple):
+    """Exact match (0 or 1) and F1 (0 to 1) of a question, and whether it has a prediction."""
+
+    em: int
+    f1: float
+    has_prediction: bool
+
+
+def score_questions(
     passages: List[squad_format.Passage], predictions: Dict[str, str], data_name: str = "the data"
-) -> "collections.OrderedDict":
-    """Returns the CMRC 2018 scores of `predictions`, as an OrderedDict in the official order.
+) -> List[QuestionScore]:
+    """Returns the `QuestionScore` of each question, in the data's order.
 
     Args:
       passages: passages with their answers.
       predictions: question id -> text; a question without one scores 0.
       data_name: the data's name in error messages.
 
-    Returns:
-      AVERAGE (the mean of the next two), F1 and EM, in percent as texts with three decimals; TOTAL,
-      the number of questions; SKIP, the number of those without a prediction.
-
     Raises:
       InputError: a question has no answers, as in the test sets.
     """
-    questions = _questions(passages)
     check_answers(passages, data_name)
+    questions = _questions(passages)
     predicted = [
         (question, predictions[question.id]) for question in questions if question.id in predictions
     ]
     _report_sentences(predicted)
-    f1 = 100 * sum(_best(segment_f1, *pair) for pair in predicted) / len(questions)
-    em = 100 * sum(_best(exact_match, *pair) for pair in predicted) / len(questions)
+    return [
+        QuestionScore(
+            _best(exact_match, question, predictions[question.id]),
+            _best(segment_f1, question, predictions[question.id]),
+            True,
+        )
+        if question.id in predictions
+        else QuestionScore(0, 0.0, False)
+        for question in questions
+    ]
+
+
+def summarize(scores: List[QuestionScore]) -> "collections.OrderedDict":
+    """Returns the scores of the data, in the official order.
+
+    Returns:
+      AVERAGE (the mean of the next two), F1 and EM, in percent as texts with three decimals; TOTAL,
+      the number of questions; SKIP, the number of those without a prediction.
+    """
+    f1 = 100 * sum(score.f1 for score in scores) / len(scores)
+    em = 100 * sum(score.em for score in scores) / len(scores)
     return collections.OrderedDict(
         [
-            ("AVERAGE", "%.3f" % ((em + f1) / 2)),
+            ("AVERAGE", f"{(em + f1) / 2:.3f}"),
             ("F1", f"{f1:.3f}"),
             ("EM", f"{em:.3f}"),
-            ("TOTAL", len(questions)),
-            ("SKIP", len(questions) - len(predicted)),
+            ("TOTAL", len(scores)),
+            ("SKIP", sum(not score.has_prediction for score in scores)),
         ]
     )
+
+
+def evaluate(
+    passages: List[squad_format.Passage], predictions: Dict[str, str], data_name: str = "the data"
+) -> "collections.OrderedDict":
+    """Returns `summarize` of `score_questions`."""
+    return summarize(score_questions(passages, predictions, data_name))
 
 
 def main():

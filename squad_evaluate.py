@@ -133,6 +133,21 @@ def _with_threshold(score, metric, na_prob, na_threshold):
     return getattr(score, metric)
 
 
+def credits(scores, metric, na_probs=None, na_threshold=1.0):
+    """Returns the score of each question, 0 to 1, where predictions with high no-answer scores are "".
+
+    Args:
+      scores: the result of `score_questions`.
+      metric: one of `METRICS`.
+      na_probs, na_threshold: see `evaluate`.
+    """
+    na_probs = na_probs or {}
+    return [
+        _with_threshold(score, metric, na_probs.get(question_id, 0.0), na_threshold)
+        for question_id, score in scores.items()
+    ]
+
+
 def _percent(values):
     return 100.0 * sum(values) / len(values)
 

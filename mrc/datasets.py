@@ -6,12 +6,13 @@ is new, a scorer like `squad_evaluate.py`.
 """
 
 import re
-from typing import Dict, Pattern, Tuple
+from typing import Dict, List, NamedTuple, Pattern, Tuple
 
 import cmrc2018_evaluate
 import squad_evaluate
+from mrc.answers import question_types
 from mrc.data.passages import AnswerNotFound, Text
-from mrc.data.squad_format import Answer
+from mrc.data.squad_format import Answer, Question
 from tokenization import IDEOGRAPH_BLOCKS
 
 _WHITE_SPACE = " \t\r\n\u202f"
@@ -20,6 +21,14 @@ _CMRC_MARKS = '。，！？；、：（）－~「《》,」"“”$『』—;()-
 _CMRC_NO_START = ("。", "，", "：", ":", ".", ",")  # skipped at the start of an answer
 _CMRC_SHIFTS = 3  # characters by which answer_start is moved left at most
 _IDEOGRAPHS = "".join(f"{chr(first)}-{chr(last)}" for first, last in IDEOGRAPH_BLOCKS)
+
+
+class Evaluation(NamedTuple):
+    """Scores of the data by name, and exact match (0 or 1) and F1 (0 to 1) of each question."""
+
+    summary: Dict[str, object]
+    em: List[float]
+    f1: List[float]
 
 
 class Dataset:
@@ -40,6 +49,7 @@ class Dataset:
       escapes_json: whether the predictions file is plain ASCII.
       reads_numbers: whether the scorer converts predictions that are numbers to text.
       metrics: {"em": key, "f1": key} of exact match and F1 in the scores.
+      question_types: rules that tell the type of a question by its interrogative.
     """
 
     name: str
@@ -55,6 +65,7 @@ class Dataset:
     escapes_json: bool
     reads_numbers: bool
     metrics: Dict[str, str]
+    question_types: question_types.Rules
 
     def split(self, context: str) -> Text:
         """Returns the passage split into words."""
@@ -72,8 +83,18 @@ class Dataset:
         """Raises an `InputError` if `passages` have no answers to score against."""
         raise NotImplementedError
 
-    def evaluate(self, passages, predictions, null_odds=None, threshold=0.0, data_name="the data"):
-        """Returns the dict of scores of the predictions.
+    def scored_questions(self, passages) -> List[Tuple[int, Question]]:
+        """Returns (number of the passage, question) for each score of `evaluate`, in its order."""
+        return [
+            (number, question)
+            for number, passage in enumerate(passages)
+            for question in passage.questions
+        ]
+
+    def evaluate(
+        self, passages, predictions, null_odds=None, threshold=0.0, data_name="the data"
+    ) -> Evaluation:
+        """Returns the scores of the predictions.
 
         Args:
           passages: the passages with the answers to score against.
@@ -121,6 +142,7 @@ class Squad(Dataset):
     escapes_json = True
     reads_numbers = False
     metrics = {"em": "exact", "f1": "f1"}
+    question_types = question_types.ENGLISH
 
     def locate_answer(self, text, answer):
         _check_not_empty(answer)
@@ -138,9 +160,21 @@ class Squad(Dataset):
     def check_answers(self, passages, data_name):
         squad_evaluate.check_answers(passages, data_name)
 
+    def scored_questions(self, passages):
+        # The official scorer keeps the last question of an id, at the place of the first.
+        by_id = {}
+        for number, question in super().scored_questions(passages):
+            by_id[question.id] = number, question
+        return list(by_id.values())
+
     def evaluate(self, passages, predictions, null_odds=None, threshold=0.0, data_name="the data"):
         self.check_answers(passages, data_name)
-        return squad_evaluate.evaluate(passages, predictions, null_odds, threshold)
+        scores = squad_evaluate.score_questions(passages, predictions)
+        em, f1 = (
+            squad_evaluate.credits(scores, metric, null_odds, threshold)
+            for metric in squad_evaluate.METRICS
+        )
+        return Evaluation(squad_evaluate.summarize(scores, null_odds, threshold), em, f1)
 
 
 class Cmrc2018(Dataset):
@@ -161,6 +195,7 @@ class Cmrc2018(Dataset):
     escapes_json = False
     reads_numbers = True
     metrics = {"em": "EM", "f1": "F1"}
+    question_types = question_types.CHINESE
 
     def locate_answer(self, text, answer):
         _check_not_empty(answer)
@@ -190,7 +225,9 @@ class Cmrc2018(Dataset):
         cmrc2018_evaluate.check_answers(passages, data_name)
 
     def evaluate(self, passages, predictions, null_odds=None, threshold=0.0, data_name="the data"):
-        return cmrc2018_evaluate.evaluate(passages, predictions, data_name)
+        scores = cmrc2018_evaluate.score_questions(passages, predictions, data_name)
+        em, f1 = ([getattr(score, metric) for score in scores] for metric in ("em", "f1"))
+        return Evaluation(cmrc2018_evaluate.summarize(scores), em, f1)
 
 
 SQUAD = Squad()

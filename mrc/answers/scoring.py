@@ -31,7 +31,7 @@ def score(dataset, passages, file_names, output_dir, null_threshold, run_name):
       The names of the files written.
     """
     question_ids = [question.id for passage in passages for question in passage.questions]
-    all_scores = collections.OrderedDict()
+    evaluations = collections.OrderedDict()
     for cell, names in file_names.items():
         path = os.path.join(output_dir, names["predictions"])
         if not files.exists(path):
@@ -48,19 +48,25 @@ def score(dataset, passages, file_names, output_dir, null_threshold, run_name):
                 [question_id for question_id in question_ids if question_id in predictions],
             )
             threshold = null_threshold
-        all_scores[cell.name] = dataset.evaluate(passages, predictions, odds, threshold)
-        print("{}: {}".format(names["predictions"], json.dumps(all_scores[cell.name])))
+        evaluations[cell] = dataset.evaluate(passages, predictions, odds, threshold)
+        print("{}: {}".format(names["predictions"], json.dumps(evaluations[cell].summary)))
+    summaries = {cell.name: evaluation.summary for cell, evaluation in evaluations.items()}
     files.write_json(
-        os.path.join(output_dir, SCORES_FILE), collections.OrderedDict(all_scores, run=run_name)
+        os.path.join(output_dir, SCORES_FILE), collections.OrderedDict(summaries, run=run_name)
     )
     if BASELINE in file_names and len(file_names) > 1:
-        return [SCORES_FILE] + _write_tables(dataset, file_names, all_scores, output_dir)
+        tables = _write_tables(dataset, evaluations, output_dir)
+        from mrc.answers import effect_tables  # imports SciPy, which takes a second
+
+        return (
+            [SCORES_FILE] + tables + effect_tables.write(dataset, passages, evaluations, output_dir)
+        )
     return [SCORES_FILE]
 
 
-def _write_tables(dataset, cells, all_scores, output_dir):
+def _write_tables(dataset, evaluations, output_dir):
     for metric, key in dataset.metrics.items():
-        values = {cell: float(all_scores[cell.name][key]) for cell in cells}
+        values = {cell: float(each.summary[key]) for cell, each in evaluations.items()}
         results_table.write_table(
             os.path.join(output_dir, results_table.FILES[metric]), results_table.make_table(values)
         )

@@ -7,7 +7,16 @@ import os
 import re
 import sys
 
-_NEEDED = ("tensorflow", "numpy", "absl", "tqdm", "nltk", "googleapiclient", "oauth2client")
+_NEEDED = (
+    "tensorflow",
+    "numpy",
+    "scipy",
+    "absl",
+    "tqdm",
+    "nltk",
+    "googleapiclient",
+    "oauth2client",
+)
 # as in "tensorflow_cpu-2.15.1.dist-info" or "tensorflow-1.15.3-py3.7.egg-info"
 _METADATA = re.compile(
     r"(?:tensorflow|tensorflow[-_]cpu|tensorflow[-_]gpu|tensorflow[-_]intel|tensorflow[-_]macos|"

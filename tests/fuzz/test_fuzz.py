@@ -299,7 +299,9 @@ def test_answers_of_any_logits(
             output.add(one.id, answer)
     predictions = predictions_file.read(str(folder / "predictions.json"))
     assert set(predictions) == {one.id for one in found.examples}
-    assert set(dataset.evaluate(passages, predictions, None, 0.0)) >= set(dataset.metrics.values())
+    assert set(dataset.evaluate(passages, predictions, None, 0.0).summary) >= set(
+        dataset.metrics.values()
+    )
 
 
 @ANY

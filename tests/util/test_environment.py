@@ -487,7 +487,16 @@ def test_a_foreign_environment_is_left_alone(machine):
 
 def check_packages(folder, distribution, missing=(), version_info=None):
     """Imports check_environment where stand-ins of all packages but the `missing` are installed; returns its exit code and message."""
-    for name in ("tensorflow", "numpy", "absl", "tqdm", "nltk", "googleapiclient", "oauth2client"):
+    for name in (
+        "tensorflow",
+        "numpy",
+        "scipy",
+        "absl",
+        "tqdm",
+        "nltk",
+        "googleapiclient",
+        "oauth2client",
+    ):
         if name not in missing:
             (folder / name).mkdir()
             (folder / name / "__init__.py").write_text("raise SystemExit('imported')\n")
@@ -584,7 +593,7 @@ def test_a_python_without_the_packages_is_reported(script):
     stdout, stderr = process.communicate()
     assert (process.returncode, stdout) == (2, "")
     assert stderr.startswith(
-        "error: Python %d.%d at %s has no tensorflow, numpy, absl, "
+        "error: Python %d.%d at %s has no tensorflow, numpy, scipy, absl, "
         % (sys.version_info[:2] + (sys.executable,))
     )
     assert (
