@@ -31,8 +31,8 @@ def convert(model_folder: str, output_folder: str) -> str:
     tokenizer = vocabulary.read(model_folder)
     if len(tokenizer.pieces) > config.vocab_size:
         raise errors.InputError(
-            f"the vocabulary of {model_folder} has {len(tokenizer.pieces)} pieces and its config.json "
-            f"{config.vocab_size}; download the model folder again"
+            f"the vocabulary of {model_folder} has {len(tokenizer.pieces)} pieces and its "
+            f"config.json {config.vocab_size}; download the model folder again"
         )
     tensors = weights.read(model_folder)
     variables = names.to_variables(tensors, config, model_folder)

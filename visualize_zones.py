@@ -179,8 +179,7 @@ def _origin(path):
     if later:
         tf.logging.warning(
             "%s is not of the last answers in its folder, which are of run %s; pass the grid's "
-            "command again "
-            "with --do_eval to write its table again",
+            "command again with --do_eval to write its table again",
             path,
             later,
         )
@@ -213,8 +212,7 @@ def _parse_range(text):
     if not all(_SMALLEST_END <= abs(end) <= _LARGEST_END for end in (low, high)):
         raise argparse.ArgumentTypeError(
             f'"{text}" has an end nearer to 0 than {_SMALLEST_END:g} or beyond {_LARGEST_END:g}; '
-            "percentage points go from -100 "
-            "to 100"
+            "percentage points go from -100 to 100"
         )
     return low, high
 
@@ -232,9 +230,8 @@ def _parse_arguments():
     parser.add_argument(
         "--metric",
         choices=sorted(METRIC_NAMES),
-        help="em or f1 (default: that of the tables' names, or em); with f1, results_f1.csv "
-        "beside each "
-        "results.csv is read; a table of another name is taken to hold that metric",
+        help="em or f1 (default: that of the tables' names, or em); with f1, results_f1.csv beside "
+        "each results.csv is read; a table of another name is taken to hold that metric",
     )
     parser.add_argument(
         "--range",
@@ -259,8 +256,8 @@ def _metric(args):
     of_f1 = [path for path in args.results if os.path.basename(path) == results_table.FILES["f1"]]
     if of_f1 and (args.metric == "em" or args.metric is None and len(of_f1) < len(args.results)):
         raise InputError(
-            "{} holds F1, which cannot be drawn as exact match; pass --metric=f1, or the {} "
-            "beside it".format(of_f1[0], results_table.FILES["em"])
+            "{} holds F1, which cannot be drawn as exact match; pass --metric=f1, or the {} beside "
+            "it".format(of_f1[0], results_table.FILES["em"])
         )
     return "f1" if of_f1 else args.metric or "em"
 

@@ -49,9 +49,8 @@ def check_flags(options):
         )
     if options.trim_padding:
         raise InputError(
-            "--trim_padding makes batches of different lengths, which a TPU cannot run; remove "
-            "it, or "
-            "remove --use_tpu"
+            "--trim_padding makes batches of different lengths, which a TPU cannot run; remove it, "
+            "or remove --use_tpu"
         )
     if options.do_predict and cores > _CORES_OF_A_HOST:
         raise InputError(
@@ -63,8 +62,7 @@ def check_flags(options):
         if path and not path.startswith("gs://") and name != LOCAL:
             raise InputError(
                 f"a remote TPU reads and writes gs:// paths only, and --{flag}={path} is local; "
-                "copy "
-                "it to a bucket, or run on a TPU VM with --tpu_name=local"
+                "copy it to a bucket, or run on a TPU VM with --tpu_name=local"
             )
     for is_used, flag in (
         (options.do_train, "train_batch_size"),
@@ -74,8 +72,7 @@ def check_flags(options):
         if is_used and size % cores:
             raise InputError(
                 f"--{flag}={size} is not a multiple of the {cores} TPU cores (--num_tpu_cores); "
-                "use "
-                f"one such as {cores * (size // cores + 1)}"
+                f"use one such as {cores * (size // cores + 1)}"
             )
 
 
@@ -113,10 +110,8 @@ def _credentials():
     except (oauth2client.client.Error, OSError, httplib2.HttpLib2Error) as error:
         raise InputError(
             "there are no Google Cloud credentials to find the TPU with ({}); run `gcloud auth "
-            "application-default "
-            "login`, or pass the TPU's address: --tpu_name=grpc://address:8470".format(
-                first_line(error).split(".")[0]
-            )
+            "application-default login`, or pass the TPU's address: "
+            "--tpu_name=grpc://address:8470".format(first_line(error).split(".")[0])
         )
 
 
@@ -139,8 +134,7 @@ def _explain_api_errors(name, zone, project):
         if error.resp.status in (401, 403):
             raise InputError(
                 'the Google Cloud credentials at hand may not see the TPU "%s" in project %s (%d: '
-                "%s); log in with an "
-                "account that may, or check --gcp_project"
+                "%s); log in with an account that may, or check --gcp_project"
                 % (name, project, error.resp.status, _reason(error))
             )
         raise InputError(
@@ -157,16 +151,14 @@ def _explain_api_errors(name, zone, project):
     except (OSError, httplib2.HttpLib2Error, googleapiclient.errors.Error) as error:
         raise InputError(
             f"the Cloud TPU API cannot be reached ({first_line(error)}); check this machine's "
-            "network, or pass the TPU's address: "
-            "--tpu_name=grpc://address:8470"
+            "network, or pass the TPU's address: --tpu_name=grpc://address:8470"
         )
 
 
 def _no_such_tpu(name, zone, project):
     return InputError(
         f'there is no TPU "{name}" in zone {zone} of project {project}; check --tpu_name, '
-        "--tpu_zone and --gcp_project against "
-        f"`gcloud compute tpus list --zone={zone}`"
+        f"--tpu_zone and --gcp_project against `gcloud compute tpus list --zone={zone}`"
     )
 
 
@@ -193,13 +185,12 @@ def _check_node(node, name, zone):
     if state != "READY":
         raise InputError(
             f'the TPU "{name}" is not ready but {state}; wait until `gcloud compute tpus list '
-            f"--zone={zone}` shows it READY, or "
-            "start or create it again"
+            f"--zone={zone}` shows it READY, or start or create it again"
         )
     if _minor(version) != _minor(tf.__version__):
         raise InputError(
-            f'the TPU "{name}" runs TensorFlow {version} and this machine {tf.__version__}; make '
-            f"a TPU with --version={_minor(tf.__version__)}"
+            f'the TPU "{name}" runs TensorFlow {version} and this machine {tf.__version__}; make a '
+            f"TPU with --version={_minor(tf.__version__)}"
         )
 
 
@@ -236,8 +227,8 @@ def check(tpu_name, tpu_zone, gcp_project, master):
         if not IS_TF2:
             raise InputError(
                 "--tpu_name=local is the TPU of a TPU VM, which needs TensorFlow 2 and this is "
-                f"{tf.__version__}; install 2.15.1, "
-                "as `TF_VERSION=2.15.1 . scripts/setup_environment.sh requirements.txt` does"
+                f"{tf.__version__}; install 2.15.1, as `TF_VERSION=2.15.1 . "
+                "scripts/setup_environment.sh requirements.txt` does"
             )
         return
     if given.startswith(ADDRESS):
@@ -276,6 +267,6 @@ def explain_tpu_errors():
         )
     except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError) as error:
         raise InputError(
-            f"the TPU worker stopped answering ({first_line(error)}); rerun the same "
-            "command to resume"
+            f"the TPU worker stopped answering ({first_line(error)}); rerun the same command to "
+            "resume"
         )

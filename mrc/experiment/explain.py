@@ -40,8 +40,8 @@ def check_training_folder(folder: str):
     # TensorFlow may create the folder again itself, but not this file.
     if not files.exists(os.path.join(folder, TRAINING_FILE)):
         raise Fault(
-            f"the output folder {folder} was removed during training; restore it and rerun the same "
-            "command to resume, or rerun without it to train from the start"
+            f"the output folder {folder} was removed during training; restore it and rerun the "
+            "same command to resume, or rerun without it to train from the start"
         )
 
 
@@ -100,12 +100,12 @@ def explain_tensorflow_errors(verbose: bool):
             raise
         if _out_of_memory(error):
             raise Fault(
-                f"not enough memory ({first_line(error)}); use a smaller batch (--train_batch_size, "
-                "--predict_batch_size) or fewer cells at a time"
+                f"not enough memory ({first_line(error)}); use a smaller batch "
+                "(--train_batch_size, --predict_batch_size) or fewer cells at a time"
             )
         raise Fault(
-            f"{type(error).__name__}: {first_line(error)}; fix the cause and rerun the same command "
-            "to resume, or add --verbose_logging to see where it failed"
+            f"{type(error).__name__}: {first_line(error)}; fix the cause and rerun the same "
+            "command to resume, or add --verbose_logging to see where it failed"
         )
 
 

@@ -113,8 +113,7 @@ class CellRecord:
             ):
                 raise InputError(
                     f"{path} is not what was decoded with {name}; decode it again with "
-                    "--do_predict before it is "
-                    "scored"
+                    "--do_predict before it is scored"
                 )
 
     def add(self, names, fingerprint):
@@ -142,8 +141,7 @@ def unfinished_folder(output_dir, fingerprint, cells):
         if name.startswith(_UNFINISHED) and name != mine and tf.gfile.Exists(path):
             tf.logging.warning(
                 "%s holds unfinished work with another %s; it is not used (the same flags as then "
-                "resume "
-                "it; delete the folder to be rid of it)",
+                "resume it; delete the folder to be rid of it)",
                 os.path.join(output_dir, name),
                 differences(whole, read_record(path)),
             )

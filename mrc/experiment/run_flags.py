@@ -60,8 +60,7 @@ def _define_files():
         "init_checkpoint",
         None,
         "Checkpoint to start from: BERT, or a reader that was trained already. One that was "
-        "trained in "
-        "--output_dir goes before it.",
+        "trained in --output_dir goes before it.",
     )
 
 
@@ -141,20 +140,20 @@ def _define_prediction():
     flags.DEFINE_string(
         "mask_zone",
         None,
-        "Attention to mask: q2, q2p, p2q, p2 or all. A comma separates cells of a grid, "
-        "a plus joins zones, as in q2,p2q+p2.",
+        "Attention to mask: q2, q2p, p2q, p2 or all. A comma separates cells of a grid, a plus "
+        "joins zones, as in q2,p2q+p2.",
     )
     flags.DEFINE_string(
         "mask_layer",
         None,
-        "Layers to mask it in, from 0; all of them if not given. A comma separates cells, "
-        'a plus joins layers, "each" is a cell for each, as in 0,8+9+10.',
+        "Layers to mask it in, from 0; all of them if not given. A comma separates cells, a plus "
+        'joins layers, "each" is a cell for each, as in 0,8+9+10.',
     )
     flags.DEFINE_bool(
         "trim_padding",
         False,
-        "Leave padding out of the work and of the ranking of answers: faster, and now and "
-        "then another answer than the released code's. Not with --use_tpu.",
+        "Leave padding out of the work and of the ranking of answers: faster, and now and then "
+        "another answer than the released code's. Not with --use_tpu.",
     )
 
 
@@ -227,7 +226,6 @@ def parse(argv):
         if len(rest) > 1:
             raise InputError(
                 f'"{rest[1]}" is not a flag, which begins with --; write --flag=value, and lists '
-                "as in --mask_zone=q2,p2, "
-                "without a space"
+                "as in --mask_zone=q2,p2, without a space"
             )
     return rest

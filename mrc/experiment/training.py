@@ -64,8 +64,7 @@ def count_steps(windows, dataset, batch_size, epochs):
     if not len(windows):
         raise InputError(
             "all passages of the training questions are blank, so there is nothing to learn; pass "
-            "a "
-            "file with text"
+            "a file with text"
         )
     steps = int(number / float(batch_size) * epochs)
     if steps < 1:

@@ -46,8 +46,8 @@ def check_same(folder: str, fingerprint: dict):
         changed = provenance.differences(fingerprint, before)
         raise InputError(
             f"{folder} holds a model that was trained with another {changed}; pass another "
-            "--output_dir, or delete checkpoint, training.json and model.ckpt-* there to train again "
-            "from the start"
+            "--output_dir, or delete checkpoint, training.json and model.ckpt-* there to train "
+            "again from the start"
         )
 
 

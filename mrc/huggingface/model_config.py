@@ -57,8 +57,7 @@ def _check(values, path):
     if epsilon != _EPSILON:
         raise InputError(
             f"{path}: layer_norm_eps is {epsilon!r}, and this project computes with {_EPSILON}, "
-            "which "
-            "would change answers; use a model with that value"
+            "which would change answers; use a model with that value"
         )
     if not isinstance(values.get("hidden_act", "gelu"), str):
         raise InputError(f"{path}: hidden_act must be the name of an activation")

@@ -98,14 +98,13 @@ def to_variables(
         if list(array.shape) != shape:
             raise InputError(
                 f"{where} has {name} of shape {list(tensors[name].shape)} where its config.json "
-                "asks "
-                f"for {shape[::-1] if is_transposed else shape}; download the model folder again"
+                f"asks for {shape[::-1] if is_transposed else shape}; download the model folder "
+                "again"
             )
         if array.dtype != np.float32:
             raise InputError(
                 f"{where} has {name} of type {array.dtype}; quantized models cannot be imported, "
-                "so "
-                "use the original"
+                "so use the original"
             )
         variables[variable] = np.ascontiguousarray(array)
     return variables

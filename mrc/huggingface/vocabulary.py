@@ -32,8 +32,7 @@ def _pieces_of_tokenizer(tokenizer, folder):
     if not isinstance(vocabulary, dict) or model.get("type", "WordPiece") != "WordPiece":
         raise InputError(
             f"{folder} has no {VOCABULARY}, and no WordPiece vocabulary in {TOKENIZER}; download "
-            "the "
-            "whole model folder"
+            "the whole model folder"
         )
     numbered = {number: piece for piece, number in vocabulary.items() if isinstance(number, int)}
     for entry in tokenizer.get("added_tokens") or ():
@@ -72,7 +71,6 @@ def read(folder: str) -> Tokenizer:
     if said.get("tokenize_chinese_chars", said.get("handle_chinese_chars", True)) is False:
         warnings.append(
             "its tokenizer does not separate Chinese characters, and this project does; Chinese "
-            "text "
-            "is cut differently"
+            "text is cut differently"
         )
     return Tokenizer(pieces, do_lower_case, warnings)

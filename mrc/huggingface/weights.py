@@ -88,8 +88,7 @@ def read_safetensors(path: str) -> Dict[str, np.ndarray]:
         if kind is None:
             raise InputError(
                 f"{path}: {name} has the type {entry['dtype']}, which is not supported; convert "
-                "the "
-                "model to float32"
+                "the model to float32"
             )
         array = np.frombuffer(bytes(entry["data"]), _stored_type(kind)).reshape(entry["shape"])
         tensors[name] = _to_float32(array, kind)

@@ -54,9 +54,8 @@ _wrong = _what_is_wrong()
 if _wrong:
     print(
         "error: Python %d.%d at %s %s; run `. scripts/setup_environment.sh requirements.txt "
-        "requirements/figures.txt && "
-        ". .venv/bin/activate` in the project folder, then rerun the command"
-        % (sys.version_info[0], sys.version_info[1], sys.executable, _wrong),
+        "requirements/figures.txt && . .venv/bin/activate` in the project folder, then rerun the "
+        "command" % (sys.version_info[0], sys.version_info[1], sys.executable, _wrong),
         file=sys.stderr,
     )
     sys.exit(2)

@@ -54,8 +54,7 @@ def exists(path):
         return tf.gfile.Exists(path)
     except tf.errors.OpError as error:
         raise InputError(
-            f"{path} cannot be accessed ({first_line(error)}); check the path and its "
-            "permissions"
+            f"{path} cannot be accessed ({first_line(error)}); check the path and its permissions"
         )
 
 
@@ -71,8 +70,8 @@ def _reading(path, what):
             yield reader
     except tf.errors.OpError as error:
         raise InputError(
-            f"the {what} {path} cannot be read ({first_line(error)}); check the path, and that "
-            "you may read it"
+            f"the {what} {path} cannot be read ({first_line(error)}); check the path, and that you "
+            "may read it"
         )
 
 
@@ -175,8 +174,7 @@ def explain_write_errors(path):
     except tf.errors.OpError as error:
         raise Fault(
             f"{path} cannot be written ({first_line(error)}); check that its folder exists, has "
-            "room and is writable, then rerun "
-            "the same command"
+            "room and is writable, then rerun the same command"
         )
 
 

@@ -32,8 +32,8 @@ def _open(folder, path):
     except OSError as error:
         if tf.gfile.Exists(lock):  # another user's, say
             raise InputError(
-                f"{lock} cannot be written to ({error.strerror}); have it deleted, or pass "
-                "another --output_dir"
+                f"{lock} cannot be written to ({error.strerror}); have it deleted, or pass another "
+                "--output_dir"
             )
         raise InputError(
             f"the output folder {folder} cannot be written to ({error.strerror}); fix that, or "

@@ -184,8 +184,8 @@ def test_command_line_prints_one_line_and_reports_the_gaps(run):
     code, out, err = run([entry("a", "甲"), entry("b", "乙")], {"a": "甲", "c": "丙"})
     assert code == 0
     assert out == (
-        '{"AVERAGE": "50.000", "F1": "50.000", "EM": "50.000", "TOTAL": 2, "SKIP": 1, '
-        '"FILE": "pred.json"}\n'
+        '{"AVERAGE": "50.000", "F1": "50.000", "EM": "50.000", "TOTAL": 2, "SKIP": 1, "FILE": '
+        '"pred.json"}\n'
     )
     assert "1 of 2 questions have no prediction and count as wrong: b\n" in err
     assert "1 of 2 predictions are for ids that are not in the data and are ignored: c\n" in err

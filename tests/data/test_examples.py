@@ -182,8 +182,8 @@ def test_training_questions_without_their_answer_are_skipped_with_a_warning(warn
         ("b", 1, 1, "old")
     ]
     assert warnings[0] == (
-        "train.json: data[0].paragraphs[0].qas[0] (a) is skipped: "
-        "the answer 'stone' is not in the words 'old tower'"
+        "train.json: data[0].paragraphs[0].qas[0] (a) is skipped: the answer 'stone' is not in the "
+        "words 'old tower'"
     )
     assert "1 of 2 training questions are skipped" in warnings[1]
 
@@ -211,14 +211,14 @@ def test_cmrc_learns_the_first_answer():
         (
             SQUAD,
             OLD * 2,
-            "train.json: data[0].paragraphs[0].qas[0] (a) has 2 answers; "
-            "a SQuAD training file has exactly one per question",
+            "train.json: data[0].paragraphs[0].qas[0] (a) has 2 answers; a SQuAD training file has "
+            "exactly one per question",
         ),
         (
             SQUAD,
             (),
-            "train.json: data[0].paragraphs[0].qas[0] (a) has no answer; train on a "
-            "file with answers",
+            "train.json: data[0].paragraphs[0].qas[0] (a) has no answer; train on a file with "
+            "answers",
         ),
         (CMRC2018, (), "train.json: data[0].paragraphs[0].qas[0] (a) has no answer"),
         (

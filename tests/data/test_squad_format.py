@@ -183,8 +183,8 @@ def test_the_place_of_an_error_is_named(tmp_path, place, value, problem):
         ),
         (
             b'{"data": [',
-            "the test file PATH is not valid JSON: Expecting value at line 1, column 11; is it "
-            "the right file, and whole?",
+            "the test file PATH is not valid JSON: Expecting value at line 1, column 11; is it the "
+            "right file, and whole?",
         ),
         (
             b'{"data":\n "\xff"}',
@@ -197,11 +197,11 @@ def test_the_place_of_an_error_is_named(tmp_path, place, value, problem):
         ),
         (
             b'{"data": []}',
-            "the test file PATH has no questions; pass a file with " "questions",
+            "the test file PATH has no questions; pass a file with questions",
         ),
         (
             b'{"data": [{"paragraphs": [{"context": "x", "qas": []}]}]}',
-            "the test file PATH has no questions; pass a file with " "questions",
+            "the test file PATH has no questions; pass a file with questions",
         ),
     ],
 )

@@ -399,8 +399,7 @@ def test_a_checkpoint_cut_short(paths, uninterrupted, tmp_path, suffix, damage):
     assert_one_sentence(
         lines,
         f"error: the checkpoint {folder / last} is incomplete; train again with the same "
-        "--output_dir, which "
-        f"resumes from {folder / before}",
+        f"--output_dir, which resumes from {folder / before}",
     )
     code, stdout, lines = end(tiny.start(training_flags(paths, folder)))
     assert (

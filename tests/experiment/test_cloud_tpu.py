@@ -164,8 +164,7 @@ def test_another_number_of_cores_is_told():
         )
     assert str(raised.value) == (
         "--num_tpu_cores is not what the TPU has (TPUConfig.num_shards is not set correctly. "
-        "num_replicas "
-        "should be (32), got (8)); pass that number"
+        "num_replicas should be (32), got (8)); pass that number"
     )
     with pytest.raises(ValueError, match="something else"), cloud_tpu.explain_tpu_errors():
         raise ValueError("something else")

@@ -597,8 +597,8 @@ def data_rows():
         ),
         usable(
             "a blank question",
-            f"PATH: 1 questions are blank (the first is {PLACE}.qas[0]); they are answered "
-            "like others",
+            f"PATH: 1 questions are blank (the first is {PLACE}.qas[0]); they are answered like "
+            "others",
             CMRC,
             predict_file=asked(tiny.TOWER, ("one", " ", [])),
         ),

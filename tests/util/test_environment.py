@@ -224,8 +224,8 @@ def test_uv_fetches_python_3_11_where_only_other_versions_are_installed(machine,
     code, folder, stderr = machine.set_up()
     assert (code, folder) == (0, ".venv")
     assert notes(stderr) == [
-        "No Python 3.7 or 3.9 to 3.11 with venv found: fetching Python 3.11 with uv for "
-        "TensorFlow 2.15.1."
+        "No Python 3.7 or 3.9 to 3.11 with venv found: fetching Python 3.11 with uv for TensorFlow "
+        "2.15.1."
     ]
     assert (
         "uv python install 3.11\n" in machine.log.read_text() and f"+ {fetched} -m venv" in stderr
@@ -240,8 +240,7 @@ def test_a_download_that_fails_is_reported(machine, variables):
     assert code == 2 and len(notes(stderr)) == 2 and not (machine.project / ".venv").exists()
     assert notes(stderr)[1].startswith(
         "error: TensorFlow 2.15.1 needs Python 3.9 to 3.11, and uv could not fetch one: install "
-        "one "
-        "with `conda create -n py311 python=3.11` or `pyenv install 3.11` (PYTHON="
+        "one with `conda create -n py311 python=3.11` or `pyenv install 3.11` (PYTHON="
     )
 
 
@@ -335,8 +334,8 @@ def test_unsupported_versions_are_refused(machine, version, problem):
         ({"PYTHON": "python0"}, "PYTHON=python0 is not a Python interpreter"),
         (
             {"PYTHON": "python3.9"},
-            "PYTHON=python3.9 has no venv or ensurepip module: install it (Debian, Ubuntu: "
-            "apt-get install python3-venv)",
+            "PYTHON=python3.9 has no venv or ensurepip module: install it (Debian, Ubuntu: apt-get "
+            "install python3-venv)",
         ),
     ],
 )
