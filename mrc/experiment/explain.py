@@ -14,7 +14,7 @@ from mrc.util import files
 from mrc.util.errors import Fault, first_line
 
 _WRITING_OPS = ("SaveV2", "MergeV2Checkpoints", "ShardedFilename")
-# Raised by a failing disk; an error whose op is unknown may also come from a device or another machine.
+# Raised by a failing disk. An error without a known op may also come from a device or a machine.
 _DISK_ERRORS = (
     tf.errors.ResourceExhaustedError,
     tf.errors.PermissionDeniedError,
@@ -26,7 +26,7 @@ _DISK_ERRORS = (
 
 
 def diverged(what: str, folder: str) -> Fault:
-    """Returns the `Fault` of a training in `folder` that diverged; `what` says how it shows."""
+    """Returns the `Fault` of a training that diverged; `what` says at which step or value."""
     last = checkpoint.last(folder)
     kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
     return Fault(
@@ -36,7 +36,7 @@ def diverged(what: str, folder: str) -> Fault:
 
 
 def check_training_folder(folder: str):
-    """Raises a `Fault` where the output folder of a running training was removed."""
+    """Raises a `Fault` if the output folder of a running training was removed."""
     # TensorFlow may create the folder again itself, but not this file.
     if not files.exists(os.path.join(folder, TRAINING_FILE)):
         raise Fault(
@@ -54,7 +54,7 @@ def _out_of_memory(error):
 
 @contextlib.contextmanager
 def explain_training_errors(folder: str, records_path: str):
-    """Reports failures of the disk, of memory and of the numbers during training.
+    """Reports full disks, lack of memory, damaged records and divergence during training.
 
     Args:
       folder: folder of the checkpoints.
@@ -110,7 +110,7 @@ def explain_tensorflow_errors(verbose: bool):
 
 
 class ErrorsOnce(logging.Filter):
-    """Drops TPUEstimator's log lines about exceptions that it raises as well."""
+    """Drops TPUEstimator's log lines about exceptions that it also raises."""
 
     def filter(self, record):
         return not str(record.msg).startswith(("Error recorded from", "Reraising captured error"))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exits with a one-line message where a package is missing or TensorFlow is not 1.13 to 2.15; scripts import it first."""
+"""Exits with a one-line message if a package is missing or TensorFlow is not 1.13 to 2.15.
+
+Scripts import this module first.
+"""
 
 from __future__ import absolute_import, division, print_function
 
@@ -18,7 +21,10 @@ _METADATA = re.compile(
 
 
 def _tensorflow_version():
-    """Returns the version of the installed TensorFlow and its first two numbers, or None; imports nothing, to be quick."""
+    """Returns the installed version of TensorFlow as (text, (major, minor)), or None.
+
+    Reads package metadata only, because an import takes seconds.
+    """
     for folder in sys.path:
         try:
             names = os.listdir(folder or ".")
