@@ -202,13 +202,13 @@ def test_command_line_prints_one_line_and_reports_the_gaps(run):
         ([], {}, ["data.json", "no questions"]),
     ],
 )
-def test_a_wrong_file_is_refused_in_one_sentence(run, qas, predictions, parts):
+def test_a_wrong_file_is_refused_in_one_line(run, qas, predictions, parts):
     code, out, err = run(qas, predictions)
     assert (code, out) == (2, "")
     assert "Traceback" not in err
-    sentence = err.splitlines()[-1]
-    assert sentence.startswith("error: ")
-    assert all(part in sentence for part in parts), sentence
+    message = err.splitlines()[-1]
+    assert message.startswith("error: ")
+    assert all(part in message for part in parts), message
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_a_prediction_that_is_neither_text_nor_number_is_refused(run, value):
 
 
 @pytest.mark.parametrize("number", [7, 0, 10**12])
-def test_whole_number_ids_are_scored(run, number):
+def test_integer_ids_are_scored(run, number):
     code, out, err = run([entry(number, "甲")], {str(number): "甲"})
     assert (code, json.loads(out)["EM"]) == (0, "100.000") and "no prediction" not in err
 

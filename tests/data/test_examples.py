@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of examples.py and datasets.py: words, answer spans, and what is skipped or refused."""
+"""Tests of examples.py and datasets.py: words, answer spans, skipped and refused questions."""
 
 import pytest
 
@@ -99,7 +99,7 @@ def located(dataset, context, answer, start):
         return None
 
 
-# 古老的灯塔在河上。 has one word a character.
+# 古老的灯塔在河上。 has one word per character.
 @pytest.mark.parametrize(
     "context, answer, start, words",
     [
@@ -206,7 +206,7 @@ def test_cmrc_learns_the_first_answer():
 
 
 @pytest.mark.parametrize(
-    "dataset, answers, sentence",
+    "dataset, answers, message",
     [
         (
             SQUAD,
@@ -228,10 +228,10 @@ def test_cmrc_learns_the_first_answer():
         ),
     ],
 )
-def test_answers_that_cannot_be_learned(dataset, answers, sentence):
+def test_questions_without_a_single_answer_are_refused(dataset, answers, message):
     with pytest.raises(InputError) as error:
         train(dataset, passage("The old tower", ("a", answers, None)))
-    assert sentence in str(error.value)
+    assert message in str(error.value)
 
 
 def test_squad_2_questions_may_be_impossible():
@@ -264,7 +264,7 @@ def test_prediction_needs_no_answers(dataset, warnings):
     )
 
 
-def test_repeated_ids_are_warned_of(warnings):
+def test_repeated_ids_cause_a_warning(warnings):
     passages = passage("x", ("a", (), None), ("a", (), None), ("b", (), None))
     examples.make_prediction_examples(SQUAD, passages, "dev.json")
     assert len(warnings) == 1 and warnings[0].startswith(

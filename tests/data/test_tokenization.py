@@ -159,7 +159,7 @@ def test_later_of_equal_pieces_wins(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content, sentence",
+    "content, message",
     [
         (
             "lamp\n[UNK]\n[CLS]\n",
@@ -168,10 +168,10 @@ def test_later_of_equal_pieces_wins(tmp_path):
         ("", "is empty; use the vocab.txt that came with the checkpoint"),
     ],
 )
-def test_vocabulary_without_special_tokens(tmp_path, content, sentence):
+def test_vocabulary_without_special_tokens(tmp_path, content, message):
     with pytest.raises(InputError) as error:
         tokenization.read_vocabulary(vocabulary_file(tmp_path, content))
-    assert sentence in str(error.value)
+    assert message in str(error.value)
 
 
 # The reference, character by character.
@@ -264,7 +264,7 @@ def test_word_pieces_equal_the_reference(beginnings, continuations, text):
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(TEXTS, max_size=5))
-def test_words_apart_give_the_pieces_of_the_words_together(texts):
+def test_pieces_of_single_words_equal_those_of_the_text(texts):
     tokenizer = BasicTokenizer(do_lower_case=True)
     assert tokenizer.tokenize(" ".join(texts)) == [
         token for text in texts for token in tokenizer.tokenize(text)

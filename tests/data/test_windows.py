@@ -127,7 +127,7 @@ def test_windows_of_several_examples_are_numbered_in_order():
     assert found.lengths().tolist() == [12, 12, 5, 12, 12]
 
 
-def test_blank_passages_give_no_windows():
+def test_blank_passages_have_no_windows():
     found = make([example("x", " \n"), example("x", "\u200b")])
     assert len(found) == 0 and found.batch([])["input_ids"].shape == (0, 12)
 
@@ -138,7 +138,7 @@ def test_blank_questions():
     ]
 
 
-def test_questions_are_cut():
+def test_long_questions_are_truncated():
     found = make([example("x y z ?", "a")], max_query_length=2)
     assert found.batch([0])["input_ids"].tolist() == [ids("[CLS] x y [SEP] a [SEP]") + [0] * 6]
 

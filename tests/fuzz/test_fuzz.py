@@ -352,7 +352,7 @@ def test_any_mask_flags(zone, layer, num_layers):
 
 @ANY
 @given(st.data())
-def test_kept_pieces_that_are_damaged(folder, data):
+def test_damaged_cached_pieces(folder, data):
     path = str(folder / "eval.features.npz")
     text = datasets.SQUAD.split(tiny.BRIDGE)
     made = [examples.Example("one", "What?", text)]
