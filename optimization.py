@@ -20,7 +20,7 @@ def learning_rate(peak, step, num_steps, num_warmup_steps):
     """Returns the learning rate of the step that follows `step` finished ones.
 
     Warm-up is `peak * (step + 1) / num_warmup_steps` while `step + 1` is below `num_warmup_steps`.
-    After it, the rate lies on a line from `peak` at step 0 to 0 at `num_steps`. The step is counted
+    After it, the rate follows a line from `peak` at step 0 to 0 at `num_steps`. The step is counted
     differently in the two, as in the released training, whose recorded weights require it.
     """
     decayed = tf.train.polynomial_decay(
@@ -68,14 +68,10 @@ class AdamWeightDecay(tf.train.Optimizer):
         )
 
     def _updates(self, gradient, variable):
-        name, gradient = (
-            variable.op.name,
-            tf.convert_to_tensor(gradient),
-        )  # a gathered table's comes as slices
-        first, second = (
-            self._moment(name, "adam_m", variable),
-            self._moment(name, "adam_v", variable),
-        )
+        name = variable.op.name
+        gradient = tf.convert_to_tensor(gradient)  # that of an embedding table is IndexedSlices
+        first = self._moment(name, "adam_m", variable)
+        second = self._moment(name, "adam_v", variable)
         new_first = self._beta_1 * first + (1.0 - self._beta_1) * gradient
         new_second = self._beta_2 * second + (1.0 - self._beta_2) * tf.square(gradient)
         update = new_first / (tf.sqrt(new_second) + self._epsilon)

@@ -39,10 +39,8 @@ def passages(*questions):
         ("a-b", ["ab"]),  # punctuation goes without a gap
         ("微软的Windows 10系统", ["微", "软", "的", "windows", "10", "系", "统"]),
         ("约3.5%(年)", ["约", "3.5", "%", "(", "年", ")"]),
-        (
-            "u.s. army. foo",
-            ["u.s.", "army.", "foo"],
-        ),  # one sentence: only the last full stop is a word
+        # One sentence: only the last full stop is a word.
+        ("u.s. army. foo", ["u.s.", "army.", "foo"]),
         ("u.s. army.", ["u.s.", "army", "."]),
         ('it\'s "so"', ["it", "'s", "``", "so", "''"]),
         ("  ，。", []),

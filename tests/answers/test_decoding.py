@@ -33,11 +33,8 @@ LOW = -50.0
         ("tower", "a bridge", "a bridge"),  # not there
         ("[UNK]", "☃ man", "☃ man"),
         ("", "a bridge", "a bridge"),
-        (
-            "tower",
-            "a tower\u200b",
-            "a tower\u200b",
-        ),  # a dropped character: the letters cannot be aligned
+        # A dropped character: the letters cannot be aligned.
+        ("tower", "a tower\u200b", "a tower\u200b"),
         ("boat", "e\u0301 boat", "e\u0301 boat"),
         (" tower", "a tower", "a tower"),  # begins with a space
     ],
@@ -92,7 +89,7 @@ class Case:
 
 
 def logits(length=14, **values):
-    """Low logits, except `p3=2.0`: 2.0 at position 3."""
+    """Returns low logits with some values set: `p3=2.0` is 2.0 at position 3."""
     row = [LOW] * length
     for place, value in values.items():
         row[int(place[1:])] = value
@@ -118,7 +115,7 @@ def test_an_n_best_list_matches_hand_computation():
     assert answer.null_odds is None
 
 
-def test_a_piece_of_a_word():
+def test_pieces_inside_a_word_are_projected():
     assert Case(CONTEXT).answer([logits(p5=3.0), logits(p6=2.0)]).text == "Bc"
 
 
@@ -178,11 +175,8 @@ def test_a_text_is_listed_once():
         ((dict(p6=1.0), dict(p6=1.0)), (dict(p3=5.0), dict(p3=5.0)), ["a"]),
         ((dict(p3=1.0), dict(p6=1.0)), (dict(p4=1.0), dict(p4=1.0)), ["x y z a", "e"]),  # a tie
         ((dict(p3=1.0), dict(p6=1.0)), (dict(p4=1.5), dict(p4=1.0)), ["e", "x y z a"]),
-        (
-            (dict(p3=1.0), dict(p3=1.0)),
-            (dict(p3=9.0), dict(p4=9.0)),
-            ["x"],
-        ),  # no start with more context elsewhere
+        # No start with more context elsewhere.
+        ((dict(p3=1.0), dict(p3=1.0)), (dict(p3=9.0), dict(p4=9.0)), ["x"]),
     ],
 )
 def test_windows_are_ranked_together(first, second, found):
@@ -222,9 +216,7 @@ def test_the_null_answer_follows_a_full_list():
 @pytest.mark.parametrize("threshold, text", [(0.9, ""), (1.0, "y"), (1.1, "y")])
 def test_null_odds_above_the_threshold_empty_the_answer(threshold, text):
     answer = negative(threshold, null=(3.0, 2.0), p4=2.0)
-    assert (
-        answer.null_odds == 1.0 and answer.text == text
-    )  # "" where the odds are above the threshold
+    assert answer.null_odds == 1.0 and answer.text == text
 
 
 def test_the_null_answer_alone():

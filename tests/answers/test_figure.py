@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of a grid and the heat map drawn from it."""
+"""Tests of the results table and the heat map drawn from it."""
 
 import numpy as np
 import pytest
@@ -11,9 +11,8 @@ from mrc.answers import results_table
 from mrc.util.errors import InputError
 
 CELLS = attention_mask.read_cells("p2,q2,q2p+p2", "0,1", num_layers=2)
-SCORES = dict(
-    zip(CELLS, [80.0, 70.5, 80.0, 60.0, 79.0, 81.0, 50.0])
-)  # the baseline, then layer 0, then layer 1
+# The baseline, then layer 0, then layer 1.
+SCORES = dict(zip(CELLS, [80.0, 70.5, 80.0, 60.0, 79.0, 81.0, 50.0]))
 
 CSV = """layer,q2,p2,q2p+p2
 baseline,80.0,80.0,80.0

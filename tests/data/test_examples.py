@@ -26,11 +26,8 @@ def warnings(monkeypatch):
     [
         (SQUAD, "The old, old  tower.", ["The", "old,", "old", "tower."]),
         (SQUAD, " a\tb\rc\nd\u202fe ", ["a", "b", "c", "d", "e"]),
-        (
-            SQUAD,
-            "a\u00a0b\u3000c\u2003d\x0be",
-            ["a\u00a0b\u3000c\u2003d\x0be"],
-        ),  # other spaces do not separate words
+        # Other spaces do not separate words.
+        (SQUAD, "a\u00a0b\u3000c\u2003d\x0be", ["a\u00a0b\u3000c\u2003d\x0be"]),
         (SQUAD, "灯塔", ["灯塔"]),
         (SQUAD, " \n", []),
         (CMRC2018, "灯塔在河上。", ["灯", "塔", "在", "河", "上", "。"]),
@@ -71,12 +68,8 @@ def test_white_space_belongs_to_the_word_before_it(position, word):
         ("The old tower.", "tower", 8, (2, 2)),
         ("The old tower.", "The old tower.", 0, (0, 2)),
         ("The old tower.", "ld tow", 5, (1, 2)),
-        (
-            "The old\n tower.",
-            "old tower",
-            4,
-            (1, 2),
-        ),  # white space is normalised; the end is one character short
+        # White space is normalised; the end is one character short.
+        ("The old\n tower.", "old tower", 4, (1, 2)),
         ("(1902-1904)", "1904", 6, (0, 0)),
         ("The old tower.", "e old", 4, None),
         ("The old tower.", "stone", 8, None),
@@ -108,12 +101,8 @@ def located(dataset, context, answer, start):
         ("古老的灯塔在河上。", "灯塔", 5, (3, 4)),
         ("古老的灯塔在河上。", "灯塔", 6, (3, 4)),  # three too far
         ("古老的灯塔在河上。", "灯塔", 7, (4, 5)),  # four too far: it stays shifted by three
-        (
-            "古老的灯塔在河上。",
-            "灯塔",
-            2,
-            (0, 1),
-        ),  # too early: shifted to the beginning, where it stays
+        # Too early: shifted to the beginning, where it stays.
+        ("古老的灯塔在河上。", "灯塔", 2, (0, 1)),
         ("古老的灯塔在河上。", "红色", 5, (2, 3)),  # not found: it stays shifted by three
         ("灯塔。石桥", "。石桥", 2, (3, 4)),
         ("灯塔，石桥", "，石桥", 2, (3, 4)),

@@ -196,10 +196,8 @@ def test_a_damaged_cache_is_written_again(paths, tmp_path, cuts, monkeypatch):
 
 
 def test_training_records_are_reused(paths, tmp_path):
-    path, note = (
-        str(tmp_path / training.RECORDS_FILE),
-        str(tmp_path / (training.RECORDS_FILE + ".json")),
-    )
+    path = str(tmp_path / training.RECORDS_FILE)
+    note = path + ".json"
     found = squad_windows()
 
     def written(fingerprint):

@@ -101,10 +101,8 @@ PIECES = SPECIAL + [
         ("lamplight", ["lamp", "##light"]),
         ("lamplit", ["lamplit"]),
         ("lam", ["l", "##a", "##m"]),
-        (
-            "lamplighter",
-            ["[UNK]"],
-        ),  # greedy: after lamp ##light nothing fits, though ##li ##ghter would
+        # Greedy: after lamp ##light nothing fits, though ##li ##ghter would.
+        ("lamplighter", ["[UNK]"]),
         ("lamp, light", ["lamp", ",", "[UNK]"]),
         ("light", ["[UNK]"]),  # ##light begins no word
         ("灯lamp", ["灯", "lamp"]),
@@ -138,10 +136,8 @@ def vocabulary_file(folder, content):
         ("\n".join(SPECIAL + [" lamp\t", "灯", ""]), SPECIAL + ["lamp", "灯"]),
         ("\ufeff" + "\n".join(SPECIAL), SPECIAL),
         ("\n".join(SPECIAL + ["", "lamp", ""]), SPECIAL + ["", "lamp"]),
-        (
-            "\n".join(SPECIAL + ["lamp\u2028", "x\x0by"]),
-            SPECIAL + ["lamp", "x\x0by"],
-        ),  # only a line feed ends a line
+        # Only a line feed ends a line.
+        ("\n".join(SPECIAL + ["lamp\u2028", "x\x0by"]), SPECIAL + ["lamp", "x\x0by"]),
     ],
 )
 def test_vocabulary_file(tmp_path, content, pieces):

@@ -73,12 +73,8 @@ def test_a_piece_is_best_in_the_first_window_with_most_context(num_pieces, longe
         (0, 4, 2, []),
         (4, 4, 2, [(0, "1111")]),
         (6, 4, 2, [(0, "1110"), (2, "0111")]),  # pieces 2 and 3: 1.04 to 0.04, then 0.04 to 1.04
-        (
-            5,
-            4,
-            2,
-            [(0, "1110"), (2, "011")],
-        ),  # piece 3: 0.04 at the end of four, 1.03 in the middle of three
+        # Piece 3: 0.04 at the end of four, 1.03 in the middle of three.
+        (5, 4, 2, [(0, "1110"), (2, "011")]),
         (5, 4, 3, [(0, "1111"), (3, "01")]),  # piece 3: 0.04 to 0.02
         (8, 4, 9, [(0, "1111"), (4, "1111")]),  # the stride is never longer than the window
         (3, 1, 5, [(0, "1"), (1, "1"), (2, "1")]),

@@ -108,10 +108,8 @@ def test_finished_windows_are_not_computed_again(
 @pytest.mark.parametrize("number", range(int(os.environ.get("KILLS", 2))))
 def test_kill_9(paths, data, uninterrupted, tmp_path, number):
     """With KILLS=30 in the environment, kills 30 runs, every third of them at any time."""
-    flags, generator = (
-        dict(tiny.model_flags(paths, output_dir=str(tmp_path), predict_file=data), **GRID),
-        random.Random(number),
-    )
+    flags = dict(tiny.model_flags(paths, output_dir=str(tmp_path), predict_file=data), **GRID)
+    generator = random.Random(number)
     # Results are written after each batch; a real run may lose a minute of work.
     process = tiny.start(
         flags,

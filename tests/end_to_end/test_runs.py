@@ -236,10 +236,8 @@ def test_squad_2(paths, tmp_path):
         n_best_size=32,
     )
     predictions = tiny.read_json(tmp_path, "predictions_layer_.json")
-    lists, odds = (
-        tiny.read_json(tmp_path, "nbest_predictions.json"),
-        tiny.read_json(tmp_path, "null_odds.json"),
-    )
+    lists = tiny.read_json(tmp_path, "nbest_predictions.json")
+    odds = tiny.read_json(tmp_path, "null_odds.json")
     assert set(predictions) == set(lists) == set(odds) == question_ids(tiny.squad2())
     for question_id, entries in lists.items():
         assert [entry["text"] for entry in entries].count("") == 1
@@ -268,9 +266,8 @@ def test_cmrc(paths, tmp_path):
         assert answer in tiny.TOWER and answer in text  # UTF-8, not escaped
     for entries in tiny.read_json(tmp_path, "nbest_predictions.json").values():
         for entry in entries:
-            assert (
-                entry["start_logit"] <= 0 and entry["end_logit"] <= 0
-            )  # logarithms of probabilities
+            # Logarithms of probabilities.
+            assert entry["start_logit"] <= 0 and entry["end_logit"] <= 0
             assert 2 < entry["start_index"] <= entry["end_index"] < 32
     scores = tiny.read_json(tmp_path, "scores.json")["layer1_q2"]
     assert (scores["TOTAL"], scores["SKIP"]) == (2, 0) and "predictions_layer1_q2.json: {" in stdout
@@ -309,10 +306,8 @@ def test_prediction_leaves_the_checkpoint_alone(paths, tmp_path):
 def test_training_resumes_from_its_checkpoint(paths, trained, tmp_path):
     options = dict(do_train=True, train_file=paths["squad"])
     run_here(datasets.SQUAD, paths, tmp_path, save_checkpoints_steps=2, **options)
-    with open(
-        str(tmp_path / "checkpoint"), "w"
-    ) as writer:  # as if it had been interrupted after two steps
-        writer.write('model_checkpoint_path: "model.ckpt-2"\n')
+    # As if it had been interrupted after two steps.
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-2"\n')
     run_here(datasets.SQUAD, paths, tmp_path, **options)
     assert_same_tensors(tmp_path, trained[0])
 

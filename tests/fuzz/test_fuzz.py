@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random JSON, text, flags and logits: no exception but `InputError` is raised.
+"""Tests that random JSON, text, flags and logits raise no exception except `InputError`.
 
 `pytest --hypothesis-profile=thorough tests/fuzz/test_fuzz.py` tries 2,000 cases of each test.
 """
