@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Decodes the CMRC 2018 dev set under every zone of every layer with the reader of train_cmrc2018.sh.
+# Decodes the CMRC 2018 dev set with every zone of every layer masked in turn, using the reader
+# trained by train_cmrc2018.sh.
 #
 #     TPU_NAME=my-tpu TPU_ZONE=us-central1-b GS_BUCKET=gs://my-bucket ./decode_cmrc2018.sh
 #
-# Further flags are passed on to the run script. More variables are at the top of scripts/protocol.sh.
+# Further flags are passed to the run script. scripts/protocol.sh lists more variables.
 set -euo pipefail
 cd "$(dirname "$0")"
 . scripts/protocol.sh

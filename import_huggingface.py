@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Converts a BERT, ELECTRA or ALBERT from the Hugging Face Hub into the files that the run scripts read.
+"""Converts a BERT, ELECTRA or ALBERT of the Hugging Face Hub to files for the run scripts.
 
     pip install -r requirements/huggingface.txt
     python import_huggingface.py MODEL_FOLDER OUTPUT_FOLDER
 
-MODEL_FOLDER is a downloaded model: config.json, model.safetensors (or shards, or pytorch_model.bin), and vocab.txt or
-tokenizer.json. OUTPUT_FOLDER gets bert_model.ckpt, bert_config.json and vocab.txt; the command to run is printed. No code
-from the model is run, and PyTorch is not needed.
+MODEL_FOLDER is a downloaded model: config.json, model.safetensors (or shards, or pytorch_model.bin)
+and vocab.txt or tokenizer.json. The script writes bert_model.ckpt, bert_config.json and vocab.txt
+to OUTPUT_FOLDER and prints the command to run next. It runs no code from the model and does not
+need PyTorch.
 """
 
 import argparse
@@ -24,15 +25,15 @@ _MOST_WINDOWS = 384  # tokens, in the printed command
 
 
 def convert(model_folder: str, output_folder: str) -> str:
-    """Writes the reader of `model_folder` to `output_folder`; returns what to tell the user."""
+    """Writes the converted model to `output_folder`; returns the report for the user."""
     config_path = os.path.join(model_folder, "config.json")
     values = model_config.convert(files.read_json(config_path, "model config"), config_path)
     config = bert_config.make(values, config_path)
     tokenizer = vocabulary.read(model_folder)
     if len(tokenizer.pieces) > config.vocab_size:
         raise errors.InputError(
-            f"the vocabulary of {model_folder} has {len(tokenizer.pieces)} pieces and its config.json "
-            f"{config.vocab_size}; download the model folder again"
+            f"the vocabulary of {model_folder} has {len(tokenizer.pieces)} pieces and its "
+            f"config.json {config.vocab_size}; download the model folder again"
         )
     tensors = weights.read(model_folder)
     variables = names.to_variables(tensors, config, model_folder)
@@ -62,7 +63,8 @@ def _report(folder, config, tokenizer, has_head):
         ]
     else:
         lines.append(
-            f"{folder} holds a model without a span head: train it before it can answer. For example:"
+            f"{folder} holds a model without a span head: train it before it can answer. For "
+            "example:"
         )
         command.append("--do_train --train_file=train.json")
     command.append("--output_dir=reader")

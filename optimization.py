@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The optimizer that BERT was trained with: Adam with decoupled weight decay, warm-up and linear decay.
+"""The optimizer of BERT: Adam with decoupled weight decay, warm-up and linear decay.
 
-Sources: Kingma & Ba, 2015 (Adam); Loshchilov & Hutter, 2019 (decoupled decay); Devlin et al., 2019, appendix A.2.
+Sources: Kingma & Ba, 2015 (Adam); Loshchilov & Hutter, 2019 (decoupled decay); Devlin et al., 2019,
+appendix A.2.
 """
 
 import re
@@ -12,15 +13,15 @@ from mrc.util.tensorflow_versions import CrossShardOptimizer
 
 WEIGHT_DECAY = 0.01
 NOT_DECAYED = ("LayerNorm", "layer_norm", "bias")
-LARGEST_NORM = 1.0  # of all gradients together
+LARGEST_NORM = 1.0  # gradients are clipped to it, all together
 
 
 def learning_rate(peak, step, num_steps, num_warmup_steps):
-    """Returns the rate of the step that follows `step` finished ones.
+    """Returns the learning rate of the step that follows `step` finished ones.
 
-    Warm-up: `peak * (step + 1) / num_warmup_steps` while `step + 1` is below `num_warmup_steps`; then a linear decay that
-    began at step 0 and ends at 0 after `num_steps`. The released training counts a step before it reads the count for
-    the warm-up, but not for the decay: its recorded weights come out only so.
+    Warm-up is `peak * (step + 1) / num_warmup_steps` while `step + 1` is below `num_warmup_steps`.
+    After it, the rate follows a line from `peak` at step 0 to 0 at `num_steps`. The step is counted
+    differently in the two, as in the released training, whose recorded weights require it.
     """
     decayed = tf.train.polynomial_decay(
         tf.constant(peak, tf.float32), step, num_steps, end_learning_rate=0.0
@@ -33,12 +34,12 @@ def learning_rate(peak, step, num_steps, num_warmup_steps):
 
 
 class AdamWeightDecay(tf.train.Optimizer):
-    """Adam without bias correction whose decay acts on the weights and not on the gradients.
+    """Adam without bias correction, with weight decay applied to the weights, not the gradients.
 
     Args:
       rate: learning rate, a number or scalar tensor.
-      weight_decay: share of a weight taken off in each step, times the rate.
-      not_decayed: variables whose name one of these patterns is found in keep their weight.
+      weight_decay: decay per step, as a fraction of the weight, multiplied by the rate.
+      not_decayed: patterns; variables whose name contains one are not decayed.
     """
 
     def __init__(
@@ -67,14 +68,10 @@ class AdamWeightDecay(tf.train.Optimizer):
         )
 
     def _updates(self, gradient, variable):
-        name, gradient = (
-            variable.op.name,
-            tf.convert_to_tensor(gradient),
-        )  # a gathered table's comes as slices
-        first, second = (
-            self._moment(name, "adam_m", variable),
-            self._moment(name, "adam_v", variable),
-        )
+        name = variable.op.name
+        gradient = tf.convert_to_tensor(gradient)  # that of an embedding table is IndexedSlices
+        first = self._moment(name, "adam_m", variable)
+        second = self._moment(name, "adam_v", variable)
         new_first = self._beta_1 * first + (1.0 - self._beta_1) * gradient
         new_second = self._beta_2 * second + (1.0 - self._beta_2) * tf.square(gradient)
         update = new_first / (tf.sqrt(new_second) + self._epsilon)
@@ -87,7 +84,7 @@ class AdamWeightDecay(tf.train.Optimizer):
         ]
 
     def apply_gradients(self, grads_and_vars, global_step=None, name=None):
-        """Returns the op that moves the variables; the caller counts the step."""
+        """Returns the op that updates the variables; it does not increment the global step."""
         updates = []
         for gradient, variable in grads_and_vars:
             if gradient is not None:
@@ -96,13 +93,13 @@ class AdamWeightDecay(tf.train.Optimizer):
 
 
 def training_op(loss, peak_rate, num_steps, num_warmup_steps, use_tpu=False):
-    """Returns `(op, rate)`: one step of training on `loss`, and the learning rate of that step.
+    """Returns `(op, rate)`: the op of one training step and its learning rate.
 
     Args:
       loss: scalar.
-      peak_rate: learning rate that the warm-up leads to.
+      peak_rate: learning rate at the end of warm-up, before decay.
       num_steps, num_warmup_steps: steps of the whole training and of its warm-up.
-      use_tpu: whether gradients are to be summed over the cores of a TPU.
+      use_tpu: whether gradients are summed over the cores of a TPU.
     """
     step = tf.train.get_or_create_global_step()
     rate = learning_rate(peak_rate, step, num_steps, num_warmup_steps)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains, decodes under attention masks, and scores BERT on CMRC 2018. `python run_cmrc2018.py --help`."""
+"""Trains BERT on CMRC 2018, decodes it under attention masks, and scores the answers.
+
+python run_cmrc2018.py --help
+"""
 
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 

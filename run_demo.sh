@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The whole study in small, in English and in Chinese: fine-tunes a tiny BERT on sample data, answers held-out
-# questions with each zone masked in each layer, scores the answers, and draws the heat map.
+# Runs the whole study on a small scale, in English and in Chinese: fine-tunes a tiny BERT on sample
+# data, answers held-out questions with each zone of each layer masked, scores the answers and draws
+# the heat map.
 #
 #     ./run_demo.sh [FOLDER]
 #
-# Rerun it to resume; it does nothing twice.
-#
-# Results go to FOLDER, else to $DEMO_OUTPUT, else to demo_output.
+# Results go to FOLDER (default: $DEMO_OUTPUT or demo_output). Rerun the script to resume.
 set -euo pipefail
 from=$PWD
 cd "$(dirname "$0")"
@@ -28,7 +27,7 @@ run() {
   "$VENV_PYTHON" "$@"
 }
 
-# Makes the data, trains, answers and scores: experiment LANGUAGE RUN_SCRIPT
+# Writes the data, trains, predicts and scores: experiment LANGUAGE RUN_SCRIPT
 experiment() {
   local model=demo/$1/bert_model.ckpt folder=$output/$1
   local data=$folder/data
@@ -44,7 +43,7 @@ experiment zh run_cmrc2018.py
 run visualize_zones.py "$output/en/results.csv" "$output/zh/results.csv" "$output/zones.png" --annotate --range=auto --titles=English,Chinese
 
 for language in en zh; do
-  printf '\nExact match (%s), in each layer and masked zone:\n' "$language"
+  printf '\nExact match (%s) by masked layer and zone:\n' "$language"
   awk -F, '{ printf "%-10s", $1; for (i = 2; i <= NF; i++) printf((NR > 1 ? "%8.1f" : "%8s"), $i); print "" }' \
     "$output/$language/results.csv"
 done

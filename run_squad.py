@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains, decodes under attention masks, and scores BERT on SQuAD 1.1 and 2.0. `python run_squad.py --help`."""
+"""Trains BERT on SQuAD 1.1 and 2.0, decodes it under attention masks, and scores the answers.
+
+python run_squad.py --help
+"""
 
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up the environment, checks the style and runs the tests: ./run_tests.sh [pytest's arguments]
+# Sets up the environment, checks the style and runs the tests: ./run_tests.sh [pytest arguments]
 #
 # TF_VERSION=2.15.1 ./run_tests.sh uses another TensorFlow; see scripts/setup_environment.sh.
 set -euo pipefail

@@ -280,8 +280,8 @@ def _pyplot():
         import matplotlib  # only here: -p alone needs it
     except ImportError:
         raise InputError(
-            "-p draws with matplotlib, which is not installed; "
-            "run: pip install -r requirements/figures.txt"
+            "-p draws with matplotlib, which is not installed; run: pip install -r "
+            "requirements/figures.txt"
         )
     matplotlib.use("Agg")
     from matplotlib import pyplot

@@ -16,7 +16,7 @@ from mrc.util.files import read_text
 
 UNKNOWN = "[UNK]"
 LONGEST_WORD = 200  # characters; a longer word becomes [UNK]
-SPECIAL_TOKENS = (UNKNOWN, "[CLS]", "[SEP]")  # padding is row 0, whatever its name
+SPECIAL_TOKENS = (UNKNOWN, "[CLS]", "[SEP]")  # padding is row 0, regardless of its name
 _ASCII_SPACE = " \t\r\v\f"
 
 # The blocks of CJK ideographs that BERT lists, up to extension E.

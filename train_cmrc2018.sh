@@ -3,7 +3,7 @@
 #
 #     TPU_NAME=my-tpu TPU_ZONE=us-central1-b GS_BUCKET=gs://my-bucket ./train_cmrc2018.sh
 #
-# Further flags are passed on to the run script. More variables are at the top of scripts/protocol.sh.
+# Further flags are passed to the run script. scripts/protocol.sh lists more variables.
 set -euo pipefail
 cd "$(dirname "$0")"
 . scripts/protocol.sh

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws the heat map of the study: how much exact match or F1 is lost when a zone of a layer is masked.
+"""Draws the heat map of the study: the change of EM or F1 when a zone of a layer is masked.
 
     python visualize_zones.py results.csv figure.png
-    python visualize_zones.py --metric=f1 --annotate --range=auto squad/results.csv cmrc/results.csv figure.pdf
+    python visualize_zones.py --metric=f1 --annotate --range=auto squad/results.csv \\
+        cmrc/results.csv figure.pdf
 
-The figure follows figure 3 of the protocol (https://doi.org/10.1016/j.xpro.2022.101481): layers 1 to N from bottom to
-top, a column a zone, colours centred at no change.
+The figure follows figure 3 of the protocol (https://doi.org/10.1016/j.xpro.2022.101481): layers 1
+to N from bottom to top, one column per zone, colours centred at no change.
 """
 
 import argparse
@@ -25,22 +26,18 @@ from mrc.util import errors, files
 from mrc.util.errors import InputError, exit_with_message
 
 PUBLISHED_RANGE = (-10.0, 2.0)
-FORMATS = {
-    "png": "Description",
-    "pdf": "Subject",
-    "svg": "Description",
-}  # each with the place for what a picture shows
+FORMATS = {"png": "Description", "pdf": "Subject", "svg": "Description"}  # and metadata key
 _DOTS_PER_INCH = 160
 _MOST_INCHES = 2**16 // _DOTS_PER_INCH - 1  # matplotlib draws fewer than 2^16 dots
 _LAYER = re.compile("[0-9]{1,9}$")
 _TICKS_IN_HALF = 5
-_NOTHING = 1e-9  # points that only the arithmetic of floats makes
-_SMALLEST_END, _LARGEST_END = 1e-6, 1e6  # of the colours, in points
+_ROUNDING = 1e-9  # differences below it, in points, are rounding errors
+_SMALLEST_END, _LARGEST_END = 1e-6, 1e6  # of the colour range, in points
 METRIC_NAMES = {"em": "exact match", "f1": "F1"}
 
 
 def differences(table):
-    """Returns the change from the baseline, [layers, zones], not a number where a cell was not decoded."""
+    """Returns the change from the baseline, [layers, zones]; NaN for missing cells."""
     return np.array(
         [
             [table.values.get((layer, zone), np.nan) - table.baseline for zone in table.zones]
@@ -50,14 +47,14 @@ def differences(table):
 
 
 def _row_name(layer):
-    """Layers count from 1 in the figure and from 0 in the flags."""
+    """Returns the label of a row: layers count from 1 in the figure and from 0 in the flags."""
     return "+".join(
         str(int(number) + 1) if _LAYER.match(number) else number for number in layer.split("+")
     )
 
 
 def _range_of(changes, wanted):
-    """Returns the (lowest, highest) change that has a colour of its own; 0 lies between."""
+    """Returns the (lowest, highest) change of the colour range, which contains 0."""
     if wanted != "auto":
         return wanted
     found = np.concatenate([change.ravel() for change in changes])
@@ -66,10 +63,10 @@ def _range_of(changes, wanted):
 
 
 def _beyond(changes, low, high):
-    """Returns which ends of the colours some change exceeds, as matplotlib names them."""
+    """Returns which ends of the colour range are exceeded, by matplotlib's name."""
     beyond = [
-        any(np.nanmin(change) < low - _NOTHING for change in changes),
-        any(np.nanmax(change) > high + _NOTHING for change in changes),
+        any(np.nanmin(change) < low - _ROUNDING for change in changes),
+        any(np.nanmax(change) > high + _ROUNDING for change in changes),
     ]
     return {
         (False, False): "neither",
@@ -90,7 +87,7 @@ def _ticks(low, high):
 
 
 def _plain(text):
-    """Returns what shows `text` as it is; matplotlib takes what stands between two $ for a formula."""
+    """Returns `text` escaped for matplotlib, which reads text between two $ as a formula."""
     return text.replace("$", "\\$")
 
 
@@ -122,14 +119,14 @@ def _draw_panel(axes, table, changes, norm, title, annotate):
 
 
 def draw(tables, titles, metric_name, value_range=PUBLISHED_RANGE, annotate=False):
-    """Returns the matplotlib figure of `results_table.Table`s side by side, under one scale of colours.
+    """Returns a matplotlib figure of tables side by side, with a common colour range.
 
     Args:
-      tables: list of tables.
-      titles: what stands above each.
-      metric_name: name of the metric for the colour bar.
-      value_range: (lowest, highest) change in points, or "auto" for that of the data.
-      annotate: whether each cell's change is written in it.
+      tables: list of `results_table.Table`.
+      titles: the title of each.
+      metric_name: name of the metric, for the colour bar.
+      value_range: (lowest, highest) change in points, or "auto" for the range of the data.
+      annotate: whether to write each change in its cell.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import TwoSlopeNorm
@@ -166,21 +163,20 @@ def draw(tables, titles, metric_name, value_range=PUBLISHED_RANGE, annotate=Fals
 
 
 def _origin(path):
-    """Returns a text that names the run that made the table at `path`; warns where the table was changed since."""
+    """Returns a text with the name of the run that wrote a table; warns if it is outdated."""
     run = run_record.find(path)
     if run == "":
         tf.logging.warning(
-            "%s is not as the run that %s names left it; score again with --do_eval to have that "
-            "table back",
+            "%s was changed after the run that %s names wrote it; score again with --do_eval to "
+            "restore the table",
             path,
             os.path.join(os.path.dirname(path), run_record.RECORD_FILE),
         )
     later = run and run_record.outdated_by(path, run)
     if later:
         tf.logging.warning(
-            "%s is not of the last answers in its folder, which are of run %s; pass the grid's "
-            "command again "
-            "with --do_eval to write its table again",
+            "%s does not match the last answers in its folder, which are from run %s; rerun the "
+            "grid's command with --do_eval to write its table again",
             path,
             later,
         )
@@ -204,7 +200,7 @@ def _parse_range(text):
         low, high = (float(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f'"{text}" is neither "auto" nor two numbers as in --range=-10,2'
+            f'"{text}" is neither "auto" nor two numbers; write for example --range=-10,2'
         )
     if not low < 0 < high:
         raise argparse.ArgumentTypeError(
@@ -212,9 +208,8 @@ def _parse_range(text):
         )
     if not all(_SMALLEST_END <= abs(end) <= _LARGEST_END for end in (low, high)):
         raise argparse.ArgumentTypeError(
-            f'"{text}" has an end nearer to 0 than {_SMALLEST_END:g} or beyond {_LARGEST_END:g}; '
-            "percentage points go from -100 "
-            "to 100"
+            f'"{text}" has an end closer to 0 than {_SMALLEST_END:g} or larger than '
+            f"{_LARGEST_END:g}; percentage points go from -100 to 100"
         )
     return low, high
 
@@ -224,30 +219,30 @@ def _parse_arguments():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "results", type=files.normalized, nargs="+", help="results.csv of one or several grids"
+        "results", type=files.normalized, nargs="+", help="results.csv of one or more grids"
     )
     parser.add_argument(
-        "figure", type=files.normalized, help="the picture to make: .png, .pdf or .svg"
+        "figure", type=files.normalized, help="the file to write: .png, .pdf or .svg"
     )
     parser.add_argument(
         "--metric",
         choices=sorted(METRIC_NAMES),
-        help="em or f1 (default: that of the tables' names, or em); with f1, results_f1.csv "
-        "beside each "
-        "results.csv is read; a table of another name is taken to hold that metric",
+        help="metric to draw (default: f1 for tables named results_f1.csv, else em); with f1, the "
+        "results_f1.csv in the folder of each results.csv is read; tables with other names must "
+        "contain that metric",
     )
     parser.add_argument(
         "--range",
         type=_parse_range,
         default=PUBLISHED_RANGE,
         metavar="LOW,HIGH|auto",
-        help="changes at the two ends of the colours (default: -10,2 as published); auto: as in "
-        "the data",
+        help="change in points at either end of the colour bar (default: -10,2 as published); "
+        "auto: the range of the data",
     )
     parser.add_argument(
-        "--titles", help="a title for each table, parted by commas (default: the folders' names)"
+        "--titles", help="comma-separated titles of the tables (default: the folders' names)"
     )
-    parser.add_argument("--annotate", action="store_true", help="write the numbers in the cells")
+    parser.add_argument("--annotate", action="store_true", help="write each change in its cell")
     args = parser.parse_args()
     if os.path.splitext(args.figure)[1][1:].lower() not in FORMATS:
         parser.error(f"the figure {args.figure} must end in .png, .pdf or .svg")
@@ -255,12 +250,12 @@ def _parse_arguments():
 
 
 def _metric(args):
-    """Returns the metric to draw: the one asked for, or that which the tables' names tell."""
+    """Returns the metric to draw, from --metric or the names of the tables."""
     of_f1 = [path for path in args.results if os.path.basename(path) == results_table.FILES["f1"]]
     if of_f1 and (args.metric == "em" or args.metric is None and len(of_f1) < len(args.results)):
         raise InputError(
-            "{} holds F1, which cannot be drawn as exact match; pass --metric=f1, or the {} "
-            "beside it".format(of_f1[0], results_table.FILES["em"])
+            "{} holds F1, which cannot be drawn as exact match; pass --metric=f1, or the {} in its "
+            "folder".format(of_f1[0], results_table.FILES["em"])
         )
     return "f1" if of_f1 else args.metric or "em"
 
@@ -277,7 +272,7 @@ def _titles(args):
     titles = args.titles.split(",")
     if len(titles) != len(args.results):
         raise InputError(
-            "--titles names %d tables and there are %d; pass a title for each, parted by commas"
+            "--titles has %d titles for %d tables; pass one title per table, separated by commas"
             % (len(titles), len(args.results))
         )
     return titles

@@ -179,8 +179,8 @@ def main():
     if args.share:
         for name, form in zip(["plain graph", "fast"] + names, [plain, fast] + grids):
             print(
-                f"{name}: a matrix product runs in {100 * form.share_of_products():.0f}% of "
-                "the time"
+                f"{name}: a matrix product runs in {100 * form.share_of_products():.0f}% of the "
+                "time"
             )
 
 

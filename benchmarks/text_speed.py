@@ -86,7 +86,7 @@ def repeated(data, questions):
 
 
 class Task:
-    """The inputs of both."""
+    """The inputs of the project's code and of the reference."""
 
     def __init__(self, args, folder):
         self.dataset, self.chinese = DATASETS[args.dataset], args.dataset == "cmrc"
@@ -136,7 +136,7 @@ def fast_windows(task, path, records_path):
 
 
 def reference_windows(task, path, records_path):
-    """Does the same with the reference; returns its examples and windows."""
+    """Converts a data file with the reference; returns its examples and windows."""
     with open(task.vocab_file, encoding="utf-8") as reader:
         tokenizer = reference.Tokenizer(reader.read().split("\n")[:-1], task.lower)
     with open(path, encoding="utf-8") as reader:
@@ -155,7 +155,7 @@ def parsed(path):
 
 
 def check_records(task, compared):
-    """Compares the first `compared` records of both."""
+    """Compares the first `compared` records of the project and the reference."""
     theirs = parsed(task.path("reference.tf_record"))
     ours = parsed(task.path("fast.tf_record"))
     different = sum(mine != other for _, mine, other in zip(range(compared), ours, theirs))
@@ -229,7 +229,7 @@ def fast_answers(task, found, logits):
 
 
 def reference_answers(task, found, all_windows, logits):
-    """Does the same with the reference; returns seconds."""
+    """Writes the answer files of all cells with the reference; returns seconds."""
     watch = Stopwatch()
     for cell in range(logits.cells):
         paths = {
@@ -253,7 +253,7 @@ def _members(path, count):
 
 
 def check_answers(task, cells, compared, whole):
-    """Compares the files of both: bytes if both answered all questions, else the first members."""
+    """Compares the answer files, byte by byte if both have all questions, else common members."""
     different = 0
     for cell in range(cells):
         for what in ("predictions", "nbest"):
@@ -273,7 +273,7 @@ def check_answers(task, cells, compared, whole):
 
 
 def report(what, unit, ours, our_seconds, theirs, their_seconds):
-    """Prints the rates of both, which processed `ours` and `theirs` units, and their ratio."""
+    """Prints the rates of the project and the reference, and their ratio."""
     print(
         "%s: %d %s in %.2f s, %.0f/s; reference %d in %.2f s, %.0f/s; %.1f times as fast"
         % (
@@ -299,7 +299,7 @@ def timed(function, *arguments):
 
 
 def compare(task, data, args):
-    """Times and compares both on the questions of `data`; returns whether the results are equal."""
+    """Times and compares both codes on the questions of `data`; returns whether they agree."""
     questions = args.questions or count_questions(data)
     sample = min(args.reference_questions or questions, questions)
     if task.training:
@@ -319,7 +319,7 @@ def compare(task, data, args):
 
 
 def compare_answers(task, data, questions, sample, args):
-    """The part of `compare` from logits to answers."""
+    """Runs the part of `compare` from logits to answers."""
     logits = Logits(args.logits, args.cells, args.max_seq_length)
     found = fast_windows(
         task, task.save("data.json", repeated(data, questions)), task.path("fast.tf_record")
@@ -398,7 +398,7 @@ def main():
     ):
         parser.add_argument("--" + name, type=int, default=default, help=text)
     parser.add_argument(
-        "--logits", default="random", help="random, or an .npz that save_logits.py made"
+        "--logits", default="random", help='"random" or an .npz written by save_logits.py'
     )
     parser.add_argument(
         "--training", action="store_true", help="training windows with their answers"

@@ -182,7 +182,7 @@ class Trainer:
         return tf.train.AdamOptimizer(self._rate).apply_gradients(zip(gradients, variables))
 
     def train(self, session, all_batches, num_steps):
-        """Trains on `all_batches`, of which there are `num_steps`."""
+        """Trains on `all_batches`, an iterable of `num_steps` batches."""
         losses = collections.deque(maxlen=100)
         with progress.bar(num_steps, "training", "step") as bar:
             for step, batch in enumerate(all_batches):

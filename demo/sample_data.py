@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the demo's small reading comprehension data in SQuAD format, in English and Chinese.
+"""Writes the demo's small reading comprehension data in SQuAD format, in English and Chinese.
 
 A passage states the same two facts about several people, drawn at random: "Anna lives in Oslo and
 likes rice. Ben likes soup and lives in Lima." "Where does Ben live?" can be answered only by
@@ -283,7 +283,7 @@ def make_passages(language, facts, pairs, number, generator, people=PEOPLE, know
       number: number of passages.
       generator: `random.Random`.
       people: number of people in each passage.
-      known: texts that are not made again.
+      known: texts that are not to be repeated.
     """
     pairs, known, passages = set(pairs), set(known), []
     while len(passages) < number:
@@ -384,7 +384,7 @@ _seed.__name__ = "int"  # used in the messages of argparse
 
 
 def parse_arguments(description, what, seed):
-    """Parses the arguments language, output_dir and seed of a script that makes `what`."""
+    """Parses the arguments language, output_dir and seed of a script that writes `what`."""
     parser = errors.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,9 +1,10 @@
-# What the four protocol scripts share; to be sourced by bash. The environment overrides every variable.
+# Variables and functions of the four protocol scripts; source it from bash. Environment variables
+# override the defaults.
 
-GS_BUCKET=${GS_BUCKET:-gs://your-bucket}   # needed on a TPU: data, checkpoints and results lie there
+GS_BUCKET=${GS_BUCKET:-gs://your-bucket}   # for a TPU: bucket of data, checkpoints and results
 TPU_NAME=${TPU_NAME:-}                     # empty: run on this machine's GPU or CPU
 TPU_ZONE=${TPU_ZONE:-}
-if [ -z "${PYTHON:-}" ]; then              # the environment that setup_environment.sh creates, if it exists
+if [ -z "${PYTHON:-}" ]; then              # default: the environment of setup_environment.sh
   PYTHON=.venv${TF_VERSION:+-$TF_VERSION}/bin/python
   if [ -n "${SYSTEM_TENSORFLOW:-}" ]; then PYTHON=.venv-system/bin/python; fi
   if [ ! -x "$PYTHON" ]; then PYTHON=python; fi
@@ -16,17 +17,17 @@ _stop() {
   exit 2
 }
 
-# Whether a TPU is to be reached over the network; a TPU VM has its own (TPU_NAME=local) and reads local paths.
+# Whether a TPU is accessed over the network; a TPU VM (TPU_NAME=local) reads local paths.
 is_remote_tpu() {
   [ -n "$TPU_NAME" ] && [ "$TPU_NAME" != local ]
 }
 
-# Prints the root that the defaults of BERT_DIR, DATA_DIR and MODEL_OUTPUT_DIR lie in.
+# Prints the default parent folder of BERT_DIR, DATA_DIR and MODEL_OUTPUT_DIR.
 root() {
   if is_remote_tpu; then printf '%s' "$GS_BUCKET"; else printf '.'; fi
 }
 
-# Stops where a path still is the placeholder, or where a TPU would have to read a local path.
+# Stops if a path is still the placeholder, or local although the TPU is remote.
 check_paths() {
   local path
   for path in "$@"; do
@@ -40,13 +41,13 @@ check_paths() {
   done
 }
 
-# Whether a local file is not there; what a bucket holds only Python can tell.
+# Whether a local file is missing; paths in a bucket are checked by Python.
 is_missing() {
   case $1 in gs://*) return 1 ;; esac
   [ ! -e "$1" ]
 }
 
-# Prints the flags that name the device.
+# Prints the flags of the device.
 device_flags() {
   if [ -n "$TPU_NAME" ]; then
     printf '%s\n' --use_tpu=True "--tpu_name=$TPU_NAME"
@@ -60,11 +61,12 @@ run() {
   "$@"
 }
 
-# Runs a run script on the model in BERT_DIR with the lengths of the study: run_reader SCRIPT FLAG...
+# Runs a run script on the model in BERT_DIR with the window lengths of the study:
+# run_reader SCRIPT FLAG...
 run_reader() {
   local script=$1 flag device=()
   shift
-  command -v "$PYTHON" >/dev/null || _stop "there is no Python \"$PYTHON\": set PYTHON to one with the requirements, or make .venv"
+  command -v "$PYTHON" >/dev/null || _stop "there is no Python \"$PYTHON\": set PYTHON to one with the requirements, or create .venv"
   check_paths "$BERT_DIR" "$DATA_DIR" "$MODEL_OUTPUT_DIR"
   while read -r flag; do device+=("$flag"); done < <(device_flags)  # macOS's bash 3.2 has no mapfile
   run "$PYTHON" "$script" \
@@ -75,16 +77,16 @@ run_reader() {
     --output_dir="$MODEL_OUTPUT_DIR" ${device[@]+"${device[@]}"} "$@"
 }
 
-# Decodes every zone of every layer, and draws the heat map beside the table: decode_grid SCRIPT FLAG...
+# Decodes every zone of every layer and draws the heat map: decode_grid SCRIPT FLAG...
 decode_grid() {
   local script=$1
   shift
   if is_missing "$MODEL_OUTPUT_DIR/checkpoint" && [[ " $*" != *" --init_checkpoint"* ]]; then
-    _stop "there is no trained reader in $MODEL_OUTPUT_DIR: train it first, or give --init_checkpoint=your/model.ckpt"
+    _stop "there is no trained reader in $MODEL_OUTPUT_DIR: train it first, or pass --init_checkpoint=your/model.ckpt"
   fi
   run_reader "$script" --do_predict=True --do_eval=True --mask_zone="$ZONES" --mask_layer=each "$@"
   if is_missing "$MODEL_OUTPUT_DIR/results.csv"; then
-    printf 'A single cell has no table, and no heat map.\n'
+    printf 'A single cell has no table and no heat map.\n'
     return
   fi
   run "$PYTHON" visualize_zones.py "$MODEL_OUTPUT_DIR/results.csv" "$MODEL_OUTPUT_DIR/zones.png" --annotate

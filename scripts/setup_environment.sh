@@ -2,21 +2,25 @@
 #
 #     . scripts/setup_environment.sh requirements.txt [more files]
 #
-# Afterwards $VENV_PYTHON is the interpreter of the environment. Unchanged requirement files are not installed again.
-# Variables that control it:
+# Afterwards $VENV_PYTHON is the interpreter of the environment. Unchanged requirement files are not
+# installed again. Variables that control it:
 #
-#     TF_VERSION           1.13 to 1.15 (Python 3.7) or 2.12 to 2.15 (Python 3.9 to 3.11). Default: 1.15.3 where there is
-#                          a Python 3.7, else 2.15.1. For TensorFlow 2, requirements/tf2.txt replaces requirements.txt.
-#     SYSTEM_TENSORFLOW=1  Use the TensorFlow, NumPy and protobuf that are already installed, as in NVIDIA's containers.
-#     PYTHON               Interpreter to create the environment with. Default: search PATH, pyenv, conda and uv.
-#     VENV                 Folder of the environment. Default: .venv, .venv-$TF_VERSION or .venv-system.
+#     TF_VERSION           1.13 to 1.15 (Python 3.7) or 2.12 to 2.15 (Python 3.9 to 3.11). Default:
+#                          1.15.3 if there is a Python 3.7, else 2.15.1. For TensorFlow 2,
+#                          requirements/tf2.txt replaces requirements.txt.
+#     SYSTEM_TENSORFLOW=1  Use the installed TensorFlow, NumPy and protobuf, as in NVIDIA's
+#                          containers.
+#     PYTHON               Interpreter to create the environment with. Default: search PATH, pyenv,
+#                          conda and uv.
+#     VENV                 Folder of the environment. Default: .venv, .venv-$TF_VERSION or
+#                          .venv-system.
 
 _TF1=1.15.3
 _TF2=2.15.1
 _PYTHONS1="3.7"
 _PYTHONS2="3.11 3.10 3.9"
 
-if [ -z "${VENV:-}" ] || [ "$VENV" = "${_DEFAULT_VENV:-}" ]; then  # the latter where this shell sourced it before
+if [ -z "${VENV:-}" ] || [ "$VENV" = "${_DEFAULT_VENV:-}" ]; then  # unset, or set by an earlier call
   VENV=.venv${TF_VERSION:+-$TF_VERSION}
   if [ -n "${SYSTEM_TENSORFLOW:-}" ]; then VENV=.venv-system; fi
   _DEFAULT_VENV=$VENV
@@ -32,7 +36,7 @@ _has_tf1_wheels() {
   case $(uname -s)-$(uname -m) in Darwin-arm64 | Linux-aarch64 | Linux-arm64) return 1 ;; esac
 }
 
-# Prints the version of an interpreter as 3.11; fails where there is none.
+# Prints the version of an interpreter, such as 3.11; fails if there is none.
 _python_version() {
   [ -n "$1" ] && "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null </dev/null
 }
@@ -59,7 +63,8 @@ _candidates() {
   command -v conda >/dev/null && folder=$(conda info --base) && ls -d "$folder"/bin/python "$folder"/envs/*/bin/python
 } 2>/dev/null
 
-# Sets `python` to an interpreter of one of the versions $1, and `without_venv` to one that lacks venv or ensurepip.
+# Sets `python` to an interpreter with one of the versions $1, and `without_venv` to one that lacks
+# venv or ensurepip.
 _find_python() {
   local candidate version
   while read -r candidate; do
@@ -73,7 +78,7 @@ _find_python() {
   return 1
 }
 
-# Prints a Python 3.11 that uv downloads; uv itself is installed in $VENV.uv where it is missing.
+# Downloads Python 3.11 with uv and prints its path; installs uv in $VENV.uv if it is missing.
 _fetch_python() {
   local uv candidate
   if ! uv=$(command -v uv); then
@@ -108,7 +113,7 @@ _use_named_python() {
   fi
 }
 
-# Sets `version` (of TensorFlow) and `python` from what is installed, or fetches a Python 3.11.
+# Sets `version` (of TensorFlow) and `python` from the installed ones, or fetches Python 3.11.
 _choose_python() {
   local without_venv="" none="Python 3.9 to 3.11" hint
   case $version in
@@ -150,7 +155,7 @@ _tensorflow_version() {
   "$1" -c 'import tensorflow; print("TensorFlow " + tensorflow.__version__)' 2>/dev/null </dev/null | sed -n 's/^TensorFlow //p'
 }
 
-# Sets `version` and `python` to a TensorFlow that is installed outside of the environment and its interpreter.
+# Sets `version` and `python` to an installed TensorFlow and its interpreter.
 _choose_system_tensorflow() {
   local candidate found
   if [ -n "${TF_VERSION:-}" ]; then
@@ -181,7 +186,8 @@ _check_version() {
   fi
 }
 
-# Sets `version` to the TensorFlow for the existing environment; fails where the environment is missing or does not fit.
+# Sets `version` to the TensorFlow of the existing environment; fails if there is none or it does
+# not match the variables.
 _reuse_environment() {
   local found named
   if [ -e "$VENV/unfinished" ]; then return 1; fi
@@ -237,7 +243,8 @@ _create_environment() {
   rm "$VENV/unfinished"
 }
 
-# Prints the requirement file to install for $1: with the pins of `version`, and without what the system has.
+# Prints the requirement file to install for $1: with the pins of `version`, and without packages of
+# the system.
 _adapt() {
   local file=$1 adapted=$VENV/adapted edit=()
   if [ "${file##*/}" = requirements.txt ]; then

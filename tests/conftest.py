@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests share: the tiny model and data, made once."""
+"""Fixtures and settings of all tests: the tiny model and data, written once."""
 
 import os
 
@@ -9,18 +9,14 @@ import tensorflow.compat.v1 as tf
 import tiny
 
 tf.logging.set_verbosity(tf.logging.ERROR)
-_XLA_FLAGS = "--xla_backend_optimization_level=0"  # quick to compile matters more here
-if tf.__version__.startswith(
-    "1.14."
-):  # at level 0 its programs may read from an address that is none, and crash
+_XLA_FLAGS = "--xla_backend_optimization_level=0"  # compile quickly
+if tf.__version__.startswith("1.14."):  # programs compiled at level 0 may crash
     _XLA_FLAGS = "--xla_backend_optimization_level=1 --xla_cpu_enable_fast_math=false"
 os.environ.setdefault("XLA_FLAGS", _XLA_FLAGS)
-os.environ.setdefault(
-    "PYTHONWARNINGS", "ignore::FutureWarning"
-)  # TensorFlow 1.13's own, in processes that tests begin
-hypothesis.settings.register_profile(
-    "thorough", max_examples=2000
-)  # pytest --hypothesis-profile=thorough
+# TensorFlow 1.13 raises FutureWarnings in the processes that tests start.
+os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
+# pytest --hypothesis-profile=thorough
+hypothesis.settings.register_profile("thorough", max_examples=2000)
 
 
 @pytest.fixture(scope="session")

@@ -108,10 +108,8 @@ class _Alignment:
     """
 
     def __init__(self, words, tokenized, joiner):
-        self._original, self._tokenized = (
-            joiner.join(words),
-            joiner.join(token for token in tokenized if token),
-        )
+        self._original = joiner.join(words)
+        self._tokenized = joiner.join(token for token in tokenized if token)
         lengths = np.array([len(word) for word in words], np.int64)
         self._first_letter = np.concatenate([[0], np.cumsum(lengths)]).tolist()
         self._place_of_letter = (
@@ -125,10 +123,8 @@ class _Alignment:
 
     def project(self, text, first_word, last_word):
         """Returns the part of these words that was tokenized to `text`; all if that fails."""
-        first_letter, stop_letter = (
-            self._first_letter[first_word],
-            self._first_letter[last_word + 1],
-        )
+        first_letter = self._first_letter[first_word]
+        stop_letter = self._first_letter[last_word + 1]
         tokenized_letters = (
             self._tokenized_letters[last_word + 1] - self._tokenized_letters[first_word]
         )
@@ -170,11 +166,8 @@ class _PassageTexts:
         joined = (
             self._joiner.join(self._pieces[first : last + 1]).replace(" ##", "").replace("##", "")
         )
-        text, first_word, last_word = (
-            " ".join(joined.split()),
-            self._word_of[first],
-            self._word_of[last],
-        )
+        text = " ".join(joined.split())
+        first_word, last_word = self._word_of[first], self._word_of[last]
         if self._alignment is not None:
             return self._alignment.project(text, first_word, last_word)
         return project(
@@ -233,10 +226,8 @@ class Decoder:
     ):
         self._windows, self._vocabulary, self._dataset = windows, vocabulary, dataset
         self._tokens = _WordTokens(BasicTokenizer(do_lower_case), dataset.joiner)
-        self._n_best_size, self._max_answer_length = (
-            n_best_size,
-            min(max_answer_length, windows.max_seq_length),
-        )
+        self._n_best_size = n_best_size
+        self._max_answer_length = min(max_answer_length, windows.max_seq_length)
         self._with_negatives, self._null_threshold = with_negatives, null_threshold
         self._texts_of_passage = (None, None)
 
@@ -294,13 +285,8 @@ class Decoder:
             & (lasts < first[:, None] + self._max_answer_length)
         )
         pair, end = np.nonzero(allowed)
-        cell, window, start, first, last = (
-            cell[pair],
-            window[pair],
-            start[pair],
-            first[pair],
-            lasts[pair, end],
-        )
+        cell, window, start = cell[pair], window[pair], start[pair]
+        first, last = first[pair], lasts[pair, end]
         logits = np.empty([len(pair), 3])
         logits[:, 1], logits[:, 2] = (
             best["start_values"][cell, window, start],

@@ -74,7 +74,8 @@ def mcnemar(before: Any, after: Any) -> float:
     before, after = np.asarray(before, bool), np.asarray(after, bool)
     if before.shape != after.shape or before.ndim != 1:
         raise ValueError(
-            f"McNemar's test needs two [Q] arrays of one length, got {before.shape} and {after.shape}"
+            f"McNemar's test needs two [Q] arrays of one length, got {before.shape} and "
+            f"{after.shape}"
         )
     return float(_mcnemar_p(np.sum(~before & after), np.sum(before & ~after)))
 
@@ -480,7 +481,8 @@ def _checked_scores(
     baseline, cells = np.asarray(baseline, float), np.asarray(cells, float)
     if baseline.shape != (questions,) or cells.shape != (labels, questions):
         raise ValueError(
-            f"{metric}: the baseline has shape {baseline.shape} and the cells {cells.shape}, expected {(questions,)} and {(labels, questions)}"
+            f"{metric}: the baseline has shape {baseline.shape} and the cells {cells.shape}, "
+            f"expected {(questions,)} and {(labels, questions)}"
         )
     for scores in (baseline, cells):
         bad = ~((scores >= 0.0) & (scores <= 1.0))

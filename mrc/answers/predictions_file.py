@@ -106,7 +106,7 @@ def report_gaps(question_ids: List[str], predictions: Dict[str, str], whole: boo
     surplus = [question_id for question_id in predictions if question_id not in known]
     if surplus:
         print(
-            "warning: %d of %d predictions are for ids that are not in the data and are "
-            "ignored: %s" % (len(surplus), len(predictions), _listed(surplus, whole)),
+            "warning: %d of %d predictions are for ids that are not in the data and are ignored: "
+            "%s" % (len(surplus), len(predictions), _listed(surplus, whole)),
             file=sys.stderr,
         )

@@ -155,8 +155,8 @@ def make_training_examples(
         )
     if not examples:
         raise InputError(
-            f"the training file {path} has no question whose answer is in its passage; check "
-            "each answer_start, which counts characters from 0"
+            f"the training file {path} has no question whose answer is in its passage; check each "
+            "answer_start, which counts characters from 0"
         )
     return examples
 

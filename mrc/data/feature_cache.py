@@ -16,7 +16,7 @@ from mrc.data.windows import Pieces, Windows, cut, passage_pieces
 from mrc.util import files
 from mrc.util.errors import InputError
 
-VERSION = 2  # increment when the same text gives other pieces or records
+VERSION = 2  # increment when the pieces or records of the same text change
 
 
 def _flat(arrays):
@@ -30,7 +30,7 @@ def _small(numbers):
     return numbers.astype(np.min_scalar_type(numbers.max() if len(numbers) else 0))
 
 
-def _parted(joined, lengths):
+def _split(joined, lengths):
     """Returns the list of int32 arrays that `_flat` concatenated."""
     joined, bounds = joined.astype(np.int32), [0] + np.cumsum(lengths, dtype=np.int64).tolist()
     return [joined[start:stop] for start, stop in zip(bounds, bounds[1:])]
@@ -69,15 +69,15 @@ def load(path, fingerprint):
         if str(cached["made_from"]) != _to_text(fingerprint):
             return None
         passages = zip(
-            _parted(cached["passages"], cached["passage_lengths"]),
-            _parted(cached["words"], cached["word_counts"]),
+            _split(cached["passages"], cached["passage_lengths"]),
+            _split(cached["words"], cached["word_counts"]),
         )
         return Pieces(
-            _parted(cached["questions"], cached["question_lengths"]),
+            _split(cached["questions"], cached["question_lengths"]),
             cached["passage_of"].tolist(),
             [passage_pieces(*passage) for passage in passages],
         )
-    except Exception:  # whatever is wrong with the file, it is written again
+    except Exception:  # a damaged file can raise almost anything
         tf.logging.warning("%s is damaged and is written again", path)
         return None
 

@@ -3,7 +3,7 @@
 
 Both datasets use it: SQuAD 1.1 and 2.0 (https://rajpurkar.github.io/SQuAD-explorer), and the
 "squad-style-data" files of CMRC 2018 (https://github.com/ymcui/cmrc2018). A reader names the keys
-that it needs; all other keys are ignored, whatever they hold. Every error names its place in the
+that it needs; all other keys are ignored, with any value. Every error names its place in the
 file.
 """
 

@@ -149,10 +149,8 @@ def _answer_pieces(example, pieces, tokenizer, refine):
     """
     # Example: in "The mill (1902-1904) burnt down." the answer "1902" is part of one word. Its
     # pieces are "( 1902 - 1904 )"; refined, the span is the piece "1902" alone.
-    first, last = (
-        pieces.first_piece[example.first_word],
-        pieces.first_piece[example.last_word + 1] - 1,
-    )
+    first = pieces.first_piece[example.first_word]
+    last = pieces.first_piece[example.last_word + 1] - 1
     answer = tokenizer.text_ids(example.answer) if refine else []
     if answer:
         ids = pieces.ids[first : last + 1].tolist()

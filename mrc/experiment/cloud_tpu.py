@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the TPU that the flags name is there and ready, found out before any other work: waiting for it costs money.
+"""Checks that a TPU exists and is ready before any other work, because waiting for it costs money.
 
-TensorFlow's own resolver then asks the Cloud TPU API the same again; on its own it ends every failure in a traceback,
-and tries for an hour to reach a worker that is not there.
+TensorFlow's own resolver queries the Cloud TPU API again later, but reports every failure as a
+traceback, and retries for an hour to reach a missing worker.
 """
 
 import contextlib
@@ -25,15 +25,13 @@ LOCAL = "local"  # --tpu_name of the TPU that a TPU VM is attached to
 DISCOVERY_VARIABLE = "TPU_API_DISCOVERY_URL"  # TensorFlow's resolver reads it too
 _CORES_OF_A_HOST = 8  # TPUEstimator predicts on one host only
 _METADATA = "http://%s/computeMetadata/v1/"
-_METADATA_VARIABLE, _METADATA_SERVER = (
-    "GCE_METADATA_ROOT",
-    "metadata.google.internal",
-)  # oauth2client reads it too
-_SECONDS = 10  # that a server may take to answer
+_METADATA_VARIABLE = "GCE_METADATA_ROOT"  # oauth2client reads it too
+_METADATA_SERVER = "metadata.google.internal"
+_SECONDS = 10  # timeout of a request
 
 
 def check_flags(options):
-    """Checks the flags of the TPU against each other and against what a TPU can do."""
+    """Checks the TPU flags against each other and against the limits of a TPU."""
     if not options.use_tpu:
         _warn_of_unused_flags(options)
         return
@@ -49,9 +47,8 @@ def check_flags(options):
         )
     if options.trim_padding:
         raise InputError(
-            "--trim_padding makes batches of different lengths, which a TPU cannot run; remove "
-            "it, or "
-            "remove --use_tpu"
+            "--trim_padding makes batches of different lengths, which a TPU cannot run; remove it, "
+            "or remove --use_tpu"
         )
     if options.do_predict and cores > _CORES_OF_A_HOST:
         raise InputError(
@@ -63,8 +60,7 @@ def check_flags(options):
         if path and not path.startswith("gs://") and name != LOCAL:
             raise InputError(
                 f"a remote TPU reads and writes gs:// paths only, and --{flag}={path} is local; "
-                "copy "
-                "it to a bucket, or run on a TPU VM with --tpu_name=local"
+                "copy it to a bucket, or run on a TPU VM with --tpu_name=local"
             )
     for is_used, flag in (
         (options.do_train, "train_batch_size"),
@@ -74,8 +70,7 @@ def check_flags(options):
         if is_used and size % cores:
             raise InputError(
                 f"--{flag}={size} is not a multiple of the {cores} TPU cores (--num_tpu_cores); "
-                "use "
-                f"one such as {cores * (size // cores + 1)}"
+                f"use one such as {cores * (size // cores + 1)}"
             )
 
 
@@ -94,7 +89,7 @@ def _warn_of_unused_flags(options):
 
 
 def _metadata(path, flag):
-    """Returns what Google Cloud tells its own machines at `path`: the default of `flag`."""
+    """Returns the default of `flag`: the value at `path` on Google Cloud's metadata server."""
     url = _METADATA % os.environ.get(_METADATA_VARIABLE, _METADATA_SERVER) + path
     request = urllib.request.Request(url, headers={"Metadata-Flavor": "Google"})
     try:
@@ -102,8 +97,8 @@ def _metadata(path, flag):
             return answer.read().decode("utf-8").split("/")[-1]
     except OSError:
         raise InputError(
-            f"--{flag} is needed to find the TPU: only on a machine in Google Cloud it can be "
-            "found out"
+            f"--{flag} is needed to find the TPU: its default is only known on a Google Cloud "
+            "machine"
         )
 
 
@@ -113,15 +108,13 @@ def _credentials():
     except (oauth2client.client.Error, OSError, httplib2.HttpLib2Error) as error:
         raise InputError(
             "there are no Google Cloud credentials to find the TPU with ({}); run `gcloud auth "
-            "application-default "
-            "login`, or pass the TPU's address: --tpu_name=grpc://address:8470".format(
-                first_line(error).split(".")[0]
-            )
+            "application-default login`, or pass the TPU's address: "
+            "--tpu_name=grpc://address:8470".format(first_line(error).split(".")[0])
         )
 
 
 def _reason(error):
-    """Returns the text that came with a `googleapiclient.errors.HttpError`."""
+    """Returns the reason in a `googleapiclient.errors.HttpError`."""
     try:
         return json.loads(error.content.decode("utf-8"))["error"]["message"]
     except (ValueError, KeyError, TypeError):
@@ -130,7 +123,7 @@ def _reason(error):
 
 @contextlib.contextmanager
 def _explain_api_errors(name, zone, project):
-    """Reports what the Cloud TPU API refuses."""
+    """Reports errors of the Cloud TPU API."""
     try:
         yield
     except googleapiclient.errors.HttpError as error:
@@ -138,40 +131,37 @@ def _explain_api_errors(name, zone, project):
             raise _no_such_tpu(name, zone, project)
         if error.resp.status in (401, 403):
             raise InputError(
-                'the Google Cloud credentials at hand may not see the TPU "%s" in project %s (%d: '
-                "%s); log in with an "
-                "account that may, or check --gcp_project"
+                'the current Google Cloud credentials have no access to the TPU "%s" in project '
+                "%s (%d: %s); log in with an account that has, or check --gcp_project"
                 % (name, project, error.resp.status, _reason(error))
             )
         raise InputError(
             "the Cloud TPU API fails (%d: %s); try again later, or pass the TPU's address: "
             "--tpu_name=grpc://address:8470" % (error.resp.status, _reason(error))
         )
-    except TypeError:  # the client does not even ask for such a name
+    except TypeError:  # the client rejects the name without a request
         raise _no_such_tpu(name, zone, project)
     except oauth2client.client.Error as error:
         raise InputError(
-            f"the Google Cloud credentials at hand are refused ({first_line(error)}); run `gcloud "
+            f"the Google Cloud credentials are refused ({first_line(error)}); run `gcloud "
             "auth application-default login`"
         )
     except (OSError, httplib2.HttpLib2Error, googleapiclient.errors.Error) as error:
         raise InputError(
             f"the Cloud TPU API cannot be reached ({first_line(error)}); check this machine's "
-            "network, or pass the TPU's address: "
-            "--tpu_name=grpc://address:8470"
+            "network, or pass the TPU's address: --tpu_name=grpc://address:8470"
         )
 
 
 def _no_such_tpu(name, zone, project):
     return InputError(
         f'there is no TPU "{name}" in zone {zone} of project {project}; check --tpu_name, '
-        "--tpu_zone and --gcp_project against "
-        f"`gcloud compute tpus list --zone={zone}`"
+        f"--tpu_zone and --gcp_project against `gcloud compute tpus list --zone={zone}`"
     )
 
 
 def _node(name, zone, project):
-    """Returns the dict in which the Cloud TPU API describes a TPU."""
+    """Returns the Cloud TPU API's description of a TPU, a dict."""
     credentials = _credentials()
     url = os.environ.get(DISCOVERY_VARIABLE)
     chosen = {"discoveryServiceUrl": url} if url else {}
@@ -184,7 +174,7 @@ def _node(name, zone, project):
 
 
 def _minor(version):
-    """ "1.15.3" -> "1.15": what two sides of a connection must share."""
+    """Returns the version that client and worker must share: "1.15.3" -> "1.15"."""
     return ".".join(version.split(".")[:2])
 
 
@@ -192,19 +182,18 @@ def _check_node(node, name, zone):
     state, version = node.get("state", "READY"), node.get("tensorflowVersion", tf.__version__)
     if state != "READY":
         raise InputError(
-            f'the TPU "{name}" is not ready but {state}; wait until `gcloud compute tpus list '
-            f"--zone={zone}` shows it READY, or "
-            "start or create it again"
+            f'the TPU "{name}" is {state}, not READY; wait until `gcloud compute tpus list '
+            f"--zone={zone}` shows it READY, or start or create it again"
         )
     if _minor(version) != _minor(tf.__version__):
         raise InputError(
-            f'the TPU "{name}" runs TensorFlow {version} and this machine {tf.__version__}; make '
+            f'the TPU "{name}" runs TensorFlow {version} and this machine {tf.__version__}; create '
             f"a TPU with --version={_minor(tf.__version__)}"
         )
 
 
 def _check_answers(address):
-    """Checks that something listens at "host:port"."""
+    """Checks that a server listens at "host:port"."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise InputError(
@@ -215,33 +204,33 @@ def _check_answers(address):
         socket.create_connection((host, int(port)), _SECONDS).close()
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"the TPU worker at {address} does not answer ({first_line(error)}); is the TPU "
-            "running, and in a network that this machine reaches?"
+            f"the TPU worker at {address} does not answer ({first_line(error)}); check that the "
+            "TPU is running and that this machine can reach its network"
         )
 
 
 def check(tpu_name, tpu_zone, gcp_project, master):
-    """Checks that the TPU of these flags is there, is ready, runs the TensorFlow at hand and answers.
+    """Checks that the TPU of these flags exists, is ready, matches TensorFlow and answers.
 
     Args:
       tpu_name: name of a Cloud TPU, its address (grpc://host:port), or `LOCAL`; None with `master`.
-      tpu_zone, gcp_project: where a named one is; those of this machine if None.
-      master: TensorFlow master, where no name is given.
+      tpu_zone, gcp_project: of the named TPU; those of this machine if None.
+      master: TensorFlow master, used without `tpu_name`.
 
     Raises:
-      InputError: what is wrong and what to do.
+      InputError: a check failed.
     """
-    given = tpu_name or master
+    name_or_master = tpu_name or master
     if tpu_name == LOCAL:
         if not IS_TF2:
             raise InputError(
-                "--tpu_name=local is the TPU of a TPU VM, which needs TensorFlow 2 and this is "
-                f"{tf.__version__}; install 2.15.1, "
-                "as `TF_VERSION=2.15.1 . scripts/setup_environment.sh requirements.txt` does"
+                "--tpu_name=local is the TPU of a TPU VM, which needs TensorFlow 2, but this is "
+                f"{tf.__version__}; install 2.15.1 with `TF_VERSION=2.15.1 . "
+                "scripts/setup_environment.sh requirements.txt`"
             )
         return
-    if given.startswith(ADDRESS):
-        addresses = given[len(ADDRESS) :].split(",")
+    if name_or_master.startswith(ADDRESS):
+        addresses = name_or_master[len(ADDRESS) :].split(",")
     elif tpu_name:
         project = gcp_project or _metadata("project/project-id", "gcp_project")
         zone = tpu_zone or _metadata("instance/zone", "tpu_zone")
@@ -252,14 +241,14 @@ def check(tpu_name, tpu_zone, gcp_project, master):
             for endpoint in node.get("networkEndpoints") or [node]
         ]
     else:
-        addresses = []  # a master that only TensorFlow can read
+        addresses = []  # only TensorFlow can resolve this master
     for address in addresses:
         _check_answers(address)
 
 
 @contextlib.contextmanager
 def explain_tpu_errors():
-    """Reports a machine that has no TPU or was lost."""
+    """Reports a machine without a TPU, a wrong number of cores and a lost connection."""
     try:
         yield
     except RuntimeError as error:
@@ -268,14 +257,14 @@ def explain_tpu_errors():
         raise InputError(
             "the machine that --tpu_name or --master names has no TPU; check its address"
         )
-    except ValueError as error:  # of TPUEstimator, which looks at the TPU when it is connected
+    except ValueError as error:  # from TPUEstimator, once connected to the TPU
         if "num_shards is not set correctly" not in str(error):
             raise
         raise InputError(
-            f"--num_tpu_cores is not what the TPU has ({first_line(error)}); pass that number"
+            f"--num_tpu_cores differs from that of the TPU ({first_line(error)}); pass that number"
         )
     except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError) as error:
         raise InputError(
-            f"the TPU worker stopped answering ({first_line(error)}); rerun the same "
-            "command to resume"
+            f"the TPU worker stopped answering ({first_line(error)}); rerun the same command to "
+            "resume"
         )

@@ -14,7 +14,7 @@ from mrc.util import files
 from mrc.util.errors import Fault, first_line
 
 _WRITING_OPS = ("SaveV2", "MergeV2Checkpoints", "ShardedFilename")
-# Raised by a failing disk; an error whose op is unknown may also come from a device or another machine.
+# Raised by a failing disk. An error without a known op may also come from a device or a machine.
 _DISK_ERRORS = (
     tf.errors.ResourceExhaustedError,
     tf.errors.PermissionDeniedError,
@@ -26,7 +26,7 @@ _DISK_ERRORS = (
 
 
 def diverged(what: str, folder: str) -> Fault:
-    """Returns the `Fault` of a training in `folder` that diverged; `what` says how it shows."""
+    """Returns the `Fault` of a training that diverged; `what` says at which step or value."""
     last = checkpoint.last(folder)
     kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
     return Fault(
@@ -36,12 +36,12 @@ def diverged(what: str, folder: str) -> Fault:
 
 
 def check_training_folder(folder: str):
-    """Raises a `Fault` where the output folder of a running training was removed."""
+    """Raises a `Fault` if the output folder of a running training was removed."""
     # TensorFlow may create the folder again itself, but not this file.
     if not files.exists(os.path.join(folder, TRAINING_FILE)):
         raise Fault(
-            f"the output folder {folder} was removed during training; restore it and rerun the same "
-            "command to resume, or rerun without it to train from the start"
+            f"the output folder {folder} was removed during training; restore it and rerun the "
+            "same command to resume, or rerun without it to train from the start"
         )
 
 
@@ -54,7 +54,7 @@ def _out_of_memory(error):
 
 @contextlib.contextmanager
 def explain_training_errors(folder: str, records_path: str):
-    """Reports failures of the disk, of memory and of the numbers during training.
+    """Reports full disks, lack of memory, damaged records and divergence during training.
 
     Args:
       folder: folder of the checkpoints.
@@ -100,17 +100,17 @@ def explain_tensorflow_errors(verbose: bool):
             raise
         if _out_of_memory(error):
             raise Fault(
-                f"not enough memory ({first_line(error)}); use a smaller batch (--train_batch_size, "
-                "--predict_batch_size) or fewer cells at a time"
+                f"not enough memory ({first_line(error)}); use a smaller batch "
+                "(--train_batch_size, --predict_batch_size) or fewer cells at a time"
             )
         raise Fault(
-            f"{type(error).__name__}: {first_line(error)}; fix the cause and rerun the same command "
-            "to resume, or add --verbose_logging to see where it failed"
+            f"{type(error).__name__}: {first_line(error)}; fix the cause and rerun the same "
+            "command to resume, or add --verbose_logging to see where it failed"
         )
 
 
 class ErrorsOnce(logging.Filter):
-    """Drops TPUEstimator's log lines about exceptions that it raises as well."""
+    """Drops TPUEstimator's log lines about exceptions that it also raises."""
 
     def filter(self, record):
         return not str(record.msg).startswith(("Error recorded from", "Reraising captured error"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The inputs of a run: everything that the flags name, read and checked before any long work."""
+"""The inputs of a run: every file and model that the flags name, read and checked first."""
 
 import types
 from collections import OrderedDict
@@ -27,18 +27,19 @@ TEXT_FLAGS = (
 
 
 class Inputs(NamedTuple):
-    """What a run works on. Nothing here changes while it runs.
+    """The inputs of a run, immutable.
 
     Attributes:
-      dataset: the dataset's class.
+      dataset: the `Dataset`.
       options: values of the flags, by name.
       config, vocabulary: of the model.
       cells: the cells of the grid.
-      checkpoints: paths of the checkpoints that the output folder held, newest first.
-      trained: the one of them to continue from or to predict with, or None.
-      training_examples, prediction_examples: what to learn from and to answer, where the flags say so.
-      eval_passages: passages with the answers to score against, where the flags say so.
-      file_hashes: SHA-256 of each file when it was read, by path.
+      checkpoints: paths of the checkpoints in the output folder, newest first.
+      trained: the checkpoint among them to resume from or to predict with, or None.
+      training_examples, prediction_examples: the examples to train on and to answer; None without
+        --do_train or --do_predict.
+      eval_passages: passages with the answers to score against; None without --do_eval.
+      file_hashes: {path: SHA-256} of each file as it was read.
     """
 
     dataset: Dataset
@@ -72,7 +73,7 @@ class Inputs(NamedTuple):
         return tokenization.WordPieceTokenizer(self.vocabulary, self.options.do_lower_case)
 
     def file_names(self, cell: attention_mask.Cell) -> Dict[str, str]:
-        """Returns the names of the files that the answers of `cell` end up in."""
+        """Returns the names of the answer files of `cell`."""
         return answer_files.file_names(cell, len(self.cells) == 1, self.with_negatives)
 
     def fingerprint(self, data_flag: str, flag_names, weights: Optional[str] = None) -> OrderedDict:
@@ -116,7 +117,7 @@ class Inputs(NamedTuple):
                     yield role, provenance.checkpoint_sha256(path)
 
     def check_output_folder(self):
-        """Raises an `InputError` where another run trained in the output folder since this one read it."""
+        """Raises an `InputError` if another run has trained in the output folder meanwhile."""
         folder = self.options.output_dir
         if self.has_model and checkpoint.listed(folder) != self.checkpoints:
             raise InputError(
@@ -125,12 +126,12 @@ class Inputs(NamedTuple):
 
 
 def eval_file(options) -> Optional[str]:
-    """Returns the path of the answers to score against."""
+    """Returns the path of the file with the answers to score against."""
     return options.eval_file or options.predict_file
 
 
 def check_flags(options):
-    """Checks what the flags say together, before any file is read."""
+    """Checks the flags against each other, before any file is read."""
     missing = [
         "--" + name
         for name in ("bert_config_file", "vocab_file", "output_dir")
@@ -149,7 +150,8 @@ def check_flags(options):
         raise InputError("--do_predict needs --predict_file; pass the questions to answer")
     if options.do_eval and not eval_file(options):
         raise InputError(
-            "--do_eval needs --eval_file or --predict_file to score against; pass a file with answers"
+            "--do_eval needs --eval_file or --predict_file to score against; pass a file with "
+            "answers"
         )
     flags = (options.mask_zone, options.mask_layer, options.mask_head)
     masks = any(flag is not None for flag in flags)
@@ -189,7 +191,7 @@ def _read_vocabulary(options, config):
 
 
 def _find_checkpoint(options, config):
-    """Returns the trained checkpoint in the output folder, or None; checks it and --init_checkpoint."""
+    """Returns the trained checkpoint in the output folder or None; checks all checkpoints."""
     trained, contents = checkpoint.find_trained(options.output_dir, to_train=options.do_train)
     only_predicts = options.do_predict and not options.do_train
     if trained:
@@ -213,10 +215,10 @@ def _find_checkpoint(options, config):
 
 
 def read(dataset: Dataset, options) -> Inputs:
-    """Reads and checks all that the flags name.
+    """Reads and checks everything that the flags name.
 
     Args:
-      dataset: what the questions are from.
+      dataset: the `Dataset` of the files.
       options: namespace of the flags.
 
     Raises:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Partial results of a forward pass, on disk: memory does not grow with the data, and a killed run can resume.
+"""Partial results of a forward pass on disk: memory use is constant and a killed run can resume.
 
-Windows are handled in blocks that end where a question ends; a part file holds those that a stretch of time finished.
+Windows are grouped in blocks that end where an example ends. A part file holds the windows that
+were finished within a limit of time and size.
 """
 
 import contextlib
@@ -16,15 +17,17 @@ from mrc.util import files
 from mrc.util.errors import InputError
 
 WINDOWS_IN_BLOCK = 1024
-SECONDS_IN_PART = 60  # the most that a killed run loses
+SECONDS_IN_PART = 60  # a killed run loses at most this much work
 BYTES_IN_PART = 8 << 20
 
 
 def cut_blocks(example_of):
-    """Returns [(first, stop)] of windows that are held in memory together, never parting the windows of one example.
+    """Returns [(first, stop)], the blocks of windows that are held in memory together.
+
+    The windows of an example are never split between blocks.
 
     Args:
-      example_of: for each window, the number of its example.
+      example_of: for each window, the index of its example.
     """
     blocks, first = [], 0
     for row in range(1, len(example_of) + 1):
@@ -55,7 +58,10 @@ class PartialResults:
         return files.read_arrays(self._path(name), "unfinished work")
 
     def _read_rows(self, name):
-        """Returns (name, rows) of a part, or None for another file or a damaged part, whose windows are then done again."""
+        """Returns (name, rows) of a part file, or None for any other or damaged file.
+
+        The windows of a damaged part are computed again.
+        """
         if not name.endswith(".npz"):
             return None
         try:
@@ -65,7 +71,7 @@ class PartialResults:
             return name, part["rows"]
         except InputError:
             raise
-        except Exception:  # there are many ways to be damaged
+        except Exception:  # a damaged file can raise almost anything
             tf.logging.warning("%s is damaged; its windows are computed again", self._path(name))
             tf.gfile.Remove(self._path(name))
             return None
@@ -77,7 +83,12 @@ class PartialResults:
         return len(self._rows)
 
     def add(self, rows, best):
-        """Takes the best positions of the windows `rows` (dict of [windows, ...] arrays); writes a part when it is time."""
+        """Adds the best positions of windows, and writes a part file when one is due.
+
+        Args:
+          rows: window indices, [windows].
+          best: dict of [windows, ...] arrays.
+        """
         self._pending.append((np.asarray(rows), best))
         self._rows.update(self._pending[-1][0].tolist())
         self._size += sum(values.nbytes for values in best.values())
@@ -86,14 +97,14 @@ class PartialResults:
 
     @contextlib.contextmanager
     def kept(self):
-        """Writes what the block adds, also where it breaks off."""
+        """Flushes what the block adds, even if it raises."""
         try:
             yield
         finally:
             self.flush()
 
     def flush(self):
-        """Writes what was added since the last part."""
+        """Writes the results that were added since the last part."""
         if self._pending:
             rows = np.concatenate([added for added, _ in self._pending])
             arrays = {
@@ -110,7 +121,7 @@ class PartialResults:
         return 1 + max([int(name[len("part-") : -len(".npz")]) for name, _ in self._parts] or [-1])
 
     def read(self, first, stop):
-        """Returns the arrays of the windows `first` to `stop - 1`, in order: dict of [windows, ...]."""
+        """Returns the results of windows `first` to `stop - 1`, a dict of [windows, ...] arrays."""
         found = {}
         for name, rows in self._parts:
             inside = (rows >= first) & (rows < stop)
@@ -126,6 +137,6 @@ class PartialResults:
         return found
 
     def remove(self):
-        """Removes all parts: the work is finished."""
-        with contextlib.suppress(tf.errors.OpError):  # the answers are whole without that
+        """Removes all parts."""
+        with contextlib.suppress(tf.errors.OpError):  # the answers are complete anyway
             tf.gfile.DeleteRecursively(self._folder)

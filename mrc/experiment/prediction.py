@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answering: a forward pass over all windows for every cell of a grid, then decoding into files."""
+"""Prediction: one forward pass for all cells of a grid, then decoding to answer files."""
 
 import collections
 import contextlib
@@ -32,10 +32,10 @@ _DECODING_FLAGS = TEXT_FLAGS + (
 
 
 def batches_to_do(windows, partial, batch_size):
-    """Returns lists of `batch_size` window numbers, block after block, that hold all windows that are not in `partial`.
+    """Returns batches of `batch_size` window indices that cover all windows missing in `partial`.
 
-    Windows of a block are put in the order of their length, so that little padding is computed. Which windows share a
-    batch does not depend on `partial`: sums over another length of batch differ in the last bits.
+    Within a block, windows are sorted by length to reduce padding. The batches do not depend on
+    `partial`: sums over a batch of another length differ in the last bits.
     """
     lengths, rows = windows.lengths(), []
     for first, stop in partial_results.cut_blocks(windows.example_of):
@@ -50,7 +50,7 @@ def batches_to_do(windows, partial, batch_size):
 
 
 def make_input_fn(windows, batches):
-    """Returns the input function of the windows numbered in `batches`, for GPU and CPU."""
+    """Returns the input function that reads the windows of `batches` from memory (CPU and GPU)."""
     length = windows.max_seq_length
     types = {name: tf.int32 for name in _INPUTS}
 
@@ -65,9 +65,16 @@ def make_input_fn(windows, batches):
 
 
 def make_tpu_input_fn(windows, batches, output_dir, fingerprint):
-    """Returns the input function of records of the windows numbered in `batches`: a TPU's host reads files only.
+    """Returns the input function that reads the windows of `batches` from TFRecords.
 
-    The records are written, unless they are there, made from `made_from`.
+    The host of a TPU can only read files. The records are written unless records with this
+    fingerprint exist.
+
+    Args:
+      windows: `windows.Windows`.
+      batches: lists of window indices.
+      output_dir: folder of the records.
+      fingerprint: of the windows, a dict.
     """
     path, rows = os.path.join(output_dir, RECORDS_FILE), [row for batch in batches for row in batch]
     fingerprint = dict(fingerprint, windows=provenance.sha256(np.array(rows, np.int64).tobytes()))
@@ -79,14 +86,16 @@ def make_tpu_input_fn(windows, batches, output_dir, fingerprint):
 
 
 def forward(reader, input_fn, windows, partial, checkpoint, is_stopped=lambda: False):
-    """Runs the estimator over `input_fn`, and adds what comes out to the `Spool` `partial`, which keeps it however this ends.
+    """Predicts with the estimator and adds the best positions to `partial`.
+
+    What was added is written to disk even if the prediction fails or is stopped.
 
     Args:
       reader, input_fn: a TensorFlow estimator and its input function.
       windows: `windows.Windows`.
-      partial: `Spool`.
-      checkpoint: path of the weights; None for those that the estimator starts from.
-      is_stopped: asked after each batch whether to leave the others.
+      partial: `PartialResults`.
+      checkpoint: path of the weights; None for those that the estimator is initialized with.
+      is_stopped: called after each batch; prediction stops once it returns true.
     """
     with partial.kept(), progress.bar(
         len(windows), "forward pass", "window", initial=len(partial)
@@ -103,13 +112,16 @@ def forward(reader, input_fn, windows, partial, checkpoint, is_stopped=lambda: F
 
 
 def _rows_of_examples(windows):
-    """Returns for each example the range of its windows."""
+    """Returns the range of window indices of each example."""
     bounds = np.searchsorted(windows.example_of, np.arange(len(windows.examples) + 1)).tolist()
     return [range(first, stop) for first, stop in zip(bounds, bounds[1:])]
 
 
 def _blocks_of_examples(windows, rows_of):
-    """Yields (window range, example numbers) of what is decoded together; examples without a window go with the others."""
+    """Yields ((first, stop) of windows, example indices) for each block that is decoded together.
+
+    Examples without a window are part of the current block.
+    """
     example = 0
     for first, stop in partial_results.cut_blocks(windows.example_of) or [(0, 0)]:
         numbers = []
@@ -124,11 +136,11 @@ def decode(windows, partial, decoder, dataset, output_dir, file_names):
 
     Args:
       windows: `windows.Windows`.
-      partial: `Spool` that holds all of them.
+      partial: the `PartialResults` of all windows.
       decoder: `decoding.Decoder`.
       dataset: `datasets.Dataset`.
       output_dir: folder of the files.
-      file_names: for each cell, the names that `answer_files.file_names` gives.
+      file_names: for each cell, the result of `answer_files.file_names`.
     """
     rows_of = _rows_of_examples(windows)
     files.allow_open(sum(map(len, file_names)))
@@ -140,7 +152,7 @@ def decode(windows, partial, decoder, dataset, output_dir, file_names):
         bar = stack.enter_context(progress.bar(len(windows.examples), "answers", "question"))
         answered = _last_of_each_id(windows.examples)
         for (first, stop), numbers in _blocks_of_examples(windows, rows_of):
-            best = partial.read(first, stop) or _nothing_found(len(outputs))
+            best = partial.read(first, stop) or _no_best_positions(len(outputs))
             for number in numbers:
                 rows = rows_of[number]
                 if number in answered:
@@ -153,13 +165,13 @@ def decode(windows, partial, decoder, dataset, output_dir, file_names):
                 bar.update()
 
 
-def _nothing_found(num_cells):
-    """The best positions of no window, as where every passage is blank."""
+def _no_best_positions(num_cells):
+    """Returns the best positions of zero windows, for data in which every passage is blank."""
     return {name: np.zeros([0, num_cells]) for name in ("start_nulls", "end_nulls")}
 
 
 def _last_of_each_id(examples):
-    """Returns the numbers of the examples whose id no later one has."""
+    """Returns the indices of the examples whose id does not occur again later."""
     return set({example.id: number for number, example in enumerate(examples)}.values())
 
 
@@ -179,7 +191,7 @@ def make_windows(inputs: Inputs) -> Windows:
 
 
 def _cells_to_decode(inputs, record, fingerprint):
-    """Returns the cells whose answers are missing or out of date, and says why the latter are replaced."""
+    """Returns the cells whose answers are missing or outdated; warns of the outdated ones."""
     cells, replaced = [], collections.OrderedDict()
     for cell in inputs.cells:
         names = inputs.file_names(cell)
@@ -202,16 +214,16 @@ def _cells_to_decode(inputs, record, fingerprint):
 def predict(
     inputs: Inputs, windows: Windows, trained: Optional[str], handler: SignalHandler
 ) -> List[str]:
-    """Answers the questions of `windows` in every cell that is not in the output folder yet.
+    """Answers the questions of `windows` in every cell that the output folder lacks.
 
     Args:
       trained: checkpoint to predict with; None for --init_checkpoint.
 
     Returns:
-      The names of the files that it wrote.
+      The names of the files written.
 
     Raises:
-      Stopped: a signal arrived; partial results are kept.
+      Stopped: a signal arrived; partial results are written first.
     """
     options, folder = inputs.options, inputs.options.output_dir
     fingerprint = inputs.fingerprint(
@@ -278,7 +290,7 @@ def _forward(inputs, windows, cells, partial, trained, handler):
 
 
 def check_answer_files(inputs: Inputs):
-    """Raises an `InputError` where a file that cells share holds the answers of another cell."""
+    """Raises an `InputError` if a file shared by several cells has another cell's answers."""
     record = provenance.CellRecord(inputs.options.output_dir)
     for cell in inputs.cells:
         names = inputs.file_names(cell)

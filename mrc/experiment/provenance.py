@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fingerprints of results, so that a run reuses its own work and never another's.
+"""Fingerprints of results, so that a run reuses only results that it would produce itself.
 
-`cells.json` in the output folder holds for each cell what it was made from and the fingerprints of its files.
+`cells.json` in the output folder has, for each cell, the fingerprint of its inputs and the SHA-256
+of its files.
 """
 
 import collections
@@ -21,12 +22,12 @@ _FINGERPRINT_FILE = "made_from.json"
 
 
 def sha256(data):
-    """Returns the SHA-256 of bytes, in hexadecimal digits."""
+    """Returns the SHA-256 of bytes as hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def file_sha256(path, what="file"):
-    """Returns the fingerprint of a file's bytes."""
+    """Returns the SHA-256 of a file."""
     found = hashlib.sha256()
     for block in files.read_blocks(path, what):
         found.update(block)
@@ -34,19 +35,19 @@ def file_sha256(path, what="file"):
 
 
 def checkpoint_sha256(path):
-    """Returns the fingerprint of a checkpoint's index, which holds the checksums of all its tensors."""
+    """Returns the SHA-256 of a checkpoint's index, which has the checksums of all its tensors."""
     return file_sha256(path + ".index", "checkpoint index")
 
 
 def _difference(key, ours, theirs):
-    """Returns the name of a value that differs, with both values where they are numbers or true and false."""
+    """Returns the name of a value that differs, with both values if they are numbers or bools."""
     if all(isinstance(value, (bool, int, float)) for value in (ours, theirs)):
         return f"{key} ({theirs} then, {ours} now)"
     return key
 
 
 def differences(ours, theirs):
-    """Returns a text that names what two dicts of provenance differ in, the numbers of ours as what is now."""
+    """Returns a text that lists the differences of two fingerprints; `ours` is the current one."""
     if not isinstance(theirs, dict):
         return "record, which is damaged"
     keys = list(ours) + [key for key in theirs if key not in ours]
@@ -58,7 +59,7 @@ def differences(ours, theirs):
 
 
 def read_record(path):
-    """Returns the JSON of a record, None where it is damaged."""
+    """Returns the JSON value of a record, None if the file is damaged."""
     try:
         return files.read_json(path)
     except InputError:
@@ -79,14 +80,20 @@ class CellRecord:
             for entry in self._cells.values()
         ):
             raise InputError(
-                f"{self._path} is not the record that this project keeps; delete it to decode all "
-                "cells again"
+                f"{self._path} is not a cell record of this project; delete it to decode all cells "
+                "again"
             )
 
     def why_not_done(self, name, file_names, fingerprint):
-        """Returns None where the cell `name` was made from `made_from` and its files are whole, and else why it does not count.
+        """Returns why a cell has to be decoded, or None if its files are complete and current.
 
-        The reason is "" where the cell is simply not there.
+        Args:
+          name: of the cell.
+          file_names: of its files.
+          fingerprint: that the cell should have, a dict.
+
+        Returns:
+          None, the reason, or "" if the cell was never decoded.
         """
         entry = self._cells.get(name)
         if entry is None:
@@ -102,7 +109,7 @@ class CellRecord:
         return None
 
     def check_together(self, name, file_names):
-        """Raises an `InputError` where one of a recorded cell's files, which lie under common names, has become another cell's."""
+        """Raises an `InputError` if a shared file of a recorded cell has another cell's answers."""
         recorded = self._cells.get(name, {"files": {}})["files"]
         for file_name in file_names:
             path = os.path.join(self._folder, file_name)
@@ -113,12 +120,11 @@ class CellRecord:
             ):
                 raise InputError(
                     f"{path} is not what was decoded with {name}; decode it again with "
-                    "--do_predict before it is "
-                    "scored"
+                    "--do_predict before it is scored"
                 )
 
     def add(self, names, fingerprint):
-        """Takes the cells of {name: file names} as finished."""
+        """Records cells, {name: file names}, as finished."""
         for name, file_names in names.items():
             self._cells[name] = collections.OrderedDict(
                 made_from=fingerprint,
@@ -131,7 +137,10 @@ class CellRecord:
 
 
 def unfinished_folder(output_dir, fingerprint, cells):
-    """Returns the folder in which the unfinished work of `cells` from `made_from` lies; warns of others' that lie beside it."""
+    """Returns the folder of the partial results of `cells` with this fingerprint.
+
+    Creates it if needed, and warns of partial results with other fingerprints.
+    """
     whole = collections.OrderedDict(fingerprint, cells=[cell.name for cell in cells])
     if IS_TF2:  # its last bits differ from those of TensorFlow 1.15
         whole["tensorflow"] = tf.__version__
@@ -141,9 +150,8 @@ def unfinished_folder(output_dir, fingerprint, cells):
         path = os.path.join(output_dir, name, _FINGERPRINT_FILE)
         if name.startswith(_UNFINISHED) and name != mine and tf.gfile.Exists(path):
             tf.logging.warning(
-                "%s holds unfinished work with another %s; it is not used (the same flags as then "
-                "resume "
-                "it; delete the folder to be rid of it)",
+                "%s holds unfinished work with another %s; it is not used (rerun with the earlier "
+                "flags to resume it, or delete the folder)",
                 os.path.join(output_dir, name),
                 differences(whole, read_record(path)),
             )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run from flags to files: read and check the inputs, then train, predict and score as asked."""
+"""One run: read and check the inputs, then train, predict and score as the flags ask."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from mrc.util import errors, files, locks, signals, tensorflow_versions
 
 
 def run(dataset, flag_values):
-    """Does what the flags ask for; any failure ends in a one-line message (see `errors`).
+    """Runs what the flags ask for; reports any failure in one line (see `errors`).
 
     Args:
       dataset: a `datasets.Dataset`.
@@ -38,7 +38,7 @@ def run(dataset, flag_values):
 
 
 def _train_predict_score(inputs: Inputs, handler: signals.SignalHandler, record):
-    """Does the work that the flags ask for, and notes each part of it in the `run_record.Record`."""
+    """Trains, predicts and scores as the flags ask; times each part in the run record."""
     options, trained = inputs.options, inputs.trained
     for role, sha256 in inputs.hashes():
         record.add_input(role, sha256)
@@ -61,7 +61,7 @@ def _train_predict_score(inputs: Inputs, handler: signals.SignalHandler, record)
 
 
 def _score(inputs: Inputs, run_name: str):
-    """Scores the answers of every cell; returns the names of the files that it writes."""
+    """Scores the answers of every cell; returns the names of the files it writes."""
     prediction.check_answer_files(inputs)
     names = {cell: inputs.file_names(cell) for cell in inputs.cells}
     return scoring.score(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line of both run scripts: flags, their defaults, and what a single flag's value may be."""
+"""The flags of both run scripts: definitions, defaults and bounds."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from absl import flags
 from mrc.util import errors, files
 from mrc.util.errors import InputError
 
-# Nobody means values beyond these, and numbers or memory would overflow.
+# Upper bounds above any sensible value; larger ones would overflow numbers or memory.
 _MOST_WINDOWS = 2**16  # in a batch
 _MOST_STEPS = 2**31 - 1  # steps are counted in 32 bits on a TPU
 _MOST_EPOCHS = 10.0**4
@@ -34,7 +34,7 @@ _PLAIN_WORDS = (
 
 
 class _NumberParser(flags.FloatParser):
-    """Takes numbers within bounds; what is not a number at all lies within any for `FloatParser`."""
+    """Parses numbers within bounds; `FloatParser` alone accepts NaN for any bounds."""
 
     syntactic_help = "a finite number"
 
@@ -55,29 +55,33 @@ def _define_files():
     flags.DEFINE_string("output_dir", None, "Folder for checkpoints, predictions and scores.")
     flags.DEFINE_string("train_file", None, "Questions with answers to train on, in SQuAD format.")
     flags.DEFINE_string("predict_file", None, "Questions to answer, in SQuAD format.")
-    flags.DEFINE_string("eval_file", None, "Answers to score against; --predict_file if not given.")
+    flags.DEFINE_string("eval_file", None, "Answers to score against (default: --predict_file).")
     flags.DEFINE_string(
         "init_checkpoint",
         None,
-        "Checkpoint to start from: BERT, or a reader that was trained already. One that was "
-        "trained in "
-        "--output_dir goes before it.",
+        "Checkpoint to start from: BERT, or a trained reader. A checkpoint in --output_dir takes "
+        "precedence.",
     )
 
 
 def _define_text(do_lower_case):
-    flags.DEFINE_bool("do_lower_case", do_lower_case, "Whether the vocabulary is lower-cased.")
+    flags.DEFINE_bool(
+        "do_lower_case", do_lower_case, "Lower-case the text; must match the vocabulary."
+    )
     flags.DEFINE_integer(
         "max_seq_length",
         384,
-        "Word pieces in a window, question and padding included.",
+        "Window length in word pieces, including the question and padding.",
         lower_bound=1,
     )
     flags.DEFINE_integer(
-        "doc_stride", 128, "Word pieces from one window's start to the next.", lower_bound=1
+        "doc_stride", 128, "Stride between windows, in word pieces.", lower_bound=1
     )
     flags.DEFINE_integer(
-        "max_query_length", 64, "Word pieces that a question is cut to.", lower_bound=1
+        "max_query_length",
+        64,
+        "Maximum question length in word pieces; longer questions are truncated.",
+        lower_bound=1,
     )
 
 
@@ -91,7 +95,7 @@ def _define_training():
         upper_bound=_MOST_WINDOWS,
     )
     _define_number(
-        "learning_rate", 5e-5, "Highest learning rate of Adam.", lower_bound=0.0, upper_bound=1.0
+        "learning_rate", 5e-5, "Peak learning rate of Adam.", lower_bound=0.0, upper_bound=1.0
     )
     _define_number(
         "num_train_epochs",
@@ -103,7 +107,7 @@ def _define_training():
     _define_number(
         "warmup_proportion",
         0.1,
-        "Share of the training in which the learning rate rises.",
+        "Proportion of training steps used for warm-up.",
         lower_bound=0.0,
         upper_bound=1.0,
     )
@@ -136,31 +140,33 @@ def _define_prediction():
         lower_bound=1,
         upper_bound=_MOST_WINDOWS,
     )
-    flags.DEFINE_integer("n_best_size", 20, "Texts in an n-best list.", lower_bound=1)
-    flags.DEFINE_integer("max_answer_length", 30, "Word pieces in an answer.", lower_bound=1)
+    flags.DEFINE_integer("n_best_size", 20, "Maximum number of n-best answers.", lower_bound=1)
+    flags.DEFINE_integer(
+        "max_answer_length", 30, "Maximum answer length in word pieces.", lower_bound=1
+    )
     flags.DEFINE_string(
         "mask_zone",
         None,
-        "Attention to mask: q2, q2p, p2q, p2, all, or off (zero context vectors). A comma "
-        "separates cells of a grid, a plus joins zones, as in q2,p2q+p2.",
+        "Attention zones to mask: q2, q2p, p2q, p2, all, or off (zero context vectors). Commas "
+        "separate the cells of a grid, plus signs join zones: q2,p2q+p2.",
     )
     flags.DEFINE_string(
         "mask_layer",
         None,
-        "Layers to mask it in, from 0; all of them if not given. A comma separates cells, "
-        'a plus joins layers, "each" is a cell for each, "each:3" one for each with its neighbors, as in 0,8+9+10.',
+        "Layers to mask, from 0 (default: all). Commas separate cells, plus signs join layers, "
+        '"each" makes one cell per layer, "each:3" one per layer with its neighbors: 0,8+9+10.',
     )
     flags.DEFINE_string(
         "mask_head",
         None,
-        "Heads to mask it in, from 0; all of them if not given. Written like --mask_layer: 3, 0+3, "
-        "each.",
+        "Heads to mask, from 0 (default: all). Commas separate cells, plus signs join heads, "
+        '"each" makes one cell per head: 3,0+3.',
     )
     flags.DEFINE_bool(
         "trim_padding",
         False,
-        "Leave padding out of the work and of the ranking of answers: faster, and now and "
-        "then another answer than the released code's. Not with --use_tpu.",
+        "Skip padding in the forward pass and exclude it from the n-best ranking. Faster, but an "
+        "answer may rarely differ from that of the released code. Not with --use_tpu.",
     )
 
 
@@ -169,8 +175,8 @@ def _define_devices():
     flags.DEFINE_string(
         "tpu_name", None, 'Name or grpc:// address of the Cloud TPU, or "local" on a TPU VM.'
     )
-    flags.DEFINE_string("tpu_zone", None, "Zone of the Cloud TPU; found out if not given.")
-    flags.DEFINE_string("gcp_project", None, "Project of the Cloud TPU; found out if not given.")
+    flags.DEFINE_string("tpu_zone", None, "Zone of the Cloud TPU (default: this machine's).")
+    flags.DEFINE_string("gcp_project", None, "Project of the Cloud TPU (default: this machine's).")
     flags.DEFINE_string("master", None, "TensorFlow master address.")
     flags.DEFINE_integer(
         "num_tpu_cores", 8, "Cores of the TPU.", lower_bound=1, upper_bound=_MOST_WINDOWS
@@ -208,20 +214,20 @@ def with_normalized_paths(flag_values):
 
 
 def own(flag_values):
-    """Returns of a dict of all flags those that `define` defines; the others are absl's."""
+    """Returns the flags that `define` defines, out of a dict of all flags (some are absl's)."""
     names = {flag.name for flag in flags.FLAGS.flags_by_module_dict().get(__name__, [])}
     return {name: value for name, value in flag_values.items() if name in names}
 
 
-def _in_plain_words(sentence):
-    """Returns what absl says of a wrong flag without Python's own terms."""
+def _in_plain_words(message):
+    """Returns absl's message about a wrong flag without Python's own terms."""
     for pattern, words in _PLAIN_WORDS:
-        sentence = re.sub(pattern, words, sentence)
-    return sentence.replace("\n", " ").rstrip(" .")
+        message = re.sub(pattern, words, message)
+    return message.replace("\n", " ").rstrip(" .")
 
 
 def parse(argv):
-    """Reads the flags from `argv`; a wrong one ends in a sentence and exit code 2."""
+    """Parses the flags in `argv`; reports a wrong one in one line with exit code 2."""
     with errors.exit_with_message():
         errors.check_words(argv)
         try:
@@ -233,7 +239,6 @@ def parse(argv):
         if len(rest) > 1:
             raise InputError(
                 f'"{rest[1]}" is not a flag, which begins with --; write --flag=value, and lists '
-                "as in --mask_zone=q2,p2, "
-                "without a space"
+                "as in --mask_zone=q2,p2, without a space"
             )
     return rest

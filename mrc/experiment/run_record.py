@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run.json` in the output folder: what each run there was started with, read and wrote, so that a figure can be traced.
+"""`run.json` in the output folder: the flags, inputs, results and outcome of each run there.
 
-    {"runs": [{"run": "20261123T120000Z-1a2b3c4d", "begin": ..., "flags": {...}, "results": {file: SHA-256}, ...}]}
+    {"runs": [{"run": "20261123T120000Z-1a2b3c4d", "begin": ..., "results": {file: SHA-256}, ...}]}
 
-The newest run stands last. It is written when the run begins, after each of its parts and at the end, so that a killed run
-has a record without an end. Files that have no room for the name of their run (`results.csv`) are found by their SHA-256.
+The newest run is last. The record is written when the run begins, after each of its parts and at
+the end, so a killed run has a record without an end. A table such as `results.csv`, which does not
+name its run, is matched by its SHA-256.
 """
 
 import collections
@@ -31,7 +32,7 @@ def _time_text(seconds):
 
 
 def _commit():
-    """Returns the commit of the project, with "-dirty" where a file was changed since; None where it is no git checkout."""
+    """Returns the commit of the project, with "-dirty" if a file has changed; None without git."""
     command = ["git", "-C", _ROOT, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         found = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=60)
@@ -41,7 +42,7 @@ def _commit():
 
 
 def _code_fingerprint():
-    """Returns the fingerprint of all modules of the project, for where there is no commit or a file was changed."""
+    """Returns the SHA-256 of all modules, which identifies the code where the commit does not."""
     names = sorted(name for name in tf.gfile.ListDirectory(_ROOT) if name.endswith(".py"))
     for folder, _, inside in sorted(tf.gfile.Walk(os.path.join(_ROOT, "mrc"))):
         names += [
@@ -84,7 +85,7 @@ def _is_entry(value):
 
 
 def _read(path):
-    """Returns the list of the runs on record."""
+    """Returns the list of the recorded runs."""
     if not tf.gfile.Exists(path):
         return []
     try:
@@ -94,14 +95,14 @@ def _read(path):
     runs = value.get("runs") if isinstance(value, dict) else None
     if not isinstance(runs, list) or not all(_is_entry(run) for run in runs):
         raise InputError(
-            f"{path} is not the record that this project keeps; move it away, and a new one is "
-            "begun"
+            f"{path} is not a run record of this project; move it away, and a new one will be "
+            "created"
         )
     return runs
 
 
 def _maker(runs, name, sha256):
-    """Returns the name of the newest of `runs` that wrote the file `name` of that fingerprint; see `find`."""
+    """Returns the name of the newest of `runs` that wrote this version of a file; see `find`."""
     found = [run for run in runs if name in run.get("results", {})]
     return next(
         (run["run"] for run in reversed(found) if run["results"][name] == sha256),
@@ -110,9 +111,9 @@ def _maker(runs, name, sha256):
 
 
 def find(path):
-    """Returns the name of the run on record that wrote the file `path` as it is now.
+    """Returns the name of the recorded run that wrote the file `path` in its current version.
 
-    None where its folder has no record of it, "" where it was changed since.
+    Returns None if the record in its folder lacks the file, "" if the file has changed since.
     """
     folder, name = os.path.split(path)
     try:
@@ -124,9 +125,13 @@ def find(path):
 
 
 def outdated_by(path, maker):
-    """Returns the name of the last run that left the table at `path`, by the run `maker`, behind; None where there is none.
+    """Returns the name of the last run that outdated a table, or None.
 
-    Such a run scored without writing the table, or replaced answers that are in it.
+    Such a run scored without writing the table, or replaced answers that the table was made from.
+
+    Args:
+      path: of the table.
+      maker: name of the run that wrote it.
     """
     folder, name = os.path.split(path)
     runs = _read(os.path.join(folder, RECORD_FILE))
@@ -184,16 +189,16 @@ class Record:
         files.write_json(self._path, collections.OrderedDict(runs=self._before + [self._entry]))
 
     def add_input(self, what, sha256):
-        """Notes that the run worked with a file, checkpoint or data, of that fingerprint."""
+        """Records the SHA-256 of an input: a checkpoint or data file."""
         self._entry["inputs"][what] = sha256
 
     def add_results(self, names):
-        """Notes the fingerprints of files in the output folder that the run wrote."""
+        """Records the SHA-256 of files that the run wrote to the output folder."""
         for name in names:
             self._entry["results"][name] = provenance.file_sha256(os.path.join(self._folder, name))
 
     def add_scored(self, name):
-        """Notes that the run scored the answers in a file of the output folder, and which run they are from."""
+        """Records that the run scored an answer file, and which run wrote that file."""
         sha256 = provenance.file_sha256(os.path.join(self._folder, name))
         made_by = _maker(self._before + [self._entry], name, sha256)
         self._entry["scored"][name] = collections.OrderedDict(
@@ -202,7 +207,7 @@ class Record:
 
     @contextlib.contextmanager
     def part(self, name):
-        """Notes how long the block, a part of the run, takes."""
+        """Records how long the block, a part of the run, takes."""
         begin = time.time()
         try:
             yield
@@ -211,7 +216,7 @@ class Record:
         self._write()
 
     def close(self, outcome):
-        """Notes how the run ended."""
+        """Records how the run ended."""
         now = time.time()
         self._entry.update(
             end=_time_text(now), seconds=round(now - self._begin, 3), outcome=outcome
@@ -221,7 +226,7 @@ class Record:
 
 @contextlib.contextmanager
 def recording(folder, dataset, flag_values):
-    """Gives the `Record` of the run that the block is."""
+    """Yields the `Record` of the run in the block, and records its outcome."""
     record = Record(folder, dataset, flag_values)
     try:
         yield record

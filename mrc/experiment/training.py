@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training: examples to TFRecords, and the estimator over them."""
+"""Training: writes the windows as TFRecords and runs the estimator on them."""
 
 import os
 import random
@@ -25,7 +25,7 @@ _TRAINING_FLAGS = TEXT_FLAGS + (
 
 
 def shuffle(examples, seed):
-    """Returns the training examples in the order in which they are converted."""
+    """Returns the training examples in the order of conversion, shuffled with `seed`."""
     examples = list(examples)
     random.Random(seed).shuffle(examples)
     return examples
@@ -36,7 +36,7 @@ def _text_fingerprint(inputs):
 
 
 def make_windows(inputs: Inputs) -> Windows:
-    """Returns the windows of the training file, from the feature cache where it has them."""
+    """Returns the windows of the training file, from the feature cache if possible."""
     examples = shuffle(inputs.training_examples, inputs.options.rand_seed)
     return feature_cache.windows_of_run(
         FEATURES_FILE, _text_fingerprint(inputs), examples, inputs.tokenizer(), inputs.options
@@ -44,7 +44,7 @@ def make_windows(inputs: Inputs) -> Windows:
 
 
 def write_records(windows, dataset, output_dir, fingerprint):
-    """Writes the windows with their answers unless the same ones are there; returns the records' path."""
+    """Writes the windows and their answers, unless current records exist; returns their path."""
     path = os.path.join(output_dir, RECORDS_FILE)
     if not feature_cache.has_records(path, fingerprint):
         with feature_cache.noting_records(path, fingerprint):
@@ -59,30 +59,37 @@ def _model_inputs(dataset):
 
 
 def count_steps(windows, dataset, batch_size, epochs):
-    """Returns the number of training steps: whole batches in `epochs` times the training data."""
+    """Returns the number of training steps: the number of whole batches in `epochs` epochs."""
     number = dataset.training_size(windows)
     if not len(windows):
         raise InputError(
             "all passages of the training questions are blank, so there is nothing to learn; pass "
-            "a "
-            "file with text"
+            "a file with text"
         )
     steps = int(number / float(batch_size) * epochs)
     if steps < 1:
         raise InputError(
-            f"{number} {dataset.training_unit} and --num_train_epochs={epochs:g} make no step of "
-            f"--train_batch_size={batch_size}; use a smaller batch or more epochs"
+            f"{number} {dataset.training_unit} and --num_train_epochs={epochs:g} do not fill one "
+            f"batch of --train_batch_size={batch_size}; use a smaller batch or more epochs"
         )
     return steps
 
 
 def make_input_fn(path, dataset, max_seq_length, seed, records_seen=0):
-    """Returns the input function of training on the records at `path`, without the first `records_seen`."""
+    """Returns the input function of training.
+
+    Args:
+      path: of the records.
+      dataset: the `Dataset`.
+      max_seq_length: length of a window.
+      seed: for shuffling.
+      records_seen: number of records to skip because earlier steps used them.
+    """
     shapes = {name: [max_seq_length] for name in _model_inputs(dataset)}
     shapes.update(start_positions=[], end_positions=[])
 
     def input_fn(params):
-        context = params.get("context")  # only a TPU has one; otherwise there is a single host
+        context = params.get("context")  # set on a TPU; otherwise there is a single host
         hosts = (context.current_host, context.num_hosts) if context else (0, 1)
         return tfrecords.training_dataset(
             path, shapes, params["batch_size"], seed, records_seen, *hosts
@@ -98,7 +105,7 @@ def train(inputs: Inputs, windows: Windows, handler: SignalHandler) -> str:
       The path of the final checkpoint.
 
     Raises:
-      InputError: the output folder holds another training.
+      InputError: the output folder holds another training run.
       Stopped: a signal arrived; the checkpoint of the current step is written first.
     """
     options, dataset, folder = inputs.options, inputs.dataset, inputs.options.output_dir
@@ -155,11 +162,11 @@ def _make_estimator(inputs, num_steps, handler):
 
 
 def _finished_checkpoint(folder, num_steps, handler):
-    """Returns the last checkpoint; ends the run where a signal ended the training."""
+    """Returns the last checkpoint; raises `Stopped` if a signal ended the training."""
     last = checkpoint.last(folder)
     done = training_record.steps_done(last)
     handler.check(f"the checkpoint of step {done} of {num_steps} is in {folder}")
-    if done < num_steps:  # TensorFlow mistakes a file that is too large for the end of the data
+    if done < num_steps:  # TensorFlow takes a failed write for the end of the data
         raise Fault(
             f"training ended after step {done} of {num_steps} because a file in {folder} cannot be "
             "written completely; check free space and limits on file size, then rerun the same "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Session hooks of training: progress, stopping on a signal, and no checkpoint with NaN or infinite weights."""
+"""Session hooks of training: progress, stopping on a signal, and checks for NaN or infinity."""
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -10,7 +10,7 @@ from mrc.util.signals import SignalHandler
 
 
 class LossHook(tf.train.SessionRunHook):
-    """Fetches the loss of each training step; `after_run` finds it in the results."""
+    """Fetches the loss of each training step, which `after_run` receives in the results."""
 
     def begin(self):
         self._loss = tf.get_collection(tf.GraphKeys.LOSSES)[-1]
@@ -46,7 +46,7 @@ class ProgressHook(LossHook):
 
 
 class StopOnSignalHook(tf.train.SessionRunHook):
-    """Ends the training after the step during which a signal arrived; a training that ends writes a checkpoint."""
+    """Requests a stop after the step in which a signal arrived; a checkpoint is then written."""
 
     def __init__(self, handler: SignalHandler):
         self._handler = handler

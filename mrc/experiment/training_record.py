@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`training.json`: what the training in an output folder was made from, and how many steps it has."""
+"""`training.json`: the fingerprint and the number of steps of the training in an output folder."""
 
 import os
 from collections import OrderedDict
@@ -16,7 +16,7 @@ TRAINING_FILE = "training.json"
 
 
 class TrainingRecord(NamedTuple):
-    """What `training.json` says; None for what is missing or damaged."""
+    """The content of `training.json`; None for a missing or damaged value."""
 
     fingerprint: object = None
     num_steps: Optional[int] = None
@@ -32,13 +32,13 @@ def read(folder: str) -> TrainingRecord:
 
 
 def write(folder: str, fingerprint: dict, num_steps: int):
-    """Writes the record of the training that is about to run in `folder`."""
+    """Writes the record of the training that is about to start in `folder`."""
     record = OrderedDict(made_from=fingerprint, num_steps=num_steps)
     files.write_json(os.path.join(folder, TRAINING_FILE), record)
 
 
 def check_same(folder: str, fingerprint: dict):
-    """Raises an `InputError` where the checkpoints in `folder` come from another training."""
+    """Raises an `InputError` if the checkpoints in `folder` come from another training."""
     if not tf.gfile.Exists(os.path.join(folder, TRAINING_FILE)):
         return
     before = read(folder).fingerprint
@@ -46,15 +46,15 @@ def check_same(folder: str, fingerprint: dict):
         changed = provenance.differences(fingerprint, before)
         raise InputError(
             f"{folder} holds a model that was trained with another {changed}; pass another "
-            "--output_dir, or delete checkpoint, training.json and model.ckpt-* there to train again "
-            "from the start"
+            "--output_dir, or delete checkpoint, training.json and model.ckpt-* there to train "
+            "again from the start"
         )
 
 
 def check_reader(checkpoint: str, do_lower_case: bool):
-    """Checks a reader that is about to predict against the record of its training, if there is one.
+    """Checks a reader that is about to predict against the record of its training, if any.
 
-    Warns where the training is unfinished.
+    Warns if the training is unfinished.
 
     Raises:
       InputError: it was trained with another letter case.
@@ -63,7 +63,8 @@ def check_reader(checkpoint: str, do_lower_case: bool):
     trained_with = fingerprint.get("do_lower_case") if isinstance(fingerprint, dict) else None
     if isinstance(trained_with, bool) and trained_with != do_lower_case:
         raise InputError(
-            f"{checkpoint} was trained with --do_lower_case={trained_with}; pass the same value here"
+            f"{checkpoint} was trained with --do_lower_case={trained_with}; pass the same value "
+            "here"
         )
     if num_steps is None or not checkpoint_files.reader(checkpoint).has_tensor("global_step"):
         return

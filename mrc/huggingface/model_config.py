@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which Hugging Face models can be imported, and their `bert_config.json`."""
+"""Checks whether a Hugging Face model can be imported, and converts its config.json."""
 
 from collections import OrderedDict
 
 from mrc.model import bert_config
 from mrc.util.errors import InputError
 
-# Hugging Face's names, and what this project calls them: `gelu` is the erf form there and the tanh form in Google's.
+# Hugging Face's names and ours: `gelu` is the erf form there, and the tanh form in Google's code.
 _ACTIVATIONS = {
     "gelu": "gelu_erf",
     "gelu_python": "gelu_erf",

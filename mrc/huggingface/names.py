@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the tensors of a Hugging Face model to the variables of a Google checkpoint.
+"""Converts the tensors of a Hugging Face model to the variables of a Google checkpoint.
 
-PyTorch keeps a dense layer's weight as [outputs, inputs] where TensorFlow has a kernel of [inputs, outputs]: kernels are
-transposed. Embeddings and the span head ([2, H], start first) are laid out alike in both.
+A PyTorch weight is [outputs, inputs] and a TensorFlow kernel [inputs, outputs], so kernels are
+transposed. Embeddings and the span head ([2, H], start first) have the same layout in both.
 """
 
 import re
@@ -38,7 +38,7 @@ _HEAD = {
 
 
 class Source(NamedTuple):
-    """Where a variable comes from: the tensor's name, and whether it is transposed."""
+    """The source of a variable: the tensor's name, and whether it is transposed."""
 
     name: str
     is_transposed: bool
@@ -73,7 +73,10 @@ def source_of(variable: str, family: str = "bert") -> Source:
 
 
 def normalized(tensors: Dict[str, np.ndarray], family: str) -> Dict[str, np.ndarray]:
-    """Returns the tensors under today's names: old files say gamma and beta, bare encoders have no prefix."""
+    """Returns the tensors under current names.
+
+    Old files have gamma and beta for weight and bias; bare encoders lack the prefix of the family.
+    """
     found = {}
     for name, tensor in tensors.items():
         for old, new in _OLD_NAMES:
@@ -85,7 +88,7 @@ def normalized(tensors: Dict[str, np.ndarray], family: str) -> Dict[str, np.ndar
 
 
 def has_head(tensors) -> bool:
-    """Whether the model answers questions as it is."""
+    """Whether the model has a span head, so that it can answer questions."""
     return "qa_outputs.weight" in tensors
 
 
@@ -100,35 +103,34 @@ def _wanted(tensors, config) -> Iterator[Tuple[str, list]]:
 def to_variables(
     tensors: Dict[str, np.ndarray], config: BertConfig, where: str
 ) -> "OrderedDict[str, np.ndarray]":
-    """Returns {variable: array} of a reader, with the pooler and the span head only where the model has them.
+    """Returns {variable: array} of a reader, with the pooler and span head if the model has them.
 
     Args:
-      tensors: what `weights.read` returned.
-      config: shape of the model.
+      tensors: the result of `weights.read`.
+      config: of the model.
       where: the model folder, for messages.
 
     Raises:
-      InputError: a tensor is missing or has another shape than the config says.
+      InputError: a tensor is missing or its shape does not match the config.
     """
     tensors, variables = normalized(tensors, config.family), OrderedDict()
     for variable, shape in _wanted(tensors, config):
         name, is_transposed = source_of(variable, config.family)
         if name not in tensors:
             raise InputError(
-                f"{where} has no tensor {name}, which its config.json asks for; download the model "
+                f"{where} has no tensor {name}, which its config.json requires; download the model "
                 "folder again"
             )
         array = tensors[name].T if is_transposed else tensors[name]
         if list(array.shape) != shape:
             raise InputError(
-                f"{where} has {name} of shape {list(tensors[name].shape)} where its config.json "
-                "asks "
-                f"for {shape[::-1] if is_transposed else shape}; download the model folder again"
+                f"{where} has {name} of shape {list(tensors[name].shape)}, but its config.json "
+                f"requires {shape[::-1] if is_transposed else shape}; download the model folder "
+                "again"
             )
         if array.dtype != np.float32:
             raise InputError(
-                f"{where} has {name} of type {array.dtype}; quantized models cannot be imported, "
-                "so "
+                f"{where} has {name} of type {array.dtype}; quantized models cannot be imported: "
                 "use the original"
             )
         variables[variable] = np.ascontiguousarray(array)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The WordPiece vocabulary of a Hugging Face model folder, and how its tokenizer treats text."""
+"""Reads the WordPiece vocabulary and tokenizer settings of a Hugging Face model folder."""
 
 import os
 from typing import List, NamedTuple, Optional
@@ -13,7 +13,7 @@ VOCABULARY, TOKENIZER, TOKENIZER_CONFIG = "vocab.txt", "tokenizer.json", "tokeni
 
 
 class Tokenizer(NamedTuple):
-    """The pieces, and whether text is lower-cased; `warnings` say what differs from BERT's own tokenizer."""
+    """The pieces, the letter case, and `warnings` about differences from BERT's own tokenizer."""
 
     pieces: List[str]
     do_lower_case: bool
@@ -32,8 +32,7 @@ def _pieces_of_tokenizer(tokenizer, folder):
     if not isinstance(vocabulary, dict) or model.get("type", "WordPiece") != "WordPiece":
         raise InputError(
             f"{folder} has no {VOCABULARY}, and no WordPiece vocabulary in {TOKENIZER}; download "
-            "the "
-            "whole model folder"
+            "the whole model folder"
         )
     numbered = {number: piece for piece, number in vocabulary.items() if isinstance(number, int)}
     for entry in tokenizer.get("added_tokens") or ():
@@ -44,8 +43,9 @@ def _pieces_of_tokenizer(tokenizer, folder):
 def read(folder: str) -> Tokenizer:
     """Returns the `Tokenizer` of a model folder.
 
-    Pieces come from `vocab.txt`, else from `tokenizer.json`. Letter case comes from `tokenizer_config.json`, else from the
-    normalizer in `tokenizer.json`; BERT's own default is lower case.
+    Pieces come from `vocab.txt`, else from `tokenizer.json`. Letter case comes from
+    `tokenizer_config.json`, else from the normalizer in `tokenizer.json`; the default is BERT's,
+    lower case.
     """
     tokenizer = _read_object(folder, TOKENIZER)
     path = os.path.join(folder, VOCABULARY)
@@ -62,17 +62,16 @@ def read(folder: str) -> Tokenizer:
     said.update(_read_object(folder, TOKENIZER_CONFIG) or {})
     do_lower_case = said.get("do_lower_case", True) is not False
     warnings = []
-    strips = said.get("strip_accents")  # null: where it lower-cases
+    strips = said.get("strip_accents")  # null: as for lower case
     if strips is not None and bool(strips) != do_lower_case:
         verb, others = ("strips", "keeps") if strips else ("keeps", "strips")
         warnings.append(
             f"its tokenizer {verb} accents, and with --do_lower_case={do_lower_case} this project "
-            f"{others} them; words with accents are cut differently"
+            f"{others} them; words with accents are split differently"
         )
     if said.get("tokenize_chinese_chars", said.get("handle_chinese_chars", True)) is False:
         warnings.append(
-            "its tokenizer does not separate Chinese characters, and this project does; Chinese "
-            "text "
-            "is cut differently"
+            "its tokenizer does not separate Chinese characters, but this project does; Chinese "
+            "text is split differently"
         )
     return Tokenizer(pieces, do_lower_case, warnings)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tensors of a Hugging Face model folder: safetensors, shards, or PyTorch's own format, without PyTorch.
+"""Reads the tensors of a Hugging Face model folder: safetensors or PyTorch's format, also sharded.
 
-A `pytorch_model.bin` is a pickle, and unpickling runs whatever code the file names. The unpickler here knows tensors,
-their storages and ordered dicts; it refuses everything else before anything runs.
+PyTorch is not needed. A `pytorch_model.bin` is a pickle, and unpickling can run code that the file
+names. The unpickler here accepts tensors, their storages and ordered dicts only, and rejects
+everything else before it runs.
 """
 
 import collections
@@ -88,8 +89,7 @@ def read_safetensors(path: str) -> Dict[str, np.ndarray]:
         if kind is None:
             raise InputError(
                 f"{path}: {name} has the type {entry['dtype']}, which is not supported; convert "
-                "the "
-                "model to float32"
+                "the model to float32"
             )
         array = np.frombuffer(bytes(entry["data"]), _stored_type(kind)).reshape(entry["shape"])
         tensors[name] = _to_float32(array, kind)
@@ -97,18 +97,18 @@ def read_safetensors(path: str) -> Dict[str, np.ndarray]:
 
 
 class _Refused(Exception):
-    """A pickle names code that has nothing to do with tensors."""
+    """A pickle refers to code other than that of tensors."""
 
 
 class _Storage:
-    """The numbers of one or more tensors; `kind` is their type."""
+    """The values of one or more tensors; `kind` is their type."""
 
     def __init__(self, kind, numbers):
         self.kind, self.numbers = kind, numbers
 
 
 def _rebuild_tensor(storage, offset, size, stride, *_):
-    """Returns a tensor from its storage, offset, shape and strides, counted in elements."""
+    """Returns a tensor from its storage, and offset, shape and strides in elements."""
     if not isinstance(storage, _Storage) or len(size) != len(stride):
         raise ValueError("a tensor has no storage")
     last = offset + sum((length - 1) * step for length, step in zip(size, stride))
@@ -128,10 +128,10 @@ def _rebuild_parameter(tensor, *_):
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """An unpickler that builds tensors and ordered dicts of them, and nothing else.
+    """An unpickler that creates tensors and ordered dicts of them only.
 
     Args:
-      reader: of the pickle.
+      reader: a file object with the pickle.
       load_storage: `load_storage(key, kind, length) -> _Storage`.
     """
 
@@ -161,7 +161,7 @@ class _TensorUnpickler(pickle.Unpickler):
 
 
 def _read_zip(data):
-    """Reads the format of PyTorch 1.6 and later: a zip file of a pickle and a file for each storage."""
+    """Reads the format since PyTorch 1.6: a zip file of a pickle and one file per storage."""
     archive = zipfile.ZipFile(io.BytesIO(data))
     pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
     if len(pickles) != 1:
@@ -180,12 +180,12 @@ def _read_zip(data):
 
 
 def _read_legacy(data):
-    """Reads the format before PyTorch 1.6: pickles, then each storage as its length and its numbers."""
+    """Reads the format before PyTorch 1.6: pickles, then the length and values of each storage."""
     reader, storages = io.BytesIO(data), {}
     if _TensorUnpickler(reader).load() != _LEGACY_MAGIC:
         raise ValueError("it is not a PyTorch file")
     _TensorUnpickler(reader).load()  # the version of the protocol
-    _TensorUnpickler(reader).load()  # about the machine that wrote it
+    _TensorUnpickler(reader).load()  # the system that wrote the file
 
     def load_storage(key, kind, length):
         if key not in storages:

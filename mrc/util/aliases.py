@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paths that TensorFlow's ops can restore a checkpoint from.
+"""Paths from which TensorFlow's ops can restore a checkpoint.
 
-RestoreV2 takes the path of a checkpoint for a pattern, in which the brackets of a folder called `runs[1]` match `1`. Such a
-folder is reached through a symbolic link of a plain name.
+RestoreV2 treats the path of a checkpoint as a pattern, in which the brackets of a folder called
+`runs[1]` match `1`. Such a folder is read through a symbolic link with a plain name.
 """
 
 import atexit
@@ -17,7 +17,7 @@ _made = {}
 
 
 def plain_path(path: str) -> str:
-    """Returns a path to the same folder or checkpoint without characters that a pattern gives another meaning.
+    """Returns a path to the same folder or checkpoint without the special characters of patterns.
 
     The links are removed when the process ends.
     """
@@ -46,7 +46,7 @@ def _new_link(target):
 
 
 def _link(folder, name):
-    """Links a folder, or all files of a checkpoint, called `name`."""
+    """Returns a link to a folder, or to all files of a checkpoint, called `name`."""
     whole = os.path.join(folder, name)
     if os.path.isdir(whole):
         return _new_link(whole)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exits with a one-line message where a package is missing or TensorFlow is not 1.13 to 2.15; scripts import it first."""
+"""Exits with a one-line message if a package is missing or TensorFlow is not 1.13 to 2.15.
+
+Scripts import this module first.
+"""
 
 from __future__ import absolute_import, division, print_function
 
@@ -27,7 +30,10 @@ _METADATA = re.compile(
 
 
 def _tensorflow_version():
-    """Returns the version of the installed TensorFlow and its first two numbers, or None; imports nothing, to be quick."""
+    """Returns the installed version of TensorFlow as (text, (major, minor)), or None.
+
+    Reads package metadata only, because an import takes seconds.
+    """
     for folder in sys.path:
         try:
             names = os.listdir(folder or ".")
@@ -63,9 +69,8 @@ _wrong = _what_is_wrong()
 if _wrong:
     print(
         "error: Python %d.%d at %s %s; run `. scripts/setup_environment.sh requirements.txt "
-        "requirements/figures.txt && "
-        ". .venv/bin/activate` in the project folder, then rerun the command"
-        % (sys.version_info[0], sys.version_info[1], sys.executable, _wrong),
+        "requirements/figures.txt && . .venv/bin/activate` in the project folder, then rerun the "
+        "command" % (sys.version_info[0], sys.version_info[1], sys.executable, _wrong),
         file=sys.stderr,
     )
     sys.exit(2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ends of a run before its work is done: each has an exit code and a one-line message."""
+"""The failures of a run: each has an exit code and a one-line message."""
 
 import argparse
 import contextlib
@@ -10,25 +10,25 @@ import sys
 from mrc.util import progress, streams
 
 EXIT_CODE = 2
-# TensorFlow 2 puts the place in the graph before the cause.
+# TensorFlow 2 reports the node of the graph before the cause.
 _CAUSE = re.compile(r"Graph execution error:.*?\nNode: '[^\n]*'\n(.+)", re.DOTALL)
 FAULT_EXIT_CODE = 1
-_SIGNALLED = 128  # what shells add the number of a signal to
+_SIGNALLED = 128  # shells add the number of the signal to it
 
 
 class InputError(Exception):
-    """A wrong flag, file or model: its text is one sentence for the user, with the value and the remedy."""
+    """A wrong flag, file or model; the message is one line with the value and the remedy."""
 
 
 def first_line(error):
-    """Returns the first line of what an exception says, without its full stop."""
+    """Returns the first line of an exception's message, without its full stop."""
     text = str(getattr(error, "message", error)).strip() or type(error).__name__
     cause = _CAUSE.match(text)
     return (cause.group(1) if cause else text).split("\n")[0].rstrip(".")
 
 
 def check_words(words):
-    """Raises an `InputError` where a word of the command line is not UTF-8, as all paths and flags must be."""
+    """Raises an `InputError` if a word of the command line is not UTF-8."""
     for word in words:
         try:
             word.encode("utf-8")
@@ -52,15 +52,15 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 class Fault(Exception):
-    """A failure during the work, such as a full disk; the message says in one line what happened and what to do."""
+    """A failure during a run, such as a full disk; the message has the cause and the remedy."""
 
 
 class Stopped(BaseException):
-    """A signal asked the run to stop; nothing that catches every `Exception` may hold it up.
+    """A signal asked the run to stop; not an `Exception`, so that no handler of those catches it.
 
     Args:
       number: of the signal.
-      state: what is left to resume from, part of a sentence.
+      state: what the next run resumes from, part of the message.
     """
 
     def __init__(self, number, state=""):
@@ -81,9 +81,9 @@ def _leave(text, code):
 
 @contextlib.contextmanager
 def exit_with_message():
-    """Turns an `InputError`, `Fault` or `Stopped` raised inside into its sentence on stderr and its exit code.
+    """Reports an `InputError`, `Fault` or `Stopped` in one line on stderr, and exits with its code.
 
-    Inside, stdout and stderr may lose their readers without harm.
+    Inside, stdout and stderr ignore broken pipes.
     """
     with streams.broken_pipe_safe():
         try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading and writing whole files by path, local or on an object store.
+"""Reads and writes whole files by path, local or in an object store.
 
-Every path of the project goes through `tf.gfile`, so `gs://bucket/file` works wherever a local path does.
-A file that is written appears whole or not at all: it is written aside and then renamed.
+All paths go through `tf.gfile`, so `gs://bucket/file` works wherever a local path does. Files are
+written atomically: to a temporary name first, then renamed.
 """
 
 import contextlib
@@ -24,10 +24,9 @@ _OTHER_OPEN_FILES = 200
 SECONDS_OF_A_RUN = 24 * 60 * 60
 _ASIDE = re.compile(r"\.[0-9a-f]{8}\.tmp$")
 _BYTES_IN_BLOCK = 1 << 20
-_MOST_DIGITS = (
-    1000  # of a whole number in a JSON file: the time to read one grows with their square
-)
-_COMPRESSED = {  # first bytes
+# Maximum digits of an integer in a JSON file: the time to parse one is quadratic in their number.
+_MOST_DIGITS = 1000
+_COMPRESSED = {  # by the first bytes
     b"\x1f\x8b": "gzip",
     b"PK\x03\x04": "zip",
     b"BZh": "bzip2",
@@ -39,9 +38,9 @@ _SCHEME = re.compile("[a-z0-9]+://")
 
 
 def normalized(path):
-    """Returns a path without repeated and trailing slashes, such as scripts and shell completion leave.
+    """Returns a path without repeated and trailing slashes, as scripts and completion leave them.
 
-    Paths of object stores, as `gs://bucket//name`, stay as they are.
+    Paths in object stores, such as `gs://bucket//name`, are unchanged.
     """
     if not path or _SCHEME.match(path):
         return path
@@ -49,19 +48,18 @@ def normalized(path):
 
 
 def exists(path):
-    """Whether there is a file or folder at `path`; one that may not be looked at is an `InputError`."""
+    """Whether a file or folder exists at `path`; raises an `InputError` if access is denied."""
     try:
         return tf.gfile.Exists(path)
     except tf.errors.OpError as error:
         raise InputError(
-            f"{path} cannot be accessed ({first_line(error)}); check the path and its "
-            "permissions"
+            f"{path} cannot be accessed ({first_line(error)}); check the path and its permissions"
         )
 
 
 @contextlib.contextmanager
 def _reading(path, what):
-    """Gives a reader of the bytes of `path`."""
+    """Yields a reader of the bytes of `path`."""
     try:
         if not tf.gfile.Exists(path):
             raise InputError(f"the {what} {path} does not exist; check the path")
@@ -71,25 +69,25 @@ def _reading(path, what):
             yield reader
     except tf.errors.OpError as error:
         raise InputError(
-            f"the {what} {path} cannot be read ({first_line(error)}); check the path, and that "
-            "you may read it"
+            f"the {what} {path} cannot be read ({first_line(error)}); check the path and its "
+            "permissions"
         )
 
 
 def read_bytes(path, what="file"):
-    """Returns the bytes of `path`; `what` names its role in the sentence of an `InputError`."""
+    """Returns the bytes of `path`; `what` names its role in error messages."""
     with _reading(path, what) as reader:
         return reader.read()
 
 
 def read_blocks(path, what="file"):
-    """Yields the bytes of `path` in blocks, so that a large file is never in memory as a whole."""
+    """Yields the bytes of `path` in blocks, so that a large file is never in memory at once."""
     with _reading(path, what) as reader:
         yield from iter(lambda: reader.read(_BYTES_IN_BLOCK), b"")
 
 
 def read_text(path, what="file"):
-    """Returns the text of a UTF-8 file (a byte order mark is dropped)."""
+    """Returns the text of a UTF-8 file, without a byte order mark."""
     data = read_bytes(path, what)
     try:
         return data.decode("utf-8-sig")
@@ -105,7 +103,7 @@ def read_text(path, what="file"):
 
 
 class _TooManyDigits(Exception):
-    """A whole number that would take too long to read."""
+    """An integer that would take too long to parse."""
 
 
 def _whole_number(digits):
@@ -115,7 +113,7 @@ def _whole_number(digits):
 
 
 def read_json(path, what="file"):
-    """Returns the value of a JSON file; what is not JSON is an `InputError` with line and column."""
+    """Returns the value of a JSON file; raises an `InputError` with line and column if invalid."""
     text = read_text(path, what)
     if not text.strip():
         raise InputError(
@@ -125,64 +123,64 @@ def read_json(path, what="file"):
         return json.loads(text, parse_int=_whole_number)
     except json.JSONDecodeError as error:
         raise InputError(
-            "the %s %s is not valid JSON: %s at line %d, column %d; is it the right file, and "
-            "whole?" % (what, path, error.msg, error.lineno, error.colno)
+            "the %s %s is not valid JSON: %s at line %d, column %d; check that it is the right "
+            "file and complete" % (what, path, error.msg, error.lineno, error.colno)
         )
     except RecursionError:
         raise InputError(
-            f"the {what} {path} is not usable JSON: it is nested too deep; is it the right file?"
+            f"the {what} {path} is not usable JSON: it is nested too deeply; check that it is the "
+            "right file"
         )
     except _TooManyDigits as error:
         raise InputError(
-            f"the {what} {path} is not usable JSON: it has a number of {error} digits; is it the "
-            "right file?"
+            f"the {what} {path} is not usable JSON: it has an integer of {error} digits; check "
+            "that it is the right file"
         )
 
 
 def read_arrays(path, what="file"):
-    """Returns the arrays of an .npz file by name; whatever is raised but an `InputError` tells that it is damaged."""
+    """Returns the arrays of an .npz file by name; a damaged file raises any kind of exception."""
     buffer = io.BytesIO(read_bytes(path, what))
-    zipfile.ZipFile(
-        buffer
-    )  # NumPy tells of a damaged one a second time, on stderr, when it drops what it began
+    # NumPy would also report a damaged file on stderr when its reader is garbage-collected.
+    zipfile.ZipFile(buffer)
     buffer.seek(0)
     return np.load(buffer)
 
 
 def aside(path):
-    """Returns the path beside `path` that a file is written to before it is renamed."""
+    """Returns the temporary path next to `path` to which a file is written before it is renamed."""
     return f"{path}.{uuid.uuid4().hex[:8]}.tmp"
 
 
 def remove_leftovers(folder):
-    """Removes what killed runs were writing in `folder`: a rename in a bucket, too, may end after its copy.
+    """Removes temporary files that killed runs left in `folder`.
 
-    What is younger than a day may belong to a running one.
+    In a bucket, a rename can also be cut off after its copy. Files younger than a day are kept:
+    they may belong to a running process.
     """
     for name in tf.gfile.ListDirectory(folder):
         path = os.path.join(folder, name)
         if _ASIDE.search(name):
-            with contextlib.suppress(tf.errors.OpError):  # another run removes it too
+            with contextlib.suppress(tf.errors.OpError):  # another run may remove it too
                 if time.time() - tf.gfile.Stat(path).mtime_nsec / 1e9 > SECONDS_OF_A_RUN:
                     tf.gfile.Remove(path)
 
 
 @contextlib.contextmanager
 def explain_write_errors(path):
-    """Reports a failure to write `path` in one line."""
+    """Reports a failure to write `path`."""
     try:
         yield
     except tf.errors.OpError as error:
         raise Fault(
             f"{path} cannot be written ({first_line(error)}); check that its folder exists, has "
-            "room and is writable, then rerun "
-            "the same command"
+            "free space and is writable, then rerun the same command"
         )
 
 
 @contextlib.contextmanager
 def renamed(written, path):
-    """Renames `written` to `path` where the block ends well, and removes it where it does not."""
+    """Renames `written` to `path` at the end of the block, or removes it if the block raises."""
     try:
         with explain_write_errors(path):
             yield
@@ -195,7 +193,12 @@ def renamed(written, path):
 
 @contextlib.contextmanager
 def writing(path, binary=False):
-    """Gives a writer of text, or of bytes, whose content replaces `path` only when the block ends without an exception."""
+    """Yields a writer whose content replaces `path` if the block ends without an exception.
+
+    Args:
+      path: of the file.
+      binary: whether bytes are written instead of text.
+    """
     beside = aside(path)
     if tf.gfile.IsDirectory(path):
         raise InputError(
@@ -206,22 +209,22 @@ def writing(path, binary=False):
 
 
 def write(path, data, binary=False):
-    """Writes `data`, text or bytes, to `path`, whole or not at all."""
+    """Writes `data`, text or bytes, to `path`, atomically."""
     with writing(path, binary) as writer:
         writer.write(data)
 
 
 def write_json(path, value, **kwargs):
-    """Writes `value` as JSON, indented by 4 and closed by a newline, whole or not at all."""
+    """Writes `value` as JSON, indented by 4 and with a final newline, atomically."""
     write(path, json.dumps(value, indent=4, **kwargs) + "\n")
 
 
 def allow_open(number):
-    """Raises the number of files that this process may have open to `number` and some to spare, as far as it may."""
+    """Raises the limit of open files to `number` and some spare ones, as far as permitted."""
     limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = number + _OTHER_OPEN_FILES
     if resource.RLIM_INFINITY != limit < wanted:
-        with contextlib.suppress(ValueError, OSError):  # some systems have a limit besides
+        with contextlib.suppress(ValueError, OSError):  # some systems have a lower limit
             resource.setrlimit(
                 resource.RLIMIT_NOFILE,
                 (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most),
@@ -229,7 +232,7 @@ def allow_open(number):
 
 
 def make_folder(path):
-    """Makes the folder `path` and those above it, where they do not exist."""
+    """Creates the folder `path` and its parents unless they exist."""
     try:
         tf.gfile.MakeDirs(path)
         is_folder = tf.gfile.IsDirectory(path)
@@ -237,14 +240,15 @@ def make_folder(path):
         if tf.gfile.Exists(path) and not tf.gfile.IsDirectory(path):
             raise InputError(f"{path} is a file where a folder is needed; pass another path")
         raise InputError(
-            f"the folder {path} cannot be made ({first_line(error)}); may you write there?"
+            f"the folder {path} cannot be created ({first_line(error)}); check the path and its "
+            "permissions"
         )
     if not is_folder:
         raise InputError(f"{path} is a file where a folder is needed; pass another path")
 
 
 def make_folder_of(path):
-    """Makes the folder that `path` is to lie in."""
+    """Creates the folder of the file `path` unless it exists."""
     folder = os.path.dirname(path)
     if folder:
         make_folder(folder)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run at a time in an output folder: a lock of the file system, which goes with the process that holds it."""
+"""One run at a time per output folder: a file lock, which ends with the process that holds it."""
 
 import contextlib
 import errno
@@ -18,7 +18,7 @@ _SCHEME = re.compile(r"([a-z0-9]+)://")
 
 
 def local_path(path):
-    """Returns `path` as the system knows it, None where it lies in an object store."""
+    """Returns `path` as a local path, None if it is in an object store."""
     scheme = _SCHEME.match(path)
     if scheme is None:
         return path
@@ -30,25 +30,25 @@ def _open(folder, path):
     try:
         return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)  # tf.gfile knows no locks
     except OSError as error:
-        if tf.gfile.Exists(lock):  # another user's, say
+        if tf.gfile.Exists(lock):  # for example, another user's
             raise InputError(
-                f"{lock} cannot be written to ({error.strerror}); have it deleted, or pass "
-                "another --output_dir"
+                f"{lock} cannot be written to ({error.strerror}); have it deleted, or pass another "
+                "--output_dir"
             )
         raise InputError(
-            f"the output folder {folder} cannot be written to ({error.strerror}); fix that, or "
-            "pass another --output_dir"
+            f"the output folder {folder} cannot be written to ({error.strerror}); make it "
+            "writable, or pass another --output_dir"
         )
 
 
 def _lock(descriptor, folder):
-    """Locks the open file, or says who holds it."""
+    """Locks the open file, or raises an `InputError` that names the process that holds it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
             tf.logging.warning(
-                "the file system of %s has no locks (%s); see that no second run works there",
+                "the file system of %s has no locks (%s); make sure that no other run uses it",
                 folder,
                 error.strerror,
             )
@@ -70,9 +70,9 @@ def _lock(descriptor, folder):
 
 @contextlib.contextmanager
 def held(folder):
-    """Keeps other runs out of the output folder while the block runs; there is no lock in an object store.
+    """Locks the output folder during the block; object stores have no lock.
 
-    The file stays; a lock does not outlive its process, however that ends.
+    The file remains, but the lock ends with its process, even if that is killed.
     """
     path = local_path(folder)
     if path is None:

@@ -6,16 +6,18 @@ import weakref
 
 import tqdm
 
-PATIENCE = 5  # seconds that work may take before it is worth a word
-SECONDS_BETWEEN_LINES = 20  # where nobody watches a terminal
+PATIENCE = 5  # seconds after which work shows its progress
+SECONDS_BETWEEN_LINES = 20  # if stderr is not a terminal
 _bars = weakref.WeakSet()
 
 
 def bar(total, what, unit, initial=0, delay=0):
-    """Returns a `tqdm` bar over `total` units of which `initial` are done; use it as a context manager.
+    """Returns a `tqdm` bar, a context manager.
 
     Args:
-      delay: seconds before it is shown; work that is done sooner shows none.
+      total, initial: number of units in all, and of those already done.
+      what, unit: names of the work and of a unit.
+      delay: seconds until it is shown; work that finishes sooner shows no bar.
     """
     watched = sys.stderr.isatty()
     made = tqdm.tqdm(
@@ -32,6 +34,6 @@ def bar(total, what, unit, initial=0, delay=0):
 
 
 def close_bars():
-    """Closes the bars of work that broke off, so that what is printed next begins a line."""
+    """Closes the bars of interrupted work, so that the next output begins on a new line."""
     for made in list(_bars):
         made.close()

@@ -10,35 +10,33 @@ import threading
 from mrc.util.errors import Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_NOTICE = b"\nstopping: the step under way is finished first (Ctrl-\\ ends it at once)\n"
+_NOTICE = b"\nstopping: the current step is finished first (Ctrl-\\ to quit at once)\n"
 
 
 def exit_quietly_on_interrupt():
-    """Makes Ctrl-C end the process silently before anything has started; a `SignalHandler` takes over later."""
-    if (
-        signal.getsignal(signal.SIGINT) == signal.default_int_handler
-    ):  # and not that of a shell's background work
+    """Makes Ctrl-C end the process silently until a `SignalHandler` takes over."""
+    # A background job of a shell ignores the signal instead.
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class SignalHandler:
-    """Turns the signals into an `errors.Stopped`, as a context manager.
+    """Turns SIGINT and SIGTERM into `errors.Stopped`, as a context manager.
 
-    It is raised at once, but within `waiting` only noted: long work looks at `asked` where it can stop without loss.
+    Raises it at once, except within `deferred`, where the signal is only recorded in `received`:
+    long work checks it where it can stop without loss.
     """
 
     def __init__(self):
-        self.received = None  # number of the signal that came
+        self.received = None  # number of the first signal
         self._defers, self._repeats, self._before = False, 0, {}
 
     def __enter__(self):
-        if (
-            threading.current_thread() is threading.main_thread()
-        ):  # Python lets no other one have handlers
+        # Python allows handlers in the main thread only.
+        if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                if (
-                    signal.getsignal(number) != signal.SIG_IGN
-                ):  # a shell's background work ignores Ctrl-C
+                # A background job of a shell ignores Ctrl-C.
+                if signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._take)
         return self
 
@@ -47,7 +45,7 @@ class SignalHandler:
             signal.signal(number, handler)
 
     def reinstall(self):
-        """Takes the signals again, where somebody else has taken them."""
+        """Installs the handlers again after other code has replaced them."""
         for number in self._before:
             signal.signal(number, self._take)
 
@@ -58,17 +56,18 @@ class SignalHandler:
             if not self._defers:
                 raise Stopped(number)
             return
-        self._repeats += 1  # `timeout` and the like pass a Ctrl-C on that came already, so that once is no impatience
+        # `timeout` and the like repeat a Ctrl-C, so that only a third signal ends the process.
+        self._repeats += 1
         if self._repeats == 1:
-            with contextlib.suppress(OSError, ValueError):  # nobody reads it
-                os.write(sys.stderr.fileno(), _NOTICE)  # print may be running at this very moment
+            with contextlib.suppress(OSError, ValueError):  # stderr may be closed
+                os.write(sys.stderr.fileno(), _NOTICE)  # print is not reentrant
         else:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
     @contextlib.contextmanager
     def deferred(self):
-        """Only notes the signals that come in the block."""
+        """Only records signals during the block."""
         self._defers = True
         try:
             yield
@@ -76,6 +75,6 @@ class SignalHandler:
             self._defers = False
 
     def check(self, state=""):
-        """Raises `errors.Stopped` where a signal came; `state` is as there."""
+        """Raises `errors.Stopped` if a signal arrived; `state` is its argument."""
         if self.received is not None:
             raise Stopped(self.received, state)

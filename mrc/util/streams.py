@@ -9,10 +9,11 @@ import sys
 class BrokenPipeSafeStream:
     """A text stream that ignores BrokenPipeError: output is discarded once its reader has exited.
 
-    In `run_squad.py ... 2>&1 | tee log`, say, a Ctrl-C ends `tee` too, while the run has a checkpoint to write.
+    In `run_squad.py ... 2>&1 | tee log`, for example, Ctrl-C also ends `tee`, while the run still
+    has a checkpoint to write.
 
     Args:
-      stream: of a file descriptor, as `sys.stderr` is.
+      stream: a stream with a file descriptor, such as `sys.stderr`.
     """
 
     def __init__(self, stream):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that differs between TensorFlow 1.13 to 1.15 and 2.x up to 2.15, with the two ways side by side.
+"""Everything that differs between TensorFlow 1.13 to 1.15 and 2.x up to 2.15, side by side.
 
-Import this module before building a graph: under TensorFlow 2 it turns the behaviour of version 1 back on.
+Import this module before building a graph: in TensorFlow 2 it restores the behaviour of version 1.
 """
 
 import contextlib
@@ -14,8 +14,9 @@ from tensorflow.python.util import deprecation
 VERSION = tuple(int(part) for part in tf.__version__.split(".")[:2])
 IS_TF2 = VERSION >= (2, 0)
 
-# An estimator traces each function once and XLA compiles it for each shape. Compiling at the first call rather than the second
-# keeps the last bits of a result independent of which window comes first. Read when the process opens its first session.
+# An estimator traces each function once, and XLA compiles it once per shape. Compiling at the first
+# call rather than the second keeps the last bits of a result independent of the order of windows.
+# The variable is read when the process opens its first session.
 os.environ["TF_XLA_FLAGS"] = " ".join(
     [os.environ.get("TF_XLA_FLAGS", ""), "--tf_xla_enable_lazy_compilation=false"]
 )
@@ -23,7 +24,7 @@ os.environ["TF_XLA_FLAGS"] = " ".join(
 
 @contextlib.contextmanager
 def _without_warnings():
-    """Hides TensorFlow's warnings in the block, such as those of the names that it deprecates but has no others for."""
+    """Hides TensorFlow's warnings in the block, such as those about names without a replacement."""
     verbosity = tf.logging.get_verbosity()
     tf.logging.set_verbosity(tf.logging.ERROR)
     try:
@@ -56,12 +57,18 @@ with _without_warnings():
     TPUEstimator, TPUEstimatorSpec = tpu.TPUEstimator, tpu.TPUEstimatorSpec
 
 
-# The attribute that keeps a function from being inlined where it is called; TensorFlow 1.13 has none.
+# Keeps a function from being inlined where it is called; TensorFlow 1.13 has no such attribute.
 _NOT_INLINED = {} if VERSION < (1, 14) else {"_noinline": True}
 
 
 def write_scalars(folder, step, scalars):
-    """Returns the ops that write {name: scalar tensor} to TensorBoard's files in `folder`, from within a host call."""
+    """Returns the ops that write scalars to TensorBoard's files, for use within a host call.
+
+    Args:
+      folder: of the files.
+      step: scalar tensor, the global step.
+      scalars: {name: scalar tensor}.
+    """
     if IS_TF2:
         with tf2.summary.create_file_writer(folder).as_default(), tf2.summary.record_if(True):
             for name, value in scalars.items():
@@ -74,7 +81,12 @@ def write_scalars(folder, step, scalars):
 
 
 def graph_function(body, tensors):
-    """Returns `body`, a function from tensors to a list of tensors, as a function of the graph for arguments like `tensors`."""
+    """Returns a graph function of `body`, which maps tensors to a list of tensors.
+
+    Args:
+      body: the Python function.
+      tensors: tensors with the shapes and types of the arguments.
+    """
     signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
     if IS_TF2:
         return tf2.function(
@@ -86,7 +98,12 @@ def graph_function(body, tensors):
 
 
 def xla_function(body, tensors):
-    """Returns `body`, a function from tensors to a tensor, compiled by XLA for arguments like `tensors`."""
+    """Returns `body`, which maps tensors to one tensor, compiled by XLA.
+
+    Args:
+      body: the Python function.
+      tensors: tensors with the shapes and types of the arguments.
+    """
 
     def with_shapes(*arguments):
         for argument, tensor in zip(arguments, tensors):
@@ -101,10 +118,10 @@ def xla_function(body, tensors):
 
 
 def session_config(use_tpu=False):
-    """Returns the configuration of a session that calls functions of `graph_function`."""
+    """Returns the configuration of a session that calls the results of `graph_function`."""
     config = tf.ConfigProto(allow_soft_placement=True, isolate_session_state=use_tpu)
     if not use_tpu:
-        # Functions are called hundreds of times; specialised for each call, they would be compiled as often.
+        # Functions are called hundreds of times; specialized, they would be compiled as often.
         config.graph_options.rewrite_options.function_optimization = (
             rewriter_config_pb2.RewriterConfig.OFF
         )

@@ -39,10 +39,8 @@ def passages(*questions):
         ("a-b", ["ab"]),  # punctuation goes without a gap
         ("微软的Windows 10系统", ["微", "软", "的", "windows", "10", "系", "统"]),
         ("约3.5%(年)", ["约", "3.5", "%", "(", "年", ")"]),
-        (
-            "u.s. army. foo",
-            ["u.s.", "army.", "foo"],
-        ),  # one sentence: only the last full stop is a word
+        # One sentence: only the last full stop is a word.
+        ("u.s. army. foo", ["u.s.", "army.", "foo"]),
         ("u.s. army.", ["u.s.", "army", "."]),
         ('it\'s "so"', ["it", "'s", "``", "so", "''"]),
         ("  ，。", []),
@@ -184,8 +182,8 @@ def test_command_line_prints_one_line_and_reports_the_gaps(run):
     code, out, err = run([entry("a", "甲"), entry("b", "乙")], {"a": "甲", "c": "丙"})
     assert code == 0
     assert out == (
-        '{"AVERAGE": "50.000", "F1": "50.000", "EM": "50.000", "TOTAL": 2, "SKIP": 1, '
-        '"FILE": "pred.json"}\n'
+        '{"AVERAGE": "50.000", "F1": "50.000", "EM": "50.000", "TOTAL": 2, "SKIP": 1, "FILE": '
+        '"pred.json"}\n'
     )
     assert "1 of 2 questions have no prediction and count as wrong: b\n" in err
     assert "1 of 2 predictions are for ids that are not in the data and are ignored: c\n" in err
@@ -202,13 +200,13 @@ def test_command_line_prints_one_line_and_reports_the_gaps(run):
         ([], {}, ["data.json", "no questions"]),
     ],
 )
-def test_a_wrong_file_is_refused_in_one_sentence(run, qas, predictions, parts):
+def test_a_wrong_file_is_refused_in_one_line(run, qas, predictions, parts):
     code, out, err = run(qas, predictions)
     assert (code, out) == (2, "")
     assert "Traceback" not in err
-    sentence = err.splitlines()[-1]
-    assert sentence.startswith("error: ")
-    assert all(part in sentence for part in parts), sentence
+    message = err.splitlines()[-1]
+    assert message.startswith("error: ")
+    assert all(part in message for part in parts), message
 
 
 @pytest.mark.parametrize(
@@ -237,7 +235,7 @@ def test_a_prediction_that_is_neither_text_nor_number_is_refused(run, value):
 
 
 @pytest.mark.parametrize("number", [7, 0, 10**12])
-def test_whole_number_ids_are_scored(run, number):
+def test_integer_ids_are_scored(run, number):
     code, out, err = run([entry(number, "甲")], {str(number): "甲"})
     assert (code, json.loads(out)["EM"]) == (0, "100.000") and "no prediction" not in err
 

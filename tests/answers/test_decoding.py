@@ -33,11 +33,8 @@ LOW = -50.0
         ("tower", "a bridge", "a bridge"),  # not there
         ("[UNK]", "☃ man", "☃ man"),
         ("", "a bridge", "a bridge"),
-        (
-            "tower",
-            "a tower\u200b",
-            "a tower\u200b",
-        ),  # a dropped character: the letters cannot be aligned
+        # A dropped character: the letters cannot be aligned.
+        ("tower", "a tower\u200b", "a tower\u200b"),
         ("boat", "e\u0301 boat", "e\u0301 boat"),
         (" tower", "a tower", "a tower"),  # begins with a space
     ],
@@ -92,7 +89,7 @@ class Case:
 
 
 def logits(length=14, **values):
-    """Low logits, except `p3=2.0`: 2.0 at position 3."""
+    """Returns low logits with some values set: `p3=2.0` is 2.0 at position 3."""
     row = [LOW] * length
     for place, value in values.items():
         row[int(place[1:])] = value
@@ -103,11 +100,11 @@ def texts(answer):
     return [entry.text for entry in answer.entries]
 
 
-# The places of "X abc, Y": [CLS] 0, q 1, [SEP] 2, x 3, a 4, ##b 5, ##c 6, comma 7, y 8, [SEP] 9.
+# The positions of "X abc, Y": [CLS] 0, q 1, [SEP] 2, x 3, a 4, ##b 5, ##c 6, comma 7, y 8, [SEP] 9.
 CONTEXT = "X aBc, Y"
 
 
-def test_a_list_by_hand():
+def test_an_n_best_list_matches_hand_computation():
     answer = Case(CONTEXT, n_best_size=2).answer([logits(p4=3.0, p8=1.0), logits(p6=2.0, p8=1.5)])
     # 3 + 2: "aBc"; 3 + 1.5: "aBc, Y"; there the list is full.
     assert answer.text == "aBc" and texts(answer) == ["aBc", "aBc, Y"]
@@ -118,7 +115,7 @@ def test_a_list_by_hand():
     assert answer.null_odds is None
 
 
-def test_a_piece_of_a_word():
+def test_pieces_inside_a_word_are_projected():
     assert Case(CONTEXT).answer([logits(p5=3.0), logits(p6=2.0)]).text == "Bc"
 
 
@@ -135,19 +132,19 @@ def test_a_piece_of_a_word():
     ],
 )
 @pytest.mark.parametrize("dataset", [SQUAD, CMRC2018])
-def test_nothing_left_is_empty(dataset, starts, ends):
+def test_without_an_allowed_span_the_answer_is_empty(dataset, starts, ends):
     answer = Case(CONTEXT, dataset, n_best_size=1).answer([logits(**starts), logits(**ends)])
     assert [tuple(entry) for entry in answer.entries] == [("empty", 0.0, 0.0, 0, 0)]
     assert answer.text == "empty" and answer.probabilities == [1.0]
 
 
-def test_places_outside_the_passage_take_part_in_the_ranking():
+def test_positions_outside_the_passage_count_in_the_ranking():
     starts, ends = logits(p1=5.0, p12=4.0, p3=3.0), logits(p3=1.0)
     assert Case(CONTEXT, n_best_size=3).answer([starts, ends]).text == "X"
     assert texts(Case(CONTEXT, n_best_size=2).answer([starts, ends])) == ["empty"]
 
 
-def test_ties_go_to_the_lower_place():
+def test_ties_go_to_the_lower_position():
     answer = Case("x y z", n_best_size=2).answer(
         [logits(p5=1.0, p4=1.0, p3=1.0), logits(p3=1.0, p4=1.0, p5=1.0)]
     )
@@ -156,7 +153,7 @@ def test_ties_go_to_the_lower_place():
 
 
 @pytest.mark.parametrize("longest, found", [(6, "X aBc, Y"), (5, "X aBc,"), (4, "X aBc"), (1, "Y")])
-def test_longest_answer(longest, found):
+def test_maximum_answer_length(longest, found):
     starts, ends = logits(p3=3.0, p8=0.0), logits(p8=3.0, p7=2.0, p6=1.5)
     assert Case(CONTEXT, max_answer_length=longest).answer([starts, ends]).text == found
 
@@ -178,11 +175,8 @@ def test_a_text_is_listed_once():
         ((dict(p6=1.0), dict(p6=1.0)), (dict(p3=5.0), dict(p3=5.0)), ["a"]),
         ((dict(p3=1.0), dict(p6=1.0)), (dict(p4=1.0), dict(p4=1.0)), ["x y z a", "e"]),  # a tie
         ((dict(p3=1.0), dict(p6=1.0)), (dict(p4=1.5), dict(p4=1.0)), ["e", "x y z a"]),
-        (
-            (dict(p3=1.0), dict(p3=1.0)),
-            (dict(p3=9.0), dict(p4=9.0)),
-            ["x"],
-        ),  # no start with more context elsewhere
+        # No start with more context elsewhere.
+        ((dict(p3=1.0), dict(p3=1.0)), (dict(p3=9.0), dict(p4=9.0)), ["x"]),
     ],
 )
 def test_windows_are_ranked_together(first, second, found):
@@ -209,7 +203,7 @@ def negative(threshold=0.0, null=(0.0, 0.0), n_best_size=3, **spans):
 @pytest.mark.parametrize(
     "null, found", [((9.0, 0.0), ["", "y"]), ((1.0, 2.0), ["y", ""]), ((4.0, 0.0), ["y", ""])]
 )
-def test_the_null_answer_stands_where_it_ranks(null, found):
+def test_the_null_answer_is_ranked_by_its_score(null, found):
     answer = negative(null=null, p4=2.0)  # "y" has 4; the null answer follows on a tie
     assert texts(answer)[:2] == found and answer.null_odds == sum(null) - 4.0
 
@@ -220,14 +214,12 @@ def test_the_null_answer_follows_a_full_list():
 
 
 @pytest.mark.parametrize("threshold, text", [(0.9, ""), (1.0, "y"), (1.1, "y")])
-def test_threshold(threshold, text):
+def test_null_odds_above_the_threshold_empty_the_answer(threshold, text):
     answer = negative(threshold, null=(3.0, 2.0), p4=2.0)
-    assert (
-        answer.null_odds == 1.0 and answer.text == text
-    )  # "" where the odds are above the threshold
+    assert answer.null_odds == 1.0 and answer.text == text
 
 
-def test_nothing_but_the_null_answer():
+def test_the_null_answer_alone():
     answer = negative(null=(1.0, 2.0), n_best_size=1, p12=5.0)
     assert texts(answer) == [""] and answer.text == ""
     assert answer.null_odds == 3.0 and answer.probabilities == [1.0]
@@ -270,19 +262,19 @@ def test_questions_without_windows():
         assert answer.text == text and len(answer.entries) == 1
 
 
-def test_cmrc_answers_have_their_places():
+def test_cmrc_entries_have_positions():
     answer = Case("灯塔 河12", CMRC2018).answer([logits(p4=2.0), logits(p7=1.0)])
     assert answer.text == "塔河12"  # the words are joined without their white space
     assert (answer.entries[0].start_index, answer.entries[0].end_index) == (4, 7)
 
 
-def test_words_that_change_each_other_where_they_are_joined():
+def test_words_whose_tokens_change_when_they_are_joined():
     # The words are "ας" and "α"; joined without a space, as in CMRC, their tokens are "ασα".
     assert Case("ΑΣ Α", CMRC2018).answer([logits(p4=2.0), logits(p5=2.0)]).text == "ΑΣΑ"
     assert Case("ΑΒΣ Α", CMRC2018).answer([logits(p3=2.0), logits(p3=2.0)]).text == "ΑΒΣ"
 
 
-def test_cells_are_decoded_apart():
+def test_cells_are_decoded_independently():
     case = Case("x y z", n_best_size=1)
     answers = case.answers([[[logits(p3=1.0), logits(p3=1.0)]], [[logits(p5=1.0), logits(p5=2.0)]]])
     assert [(answer.text, answer.entries[0].end_logit) for answer in answers] == [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of a grid and the heat map drawn from it."""
+"""Tests of the results table and the heat map drawn from it."""
 
 import numpy as np
 import pytest
@@ -11,9 +11,8 @@ from mrc.answers import results_table
 from mrc.util.errors import InputError
 
 CELLS = attention_mask.read_cells("p2,q2,q2p+p2", "0,1", num_layers=2)
-SCORES = dict(
-    zip(CELLS, [80.0, 70.5, 80.0, 60.0, 79.0, 81.0, 50.0])
-)  # the baseline, then layer 0, then layer 1
+# The baseline, then layer 0, then layer 1.
+SCORES = dict(zip(CELLS, [80.0, 70.5, 80.0, 60.0, 79.0, 81.0, 50.0]))
 
 CSV = """layer,q2,p2,q2p+p2
 baseline,80.0,80.0,80.0
@@ -38,7 +37,7 @@ def test_table_read_back(tmp_path):
     assert table == results_table.make_table(SCORES)
 
 
-def test_all_layers_at_once_and_cells_that_are_not_there(tmp_path):
+def test_all_layers_at_once_and_missing_cells(tmp_path):
     cells = attention_mask.read_cells("q2,p2", None, num_layers=2)
     path = str(tmp_path / "results.csv")
     results_table.write_table(path, results_table.make_table(dict(zip(cells, [9.0, 8.0, 7.0]))))
@@ -56,7 +55,7 @@ def test_differences_from_the_baseline():
 
 
 @pytest.mark.parametrize(
-    "text, sentence",
+    "text, message",
     [
         ("", "is not a table of results"),
         ("layer,q2\n0,1\n", "is not a table of results"),
@@ -64,10 +63,10 @@ def test_differences_from_the_baseline():
         ("layer,q2\nbaseline,5\n0,1,2\n", "line 3 has 3 columns, but the first line has 2"),
     ],
 )
-def test_files_that_are_not_tables_are_refused(tmp_path, text, sentence):
+def test_files_that_are_not_tables_are_refused(tmp_path, text, message):
     with pytest.raises(InputError) as caught:
         results_table.read_table(write(tmp_path / "results.csv", text))
-    assert sentence in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +86,7 @@ def test_colour_bar_has_arrows_for_values_outside_its_range(value_range, arrows)
     assert figure.axes[0].images[0].colorbar.extend == arrows
 
 
-def test_colour_bar_does_not_point_at_what_floats_make():
+def test_colour_bar_has_no_arrow_for_rounding_errors():
     table = results_table.Table(["q2"], ["0"], 16.1, {("0", "q2"): 6.1})
     assert (visualize_zones.differences(table) < -10).all()
     figure = visualize_zones.draw([table], ["title"], "exact match", (-10, 2))
@@ -123,7 +122,7 @@ def test_figure_counts_layers_from_1_and_centres_its_colours_at_0():
     ]
 
 
-def test_range_of_the_data():
+def test_auto_range_covers_the_data():
     figure = visualize_zones.draw(
         [results_table.make_table(SCORES)], ["one"], "F1", value_range="auto"
     )
@@ -144,20 +143,20 @@ def test_command_line_draws(tmp_path, extension, beginning):
 
 
 @pytest.mark.parametrize(
-    "words, sentence",
+    "words, message",
     [
         (["nowhere.csv", "a.png"], "does not exist"),
         (["results.csv", "a.gif"], "must end in .png, .pdf or .svg"),
         (["results.csv", "a.png", "--range=5,2"], "must go from below 0 to above 0"),
-        (["results.csv", "a.png", "--titles=a,b"], "--titles names 2 tables and there are 1"),
+        (["results.csv", "a.png", "--titles=a,b"], "--titles has 2 titles for 1 tables"),
     ],
 )
-def test_command_line_errors(tmp_path, words, sentence):
+def test_command_line_errors(tmp_path, words, message):
     write(tmp_path / "results.csv")
     code, _, stderr = tiny.run(
         "visualize_zones.py", *[str(tmp_path / word) if "." in word else word for word in words]
     )
-    assert code == 2 and sentence in stderr and "Traceback" not in stderr
+    assert code == 2 and message in stderr and "Traceback" not in stderr
 
 
 @pytest.mark.parametrize(

@@ -138,21 +138,21 @@ def test_keys_are_in_the_official_order():
     ]
 
 
-def test_kinds_of_questions_that_are_not_there_have_no_keys():
+def test_absent_kinds_of_questions_have_no_keys():
     answerable = scorer.evaluate(passages(question("q", "x")), {"q": "x"})
     assert list(answerable) == ["exact", "f1", "total", "HasAns_exact", "HasAns_f1", "HasAns_total"]
     unanswerable = scorer.evaluate(passages(question("q")), {"q": ""})
     assert list(unanswerable) == ["exact", "f1", "total", "NoAns_exact", "NoAns_f1", "NoAns_total"]
 
 
-def test_an_answer_that_normalizes_to_nothing_is_passed_over():
+def test_answers_that_normalize_to_an_empty_text_are_skipped():
     scores = scorer.evaluate(passages(question("q", "the", "cat")), {"q": ""})
     assert (scores["exact"], scores["HasAns_total"]) == (0, 1)
     assert scorer.evaluate(passages(question("q", "the")), {"q": ""})["exact"] == 100
 
 
 def test_above_the_threshold_a_question_counts_as_without_answer():
-    # only "none" (0.6) lies above 0.5: "invented" (0.5) does not
+    # only "none" (0.6) is above 0.5: "invented" (0.5) does not
     assert scorer.evaluate(PASSAGES, PREDICTIONS, NA_PROBS, 0.5)["exact"] == 50
     # "invented" becomes right
     assert scorer.evaluate(PASSAGES, PREDICTIONS, NA_PROBS, 0.45)["exact"] == 75
@@ -268,7 +268,7 @@ class Folder:
         return done.returncode, done.stdout, done.stderr
 
     def refusal(self, *arguments, **environment):
-        """Returns the sentence with which the scorer stops."""
+        """Returns the message with which the scorer stops."""
         code, out, err = self.run(*arguments, **environment)
         assert (code, out) == (2, "")
         assert "Traceback" not in err
@@ -328,7 +328,7 @@ def test_without_an_answerable_question_only_a_histogram_is_drawn(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["na_prob_hist_noAns.png"]
 
 
-def test_drawing_without_a_no_answer_file_is_warned_of(folder):
+def test_drawing_without_a_no_answer_file_causes_a_warning(folder):
     code, out, err = folder.run("data.json", "pred.json", "-p", "figures")
     assert (code, "pr_f1_ap" in out) == (0, False)
     assert "-p draws nothing without -n" in err
@@ -336,10 +336,10 @@ def test_drawing_without_a_no_answer_file_is_warned_of(folder):
 
 def test_without_matplotlib_the_error_names_the_remedy(folder):
     folder.write("matplotlib.py", "raise ImportError('not here')")
-    sentence = folder.refusal(
+    message = folder.refusal(
         "data.json", "pred.json", "-n", "na.json", "-p", "figures", PYTHONPATH=str(folder.path)
     )
-    assert "matplotlib" in sentence and "requirements/figures.txt" in sentence
+    assert "matplotlib" in message and "requirements/figures.txt" in message
 
 
 def test_missing_and_surplus_predictions_are_counted_on_stderr(folder):
@@ -375,9 +375,9 @@ def test_missing_and_surplus_predictions_are_counted_on_stderr(folder):
 )
 def test_a_wrong_file_is_refused_in_one_line(folder, name, content, parts):
     folder.write(name, content)
-    sentence = folder.refusal("data.json", "pred.json", "-n", "na.json")
-    assert sentence.startswith("error: ")
-    assert all(part in sentence for part in parts), sentence
+    message = folder.refusal("data.json", "pred.json", "-n", "na.json")
+    assert message.startswith("error: ")
+    assert all(part in message for part in parts), message
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_a_file_of_impossible_questions_is_scored(folder, mark):
 
 
 @pytest.mark.parametrize("number", [7, 0, 10**12])
-def test_whole_number_ids_are_scored(folder, number):
+def test_integer_ids_are_scored(folder, number):
     folder.write("data.json", data_of({"id": number, "answers": [{"text": "x"}]}))
     folder.write("pred.json", {str(number): "x"})
     folder.write("na.json", {str(number): 0.25})

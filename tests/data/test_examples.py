@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of examples.py and datasets.py: words, answer spans, and what is skipped or refused."""
+"""Tests of examples.py and datasets.py: words, answer spans, skipped and refused questions."""
 
 import pytest
 
@@ -26,11 +26,8 @@ def warnings(monkeypatch):
     [
         (SQUAD, "The old, old  tower.", ["The", "old,", "old", "tower."]),
         (SQUAD, " a\tb\rc\nd\u202fe ", ["a", "b", "c", "d", "e"]),
-        (
-            SQUAD,
-            "a\u00a0b\u3000c\u2003d\x0be",
-            ["a\u00a0b\u3000c\u2003d\x0be"],
-        ),  # other spaces do not separate words
+        # Other spaces do not separate words.
+        (SQUAD, "a\u00a0b\u3000c\u2003d\x0be", ["a\u00a0b\u3000c\u2003d\x0be"]),
         (SQUAD, "灯塔", ["灯塔"]),
         (SQUAD, " \n", []),
         (CMRC2018, "灯塔在河上。", ["灯", "塔", "在", "河", "上", "。"]),
@@ -71,12 +68,8 @@ def test_white_space_belongs_to_the_word_before_it(position, word):
         ("The old tower.", "tower", 8, (2, 2)),
         ("The old tower.", "The old tower.", 0, (0, 2)),
         ("The old tower.", "ld tow", 5, (1, 2)),
-        (
-            "The old\n tower.",
-            "old tower",
-            4,
-            (1, 2),
-        ),  # white space is normalised; the end is one character short
+        # White space is normalised; the end is one character short.
+        ("The old\n tower.", "old tower", 4, (1, 2)),
         ("(1902-1904)", "1904", 6, (0, 0)),
         ("The old tower.", "e old", 4, None),
         ("The old tower.", "stone", 8, None),
@@ -99,7 +92,7 @@ def located(dataset, context, answer, start):
         return None
 
 
-# 古老的灯塔在河上。 has one word a character.
+# 古老的灯塔在河上。 has one word per character.
 @pytest.mark.parametrize(
     "context, answer, start, words",
     [
@@ -108,12 +101,8 @@ def located(dataset, context, answer, start):
         ("古老的灯塔在河上。", "灯塔", 5, (3, 4)),
         ("古老的灯塔在河上。", "灯塔", 6, (3, 4)),  # three too far
         ("古老的灯塔在河上。", "灯塔", 7, (4, 5)),  # four too far: it stays shifted by three
-        (
-            "古老的灯塔在河上。",
-            "灯塔",
-            2,
-            (0, 1),
-        ),  # too early: shifted to the beginning, where it stays
+        # Too early: shifted to the beginning, where it stays.
+        ("古老的灯塔在河上。", "灯塔", 2, (0, 1)),
         ("古老的灯塔在河上。", "红色", 5, (2, 3)),  # not found: it stays shifted by three
         ("灯塔。石桥", "。石桥", 2, (3, 4)),
         ("灯塔，石桥", "，石桥", 2, (3, 4)),
@@ -182,8 +171,8 @@ def test_training_questions_without_their_answer_are_skipped_with_a_warning(warn
         ("b", 1, 1, "old")
     ]
     assert warnings[0] == (
-        "train.json: data[0].paragraphs[0].qas[0] (a) is skipped: "
-        "the answer 'stone' is not in the words 'old tower'"
+        "train.json: data[0].paragraphs[0].qas[0] (a) is skipped: the answer 'stone' is not in the "
+        "words 'old tower'"
     )
     assert "1 of 2 training questions are skipped" in warnings[1]
 
@@ -206,19 +195,19 @@ def test_cmrc_learns_the_first_answer():
 
 
 @pytest.mark.parametrize(
-    "dataset, answers, sentence",
+    "dataset, answers, message",
     [
         (
             SQUAD,
             OLD * 2,
-            "train.json: data[0].paragraphs[0].qas[0] (a) has 2 answers; "
-            "a SQuAD training file has exactly one per question",
+            "train.json: data[0].paragraphs[0].qas[0] (a) has 2 answers; a SQuAD training file has "
+            "exactly one per question",
         ),
         (
             SQUAD,
             (),
-            "train.json: data[0].paragraphs[0].qas[0] (a) has no answer; train on a "
-            "file with answers",
+            "train.json: data[0].paragraphs[0].qas[0] (a) has no answer; train on a file with "
+            "answers",
         ),
         (CMRC2018, (), "train.json: data[0].paragraphs[0].qas[0] (a) has no answer"),
         (
@@ -228,10 +217,10 @@ def test_cmrc_learns_the_first_answer():
         ),
     ],
 )
-def test_answers_that_cannot_be_learned(dataset, answers, sentence):
+def test_questions_without_a_single_answer_are_refused(dataset, answers, message):
     with pytest.raises(InputError) as error:
         train(dataset, passage("The old tower", ("a", answers, None)))
-    assert sentence in str(error.value)
+    assert message in str(error.value)
 
 
 def test_squad_2_questions_may_be_impossible():
@@ -264,7 +253,7 @@ def test_prediction_needs_no_answers(dataset, warnings):
     )
 
 
-def test_repeated_ids_are_warned_of(warnings):
+def test_repeated_ids_cause_a_warning(warnings):
     passages = passage("x", ("a", (), None), ("a", (), None), ("b", (), None))
     examples.make_prediction_examples(SQUAD, passages, "dev.json")
     assert len(warnings) == 1 and warnings[0].startswith(

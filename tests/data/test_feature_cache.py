@@ -92,7 +92,7 @@ def assert_same_pieces(ours, theirs):
 
 
 @pytest.mark.parametrize("questions", [0, 1, 300])
-def test_pieces_are_kept(tmp_path, questions):
+def test_pieces_are_cached(tmp_path, questions):
     random = np.random.RandomState(1)
     passages = [
         windows.passage_pieces(random.randint(0, 70000, counts.sum()).astype(np.int32), counts)
@@ -108,7 +108,7 @@ def test_pieces_are_kept(tmp_path, questions):
     assert_same_pieces(feature_cache.load(path, {"a": 1}), pieces)
 
 
-def test_pieces_made_from_something_else(tmp_path, monkeypatch):
+def test_pieces_with_another_fingerprint_are_not_used(tmp_path, monkeypatch):
     path = str(tmp_path / "cached.npz")
     assert feature_cache.load(path, {}) is None
     feature_cache.save(path, {"a": 1}, windows.Pieces([], [], []))
@@ -122,7 +122,7 @@ def test_pieces_made_from_something_else(tmp_path, monkeypatch):
 
 @pytest.fixture
 def cuts(monkeypatch):
-    """The numbers of examples that were cut into pieces, run by run."""
+    """The number of examples that each run cuts into pieces."""
     made, cut = [], windows.cut
 
     def counting(examples, *arguments):
@@ -134,7 +134,7 @@ def cuts(monkeypatch):
 
 
 def windows_of_run(paths, output_dir, dataset=datasets.SQUAD, **changes):
-    """The windows that a run which predicts works with."""
+    """Returns the windows of a prediction run."""
     flags = dict(
         tiny.model_flags(paths, output_dir=str(output_dir)),
         do_predict=True,
@@ -143,7 +143,7 @@ def windows_of_run(paths, output_dir, dataset=datasets.SQUAD, **changes):
     return prediction.make_windows(tiny.read_inputs(dataset, **dict(flags, **changes)))
 
 
-def test_a_run_takes_its_pieces_up_again(paths, tmp_path, cuts):
+def test_a_run_reuses_its_cached_pieces(paths, tmp_path, cuts):
     first, again = (windows_of_run(paths, tmp_path, mask_zone=zone) for zone in (None, "p2"))
     assert cuts == [4] and os.listdir(str(tmp_path)) == [prediction.FEATURES_FILE]
     for name, array in first.batch(range(len(first))).items():
@@ -151,7 +151,7 @@ def test_a_run_takes_its_pieces_up_again(paths, tmp_path, cuts):
     assert_same_pieces(again, first)
 
 
-def test_pieces_are_made_anew_for_another_text(paths, tmp_path, cuts):
+def test_pieces_are_cut_again_for_another_text(paths, tmp_path, cuts):
     vocabulary = tmp_path / "vocab.txt"
     vocabulary.write_text("\n".join(tiny.PIECES[:-1] + ["changed"]) + "\n", encoding="utf-8")
     data = tiny.squad()
@@ -174,7 +174,7 @@ def test_pieces_are_made_anew_for_another_text(paths, tmp_path, cuts):
         assert cuts == [4], changes
 
 
-def test_a_damaged_file_is_made_anew(paths, tmp_path, cuts, monkeypatch):
+def test_a_damaged_cache_is_written_again(paths, tmp_path, cuts, monkeypatch):
     warnings = []
     monkeypatch.setattr(tf.logging, "warning", lambda text, *values: warnings.append(text % values))
     windows_of_run(paths, tmp_path)
@@ -195,11 +195,9 @@ def test_a_damaged_file_is_made_anew(paths, tmp_path, cuts, monkeypatch):
         assert path.read_bytes() == whole
 
 
-def test_training_records_are_taken_up_again(paths, tmp_path):
-    path, note = (
-        str(tmp_path / training.RECORDS_FILE),
-        str(tmp_path / (training.RECORDS_FILE + ".json")),
-    )
+def test_training_records_are_reused(paths, tmp_path):
+    path = str(tmp_path / training.RECORDS_FILE)
+    note = path + ".json"
     found = squad_windows()
 
     def written(fingerprint):
@@ -219,7 +217,7 @@ def test_training_records_are_taken_up_again(paths, tmp_path):
     assert written({"a": 2})
 
 
-def test_records_whose_writing_was_stopped_are_written_anew(tmp_path):
+def test_partially_written_records_are_written_again(tmp_path):
     path = str(tmp_path / "records")
     for fingerprint in ({"a": 1}, {"a": 2}):
         try:

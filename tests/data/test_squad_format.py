@@ -70,7 +70,7 @@ ANSWER = QUESTION + ("answers", 0)
 
 
 @pytest.mark.parametrize(
-    "place, value, problem",
+    "place, value, message",
     [
         ((), [], "the top level is a list, not an object"),
         ((), None, "the top level is null, not an object"),
@@ -161,30 +161,30 @@ ANSWER = QUESTION + ("answers", 0)
         ),
     ],
 )
-def test_the_place_of_an_error_is_named(tmp_path, place, value, problem):
+def test_the_place_of_an_error_is_named(tmp_path, place, value, message):
     path = tiny.write_json(tmp_path / "data.json", tiny.with_value(DATA, place, value))
     with pytest.raises(InputError) as error:
         squad_format.read(path)
     assert (
-        str(error.value) == f"{path} is not in SQuAD format: {problem}; use the layout of SQuAD's "
+        str(error.value) == f"{path} is not in SQuAD format: {message}; use the layout of SQuAD's "
         "train-v1.1.json"
     )
 
 
 @pytest.mark.parametrize(
-    "content, sentence",
+    "content, message",
     [
         (b"", "the test file PATH is empty where JSON was expected; write or download it again"),
         (b" \n", "the test file PATH is empty where JSON was expected; write or download it again"),
         (
             b'{"data": [\n 1,, 2]}',
-            "the test file PATH is not valid JSON: Expecting value at line 2, column 4; is it the "
-            "right file, and whole?",
+            "the test file PATH is not valid JSON: Expecting value at line 2, column 4; check "
+            "that it is the right file and complete",
         ),
         (
             b'{"data": [',
-            "the test file PATH is not valid JSON: Expecting value at line 1, column 11; is it "
-            "the right file, and whole?",
+            "the test file PATH is not valid JSON: Expecting value at line 1, column 11; check "
+            "that it is the right file and complete",
         ),
         (
             b'{"data":\n "\xff"}',
@@ -192,39 +192,40 @@ def test_the_place_of_an_error_is_named(tmp_path, place, value, problem):
         ),
         pytest.param(
             b"[" * 100000,
-            "the test file PATH is not usable JSON: it is nested too deep; is it the right file?",
+            "the test file PATH is not usable JSON: it is nested too deeply; check that it is "
+            "the right file",
             id="nested",
         ),
         (
             b'{"data": []}',
-            "the test file PATH has no questions; pass a file with " "questions",
+            "the test file PATH has no questions; pass a file with questions",
         ),
         (
             b'{"data": [{"paragraphs": [{"context": "x", "qas": []}]}]}',
-            "the test file PATH has no questions; pass a file with " "questions",
+            "the test file PATH has no questions; pass a file with questions",
         ),
     ],
 )
-def test_files_that_are_not_data(tmp_path, content, sentence):
+def test_files_that_are_not_data(tmp_path, content, message):
     path = tmp_path / "data.json"
     path.write_bytes(content)
     with pytest.raises(InputError) as error:
         squad_format.read(str(path), "test file")
-    assert str(error.value) == sentence.replace("PATH", str(path))
+    assert str(error.value) == message.replace("PATH", str(path))
 
 
 @pytest.mark.parametrize(
-    "name, sentence",
+    "name, message",
     [
         ("", "is a folder; pass the path of a file"),
         ("nowhere.json", "does not exist; check the path"),
     ],
 )
-def test_paths_that_are_not_files(tmp_path, name, sentence):
+def test_paths_that_are_not_files(tmp_path, name, message):
     path = str(tmp_path / name)
     with pytest.raises(InputError) as error:
         squad_format.read(path, "test file")
-    assert str(error.value) == f"the test file {path} {sentence}"
+    assert str(error.value) == f"the test file {path} {message}"
 
 
 def test_files_are_written_atomically(tmp_path):

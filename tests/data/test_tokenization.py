@@ -101,10 +101,8 @@ PIECES = SPECIAL + [
         ("lamplight", ["lamp", "##light"]),
         ("lamplit", ["lamplit"]),
         ("lam", ["l", "##a", "##m"]),
-        (
-            "lamplighter",
-            ["[UNK]"],
-        ),  # greedy: after lamp ##light nothing fits, though ##li ##ghter would
+        # Greedy: after lamp ##light nothing fits, though ##li ##ghter would.
+        ("lamplighter", ["[UNK]"]),
         ("lamp, light", ["lamp", ",", "[UNK]"]),
         ("light", ["[UNK]"]),  # ##light begins no word
         ("灯lamp", ["灯", "lamp"]),
@@ -138,10 +136,8 @@ def vocabulary_file(folder, content):
         ("\n".join(SPECIAL + [" lamp\t", "灯", ""]), SPECIAL + ["lamp", "灯"]),
         ("\ufeff" + "\n".join(SPECIAL), SPECIAL),
         ("\n".join(SPECIAL + ["", "lamp", ""]), SPECIAL + ["", "lamp"]),
-        (
-            "\n".join(SPECIAL + ["lamp\u2028", "x\x0by"]),
-            SPECIAL + ["lamp", "x\x0by"],
-        ),  # only a line feed ends a line
+        # Only a line feed ends a line.
+        ("\n".join(SPECIAL + ["lamp\u2028", "x\x0by"]), SPECIAL + ["lamp", "x\x0by"]),
     ],
 )
 def test_vocabulary_file(tmp_path, content, pieces):
@@ -159,7 +155,7 @@ def test_later_of_equal_pieces_wins(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content, sentence",
+    "content, message",
     [
         (
             "lamp\n[UNK]\n[CLS]\n",
@@ -168,10 +164,10 @@ def test_later_of_equal_pieces_wins(tmp_path):
         ("", "is empty; use the vocab.txt that came with the checkpoint"),
     ],
 )
-def test_vocabulary_without_special_tokens(tmp_path, content, sentence):
+def test_vocabulary_without_special_tokens(tmp_path, content, message):
     with pytest.raises(InputError) as error:
         tokenization.read_vocabulary(vocabulary_file(tmp_path, content))
-    assert sentence in str(error.value)
+    assert message in str(error.value)
 
 
 # The reference, character by character.
@@ -264,7 +260,7 @@ def test_word_pieces_equal_the_reference(beginnings, continuations, text):
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(TEXTS, max_size=5))
-def test_words_apart_give_the_pieces_of_the_words_together(texts):
+def test_pieces_of_single_words_equal_those_of_the_text(texts):
     tokenizer = BasicTokenizer(do_lower_case=True)
     assert tokenizer.tokenize(" ".join(texts)) == [
         token for text in texts for token in tokenizer.tokenize(text)

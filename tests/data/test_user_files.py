@@ -34,7 +34,7 @@ def read(tmp_path):
 
 @pytest.mark.parametrize("keys", [PREDICTION, SCORING, TRAINING, TRAINING_WITH_NEGATIVES])
 @pytest.mark.parametrize("number, text", [(7, "7"), (0, "0"), (-3, "-3"), (10**20, "1" + "0" * 20)])
-def test_whole_number_ids_become_text(read, keys, number, text):
+def test_integer_ids_become_text(read, keys, number, text):
     assert read(keys, id=number).id == text
 
 
@@ -104,7 +104,7 @@ def test_scoring_reads_no_question_and_no_context(tmp_path):
 
 
 @pytest.mark.parametrize("second", [{"text": None}, {"text": "x"}, "x", None])
-def test_training_reads_the_first_answer_alone(read, second):
+def test_training_reads_only_the_first_answer(read, second):
     answers = read(TRAINING, answers=[ANSWER, second]).answers
     assert answers[0] == Answer("lantern", 8) and len(answers) == 2
 
@@ -124,7 +124,7 @@ def test_training_reads_the_first_answer_alone(read, second):
         (tiny.MISSING, None),
     ],
 )
-def test_is_impossible_means_what_it_says(read, value, meaning):
+def test_is_impossible_values_are_parsed(read, value, meaning):
     assert read(TRAINING_WITH_NEGATIVES, is_impossible=value).is_impossible is meaning
 
 
@@ -140,7 +140,7 @@ def test_impossible_questions_need_no_answers_in_training(read, answers):
     assert question.answers == () and question.is_impossible
 
 
-def test_a_question_with_neither_answer_nor_mark_is_to_be_marked(read):
+def test_a_question_with_neither_answer_nor_mark_is_refused(read):
     question = read(TRAINING_WITH_NEGATIVES, answers=[])
     passages = [squad_format.Passage(CONTEXT, (question,), "data[0]")]
     with pytest.raises(InputError, match='mark it with "is_impossible": true'):
@@ -210,7 +210,7 @@ def test_a_line_of_one_unicode_space_is_a_piece(vocabulary, piece, line_end):
     assert vocabulary(text) == (SPECIAL + [piece, "lamp"], [])
 
 
-def test_blank_lines_between_pieces_keep_their_rows_and_are_warned_of(vocabulary):
+def test_blank_lines_between_pieces_keep_their_ids_and_cause_a_warning(vocabulary):
     pieces, warnings = vocabulary("\n".join(SPECIAL + ["", "lamp"]))
     assert pieces == SPECIAL + ["", "lamp"]
     assert len(warnings) == 1 and "line 4" in warnings[0]
@@ -258,7 +258,7 @@ def test_an_answer_with_white_space_before_the_first_word_is_located(space):
 
 
 @pytest.mark.parametrize(
-    "dataset, context, text, start, problem",
+    "dataset, context, text, start, message",
     [
         (SQUAD, "The lamp", "", 4, "the answer is empty"),
         (SQUAD, "The lamp", "", 99, "the answer is empty"),
@@ -289,7 +289,7 @@ def test_an_answer_with_white_space_before_the_first_word_is_located(space):
         (SQUAD, " The lamp", " ", 0, "the answer ' ' is white space"),
     ],
 )
-def test_the_reason_why_an_answer_is_not_located(dataset, context, text, start, problem):
+def test_the_reason_why_an_answer_is_not_located(dataset, context, text, start, message):
     with pytest.raises(AnswerNotFound) as error:
         locate(dataset, context, text, start)
-    assert problem in str(error.value)
+    assert message in str(error.value)

@@ -73,12 +73,8 @@ def test_a_piece_is_best_in_the_first_window_with_most_context(num_pieces, longe
         (0, 4, 2, []),
         (4, 4, 2, [(0, "1111")]),
         (6, 4, 2, [(0, "1110"), (2, "0111")]),  # pieces 2 and 3: 1.04 to 0.04, then 0.04 to 1.04
-        (
-            5,
-            4,
-            2,
-            [(0, "1110"), (2, "011")],
-        ),  # piece 3: 0.04 at the end of four, 1.03 in the middle of three
+        # Piece 3: 0.04 at the end of four, 1.03 in the middle of three.
+        (5, 4, 2, [(0, "1110"), (2, "011")]),
         (5, 4, 3, [(0, "1111"), (3, "01")]),  # piece 3: 0.04 to 0.02
         (8, 4, 9, [(0, "1111"), (4, "1111")]),  # the stride is never longer than the window
         (3, 1, 5, [(0, "1"), (1, "1"), (2, "1")]),
@@ -127,7 +123,7 @@ def test_windows_of_several_examples_are_numbered_in_order():
     assert found.lengths().tolist() == [12, 12, 5, 12, 12]
 
 
-def test_blank_passages_give_no_windows():
+def test_blank_passages_have_no_windows():
     found = make([example("x", " \n"), example("x", "\u200b")])
     assert len(found) == 0 and found.batch([])["input_ids"].shape == (0, 12)
 
@@ -138,7 +134,7 @@ def test_blank_questions():
     ]
 
 
-def test_questions_are_cut():
+def test_long_questions_are_truncated():
     found = make([example("x y z ?", "a")], max_query_length=2)
     assert found.batch([0])["input_ids"].tolist() == [ids("[CLS] x y [SEP] a [SEP]") + [0] * 6]
 

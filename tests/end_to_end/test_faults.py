@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Failures of machine and user during a run: each gets a one-line message, and the same command resumes."""
+"""Tests of failures during a run: each is reported in one line, and a rerun resumes."""
 
 import glob
 import os
@@ -24,7 +24,7 @@ STEPS = 100
 TRAINING = dict(
     do_train=True, num_train_epochs=STEPS / 2.0, save_checkpoints_steps=20, learning_rate=0.001
 )
-SECONDS_BETWEEN_CHECKPOINTS = 0.2  # about; kills come within them
+SECONDS_BETWEEN_CHECKPOINTS = 0.2  # approximately; kills happen in this time
 PATIENCE = 300  # seconds until a test gives up
 
 
@@ -35,14 +35,14 @@ def training_flags(paths, folder, **changes):
     )
 
 
-# TensorFlow 2.15 logs the first compilation, past TF_CPP_MIN_LOG_LEVEL.
+# TensorFlow 2.15 logs the first compilation in spite of TF_CPP_MIN_LOG_LEVEL.
 XLA_LOG = re.compile(
     "WARNING: All log messages before absl::InitializeLog|I0000 .* Compiled cluster using XLA!"
 )
 
 
 def end(process):
-    """Waits for the end; returns (exit code, stdout, stderr without the progress and XLA's own log line)."""
+    """Waits for a process; returns (exit code, stdout, other lines of stderr than progress)."""
     stdout, stderr = process.communicate(timeout=PATIENCE)
     lines = [line.split("\r")[-1] for line in stderr.decode("utf-8").splitlines()]
     return (
@@ -53,15 +53,15 @@ def end(process):
 
 
 def wait_for(process, pattern):
-    """Waits until a file of that pattern is there."""
+    """Waits until a file that matches `pattern` exists."""
     limit = time.time() + PATIENCE
     while not glob.glob(str(pattern)):
         assert process.poll() is None and time.time() < limit, process.stderr.read()
         time.sleep(0.01)
 
 
-def go_on(flags):
-    """The same command, in this process."""
+def rerun(flags):
+    """Runs the same command in this process."""
     experiment.run(datasets.SQUAD, tiny.flag_values(**flags))
 
 
@@ -76,8 +76,8 @@ def weights(folder):
     return found
 
 
-def assert_one_sentence(lines, wanted, beginning="error: "):
-    """The run said one thing, in a line of its own, and it was that."""
+def assert_one_message(lines, wanted, beginning="error: "):
+    """Checks that there is one such line, and that it contains `wanted`."""
     assert [line for line in lines if line.startswith(beginning)] == [
         line for line in lines if wanted in line
     ], lines
@@ -87,7 +87,7 @@ def assert_one_sentence(lines, wanted, beginning="error: "):
 
 @pytest.fixture(scope="module")
 def uninterrupted(paths, tmp_path_factory):
-    """Folder of a training that nothing came upon."""
+    """Folder of an uninterrupted training."""
     folder = tmp_path_factory.mktemp("training")
     code, _, lines = end(tiny.start(training_flags(paths, folder)))
     assert (code, lines) == (0, [])
@@ -101,9 +101,9 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def predicted(paths, data, tmp_path_factory):
-    """Predictions that nothing came upon."""
+    """Predictions of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("predicted")
-    go_on(prediction_flags(paths, data, folder))
+    rerun(prediction_flags(paths, data, folder))
     return tiny.read_json(folder, "nbest_predictions.json")
 
 
@@ -116,15 +116,15 @@ def prediction_flags(paths, data, folder, **changes):
     )
 
 
-def test_the_same_training_makes_the_same_bytes(paths, uninterrupted, tmp_path, capsys):
-    go_on(training_flags(paths, tmp_path))
+def test_training_is_reproducible_to_the_byte(paths, uninterrupted, tmp_path, capsys):
+    rerun(training_flags(paths, tmp_path))
     assert re.search(r"training: 100%.*, loss=\d+\.\d{4}\]", capsys.readouterr().err)
     assert weights(tmp_path) == weights(uninterrupted)
 
 
 @pytest.mark.parametrize("number", range(int(os.environ.get("KILLS", 2))))
 def test_kill_9_in_training(paths, uninterrupted, tmp_path, number, capsys):
-    """KILLS=30 in the environment kills 30 times, at moments of their own."""
+    """With KILLS=30 in the environment, kills 30 runs at random moments."""
     flags, generator = training_flags(paths, tmp_path), random.Random(number)
     process = tiny.start(flags)
     wait_for(process, tmp_path / ("model.ckpt-%d.index" % generator.choice(range(0, STEPS, 20))))
@@ -134,7 +134,7 @@ def test_kill_9_in_training(paths, uninterrupted, tmp_path, number, capsys):
     process.communicate()
     state = tf.train.get_checkpoint_state(str(tmp_path)) if tmp_path.exists() else None
     step = int(state.model_checkpoint_path.split("-")[-1]) if state else 0
-    go_on(flags)
+    rerun(flags)
     stdout = capsys.readouterr().out
     if 0 < step < STEPS:
         assert "resuming the training in %s after step %d of %d" % (tmp_path, step, STEPS) in stdout
@@ -143,7 +143,7 @@ def test_kill_9_in_training(paths, uninterrupted, tmp_path, number, capsys):
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_in_training_keeps_the_step(paths, uninterrupted, tmp_path, number, code):
+def test_a_signal_in_training_writes_a_checkpoint(paths, uninterrupted, tmp_path, number, code):
     flags = training_flags(paths, tmp_path, save_checkpoints_steps=1000)
     process = tiny.start(flags)
     wait_for(process, tmp_path / "model.ckpt-0.index")
@@ -156,12 +156,14 @@ def test_a_signal_in_training_keeps_the_step(paths, uninterrupted, tmp_path, num
         "resume" % (signal.Signals(number).name, step, STEPS, tmp_path)
     ]
     assert tiny.read_json(tmp_path, "run.json")["runs"][0]["outcome"] == lines[0]
-    go_on(flags)
+    rerun(flags)
     assert weights(tmp_path) == weights(uninterrupted)
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_in_prediction_keeps_batches(paths, data, predicted, tmp_path, number, code):
+def test_a_signal_in_prediction_writes_finished_batches(
+    paths, data, predicted, tmp_path, number, code
+):
     flags = prediction_flags(paths, data, tmp_path)
     process = tiny.start(flags)
     wait_for(process, tmp_path / "unfinished*" / "made_from.json")
@@ -175,12 +177,12 @@ def test_a_signal_in_prediction_keeps_batches(paths, data, predicted, tmp_path, 
     parts = glob.glob(str(tmp_path / "unfinished*" / "*.npz"))
     done, of_all = (int(word) for word in lines[0].split(": ")[1].split() if word.isdigit())
     assert 0 < done < of_all and sum(len(np.load(part)["rows"]) for part in parts) == done
-    go_on(flags)
+    rerun(flags)
     assert tiny.read_json(tmp_path, "nbest_predictions.json") == predicted
 
 
-def test_ctrl_c_ends_the_reader_of_the_output_too(paths, tmp_path):
-    """As in run_squad.py ... 2>&1 | tee log."""
+def test_ctrl_c_writes_a_checkpoint_after_a_broken_pipe(paths, tmp_path):
+    """As in `run_squad.py ... 2>&1 | tee log`, where Ctrl-C also ends tee."""
     process = tiny.start(
         training_flags(paths, tmp_path),
         first="from mrc.util import progress; progress.SECONDS_BETWEEN_LINES = 0",
@@ -199,14 +201,14 @@ def test_ctrl_c_ends_the_reader_of_the_output_too(paths, tmp_path):
     assert (tmp_path / ("model.ckpt-%d.index" % step)).exists()
 
 
-def test_scores_are_written_though_nobody_reads_the_output(paths, data, tmp_path):
+def test_scores_are_written_after_a_broken_pipe(paths, data, tmp_path):
     process = tiny.start(prediction_flags(paths, data, tmp_path, do_eval=True, mask_zone="q2,p2"))
     process.stdout.close()
     assert process.wait(PATIENCE) == 0 and process.stderr.read().count(b"Traceback") == 0
     assert {"scores.json", "results.csv", "results_f1.csv"} <= set(os.listdir(str(tmp_path)))
 
 
-def test_a_second_run_is_told_and_the_first_goes_on(paths, uninterrupted, tmp_path):
+def test_a_second_run_is_refused_and_the_first_continues(paths, uninterrupted, tmp_path):
     flags = training_flags(paths, tmp_path)
     process = tiny.start(flags)
     wait_for(process, tmp_path / "model.ckpt-0.index")
@@ -214,43 +216,43 @@ def test_a_second_run_is_told_and_the_first_goes_on(paths, uninterrupted, tmp_pa
     code, _, lines = end(tiny.start(flags))
     process.send_signal(signal.SIGCONT)
     assert code == 2
-    assert_one_sentence(lines, "another run is using %s (process %d on " % (tmp_path, process.pid))
+    assert_one_message(lines, "another run is using %s (process %d on " % (tmp_path, process.pid))
     assert end(process)[0] == 0
     assert weights(tmp_path) == weights(uninterrupted)
     assert len(tiny.read_json(tmp_path, "run.json")["runs"]) == 1
 
 
-def test_the_folder_of_a_training_is_removed(paths, tmp_path):
+def test_a_folder_removed_during_training_is_reported(paths, tmp_path):
     folder = tmp_path / "out"
     process = tiny.start(training_flags(paths, folder))
     wait_for(process, folder / "model.ckpt-0.index")
     os.rename(str(folder), str(tmp_path / "elsewhere"))
     code, _, lines = end(process)
     assert code == 1
-    assert_one_sentence(lines, f"the output folder {folder} was removed during training")
+    assert_one_message(lines, f"the output folder {folder} was removed during training")
 
 
-def test_the_folder_of_a_prediction_is_removed(paths, data, tmp_path):
+def test_a_folder_removed_during_prediction_is_reported(paths, data, tmp_path):
     folder = tmp_path / "out"
     process = tiny.start(prediction_flags(paths, data, folder))
     wait_for(process, folder / "unfinished*" / "made_from.json")
     os.rename(str(folder), str(tmp_path / "elsewhere"))
     code, _, lines = end(process)
     assert code == 1
-    assert_one_sentence(lines, "part-000000.npz cannot be written")
+    assert_one_message(lines, "part-000000.npz cannot be written")
 
 
 @pytest.fixture
 def mount(tmp_path):
-    """Returns a function that lays an empty disk over a folder, with its options; only root may.
+    """Returns a function that mounts an empty disk on a folder; only root can.
 
-    Its `protect(folder)` makes a folder read-only with what is in it.
+    Its `protect(folder)` makes a folder read-only; `take_off()` undoes the last mount.
     """
     mounted = []
 
     def call(folder, *words):
         if subprocess.call(["mount"] + list(words) + [str(folder)], stderr=subprocess.DEVNULL):
-            pytest.skip("this user may not mount a disk")
+            pytest.skip("this user cannot mount a disk")
 
     def lay(folder, options):
         folder.mkdir(exist_ok=True)
@@ -274,7 +276,7 @@ def mount(tmp_path):
 
 
 def fill(folder):
-    """Leaves no room on the disk of `folder`."""
+    """Fills the disk of `folder`."""
     with open(str(folder / "filler"), "wb", buffering=0) as writer:
         while True:
             try:
@@ -283,7 +285,7 @@ def fill(folder):
                 return
 
 
-def test_a_disk_is_full_in_training(paths, uninterrupted, tmp_path, mount):
+def test_training_resumes_after_a_full_disk(paths, uninterrupted, tmp_path, mount):
     folder = tmp_path / "disk"
     mount(folder, "size=64m")
     flags = training_flags(paths, folder)
@@ -292,13 +294,13 @@ def test_a_disk_is_full_in_training(paths, uninterrupted, tmp_path, mount):
     fill(folder)
     code, _, lines = end(process)
     assert code == 1
-    assert_one_sentence(lines, f"a checkpoint in {folder} cannot be written (")
+    assert_one_message(lines, f"a checkpoint in {folder} cannot be written (")
     os.remove(str(folder / "filler"))
-    go_on(flags)
+    rerun(flags)
     assert weights(folder) == weights(uninterrupted)
 
 
-def test_a_disk_becomes_read_only_in_training(paths, uninterrupted, tmp_path, mount):
+def test_training_resumes_after_a_read_only_disk(paths, uninterrupted, tmp_path, mount):
     folder = tmp_path / "out"
     flags = training_flags(paths, folder)
     process = tiny.start(flags)
@@ -306,23 +308,23 @@ def test_a_disk_becomes_read_only_in_training(paths, uninterrupted, tmp_path, mo
     mount.protect(folder)
     code, _, lines = end(process)
     assert code == 1
-    assert_one_sentence(lines, f"a checkpoint in {folder} cannot be written (")
+    assert_one_message(lines, f"a checkpoint in {folder} cannot be written (")
     mount.take_off()
-    go_on(flags)
+    rerun(flags)
     assert weights(folder) == weights(uninterrupted)
 
 
-def test_the_output_folder_is_read_only_from_the_start(paths, tmp_path, mount):
+def test_a_read_only_output_folder_is_reported(paths, tmp_path, mount):
     folder = tmp_path / "out"
     mount(folder, "ro")
     code, _, lines = end(tiny.start(training_flags(paths, folder)))
     assert code == 2
-    assert_one_sentence(
+    assert_one_message(
         lines, f"the output folder {folder} cannot be written to (Read-only file system)"
     )
 
 
-def test_a_disk_is_full_in_prediction(paths, data, predicted, tmp_path, mount):
+def test_prediction_resumes_after_a_full_disk(paths, data, predicted, tmp_path, mount):
     folder = tmp_path / "disk"
     mount(folder, "size=64m")
     flags = prediction_flags(paths, data, folder)
@@ -331,39 +333,39 @@ def test_a_disk_is_full_in_prediction(paths, data, predicted, tmp_path, mount):
     fill(folder)
     code, _, lines = end(process)
     assert code == 1
-    assert_one_sentence(lines, "part-000000.npz cannot be written (")
+    assert_one_message(lines, "part-000000.npz cannot be written (")
     os.remove(str(folder / "filler"))
-    go_on(flags)
+    rerun(flags)
     assert tiny.read_json(folder, "nbest_predictions.json") == predicted
 
 
 def limit_files(size):
-    """No file that the process writes may be larger."""
+    """Returns a function that limits the size of files that the process can write."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 @pytest.mark.parametrize("size, what", [(100, "cannot be written ("), (20000, "cannot be written")])
-def test_files_may_not_grow_in_training(paths, uninterrupted, tmp_path, size, what):
-    """As on a disk that is full, where nobody may mount one."""
+def test_training_resumes_after_a_file_size_limit(paths, uninterrupted, tmp_path, size, what):
+    """Acts like a full disk, and needs no mount."""
     flags = training_flags(paths, tmp_path)
     code, _, lines = end(tiny.start(flags, prepare=limit_files(size)))
     assert code == 1
-    assert_one_sentence(lines, what)
-    go_on(flags)
+    assert_one_message(lines, what)
+    rerun(flags)
     assert weights(tmp_path) == weights(uninterrupted)
 
 
-def test_files_may_not_grow_in_prediction(paths, data, predicted, tmp_path):
+def test_prediction_resumes_after_a_file_size_limit(paths, data, predicted, tmp_path):
     flags = prediction_flags(paths, data, tmp_path)
     code, _, lines = end(tiny.start(flags, prepare=limit_files(16000)))
     assert code == 1
-    assert_one_sentence(lines, "cannot be written (")
-    go_on(flags)
+    assert_one_message(lines, "cannot be written (")
+    rerun(flags)
     assert tiny.read_json(tmp_path, "nbest_predictions.json") == predicted
 
 
 def stopped_copy(uninterrupted, folder):
-    """Copies a training as if it had been stopped after the checkpoint before the last one."""
+    """Copies a training as if it was stopped after its second to last checkpoint."""
     shutil.copytree(str(uninterrupted), str(folder), ignore=shutil.ignore_patterns("run.lock"))
     state = tf.train.get_checkpoint_state(str(folder))
     names = [os.path.basename(path) for path in state.all_model_checkpoint_paths]
@@ -390,17 +392,18 @@ def cut(path):
         (".data-00000-of-00001", os.remove),
     ],
 )
-def test_a_checkpoint_cut_short(paths, uninterrupted, tmp_path, suffix, damage):
+def test_training_resumes_from_the_last_complete_checkpoint(
+    paths, uninterrupted, tmp_path, suffix, damage
+):
     folder = tmp_path / "out"
     last, before = stopped_copy(uninterrupted, folder)
     damage(str(folder / (last + suffix)))
     code, _, lines = end(tiny.start(prediction_flags(paths, paths["squad"], folder)))
     assert code == 2
-    assert_one_sentence(
+    assert_one_message(
         lines,
         f"error: the checkpoint {folder / last} is incomplete; train again with the same "
-        "--output_dir, which "
-        f"resumes from {folder / before}",
+        f"--output_dir, which resumes from {folder / before}",
     )
     code, stdout, lines = end(tiny.start(training_flags(paths, folder)))
     assert (
@@ -409,7 +412,7 @@ def test_a_checkpoint_cut_short(paths, uninterrupted, tmp_path, suffix, damage):
         % (folder, before.split("-")[-1], STEPS)
         in stdout
     )
-    assert_one_sentence(
+    assert_one_message(
         lines,
         f"the checkpoint {folder / last} is incomplete; training resumes from {folder / before}",
         "WARNING:",
@@ -417,27 +420,27 @@ def test_a_checkpoint_cut_short(paths, uninterrupted, tmp_path, suffix, damage):
     assert weights(folder) == weights(uninterrupted)
 
 
-def test_no_checkpoint_is_whole(paths, uninterrupted, tmp_path):
+def test_a_folder_with_only_damaged_checkpoints_is_refused(paths, uninterrupted, tmp_path):
     folder = tmp_path / "out"
     stopped_copy(uninterrupted, folder)
     for path in glob.glob(str(folder / "*.index")):
         cut(path)
     code, _, lines = end(tiny.start(training_flags(paths, folder)))
     assert code == 2
-    assert_one_sentence(lines, f"none of the checkpoints in {folder} is complete")
+    assert_one_message(lines, f"none of the checkpoints in {folder} is complete")
 
 
-def test_the_list_of_checkpoints_is_damaged(paths, uninterrupted, tmp_path, capsys):
+def test_training_resumes_with_a_damaged_checkpoint_list(paths, uninterrupted, tmp_path, capsys):
     folder = tmp_path / "out"
     last, _ = stopped_copy(uninterrupted, folder)
     (folder / "checkpoint").write_text("")
-    go_on(training_flags(paths, folder))
+    rerun(training_flags(paths, folder))
     assert "after step {} of".format(last.split("-")[-1]) in capsys.readouterr().out
     assert weights(folder) == weights(uninterrupted)
 
 
 def save_with_huge_gradients(path):
-    """Writes a checkpoint whose loss is a number and whose gradients, squared, are too large for one."""
+    """Writes a checkpoint with a finite loss whose squared gradients overflow."""
     with tiny.reader(tiny.config()) as (_, session):
         gamma = next(
             each for each in tf.global_variables() if "layer_1/output/LayerNorm/gamma" in each.name
@@ -450,7 +453,7 @@ def save_with_huge_gradients(path):
     "steps_between, wanted",
     [(1, "step 1, which left NaN or infinite weights"), (20, "step 2, whose loss is nan")],
 )
-def test_what_is_no_number_stops_the_training(paths, tmp_path, steps_between, wanted):
+def test_nan_stops_the_training(paths, tmp_path, steps_between, wanted):
     huge = save_with_huge_gradients(tmp_path / "huge.ckpt")
     code, _, lines = end(
         tiny.start(
@@ -460,9 +463,9 @@ def test_what_is_no_number_stops_the_training(paths, tmp_path, steps_between, wa
         )
     )
     assert code == 1
-    if tf.__version__.startswith("1.13."):  # which looks at the norm of the gradients itself
+    if tf.__version__.startswith("1.13."):  # it checks the norm of the gradients itself
         wanted = "NaN or infinite gradients ("
-    assert_one_sentence(lines, "error: training stopped at " + wanted)
+    assert_one_message(lines, "error: training stopped at " + wanted)
     last = tf.train.latest_checkpoint(str(tmp_path))
     assert (
         f"the last good checkpoint is {last}; train again with a smaller --learning_rate"
@@ -475,13 +478,13 @@ def test_what_is_no_number_stops_the_training(paths, tmp_path, steps_between, wa
         assert int(path.split("-")[-1].split(".")[0]) <= int(last.split("-")[-1])
 
 
-def test_records_are_damaged_in_training(paths, tmp_path):
+def test_damaged_training_records_are_reported(paths, tmp_path):
     flags = training_flags(paths, tmp_path)
     process = tiny.start(flags)
     wait_for(process, tmp_path / "model.ckpt-0.index")
     (tmp_path / "train.tf_record").write_bytes(b"x" * 3000)
     code, _, lines = end(process)
     assert code == 1
-    assert_one_sentence(
+    assert_one_message(
         lines, "the records %s were damaged or removed" % (tmp_path / "train.tf_record")
     )

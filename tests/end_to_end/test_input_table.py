@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every row of the table of wrong and odd inputs, through the command line.
+"""Runs every row of the table of wrong and unusual inputs on the command line.
 
-A wrong input ends in exit code 2 and one sentence, an odd one in exit code 0 and a warning; neither in a traceback, nor
-with more than 2 GB of memory, nor after three minutes. No model is trained or run before a wrong input is reported.
+A wrong input causes exit code 2 and a one-line message, an unusual one exit code 0 and a warning;
+neither a traceback, more than 2 GB of memory or more than three minutes. A wrong input is reported
+before any model is trained or run.
 """
 
 import forked
@@ -11,7 +12,7 @@ import pytest
 import tiny
 
 MEBIBYTES = 2048
-REMEDIES = ("; ", "?")  # what comes before, or is, what to do
+REMEDIES = ("; ", "?")  # the separator of cause and remedy, or the end of a question
 
 
 @pytest.fixture(scope="module")
@@ -22,17 +23,17 @@ def command_lines():
 
 
 def words_of(row, case):
-    """Returns the words of a row's command line, and the path of the last file that was made for it."""
+    """Returns the words of a row's command line and the path of the last file written for it."""
     made = [None]
 
-    def value(given):
-        if callable(given):
-            made[0] = given = given(case)
-        return given.replace("FOLDER", str(case.folder)) if isinstance(given, str) else given
+    def value(word):
+        if callable(word):
+            made[0] = word = word(case)
+        return word.replace("FOLDER", str(case.folder)) if isinstance(word, str) else word
 
     words = [value(word) for word in row.words]
     if row.flags is not None:
-        flags = {name: value(given) for name, given in row.flags.items()}
+        flags = {name: value(word) for name, word in row.flags.items()}
         flags = tiny.model_flags(
             case.paths, **dict({"output_dir": str(case.folder / "out")}, **flags)
         )
@@ -40,23 +41,21 @@ def words_of(row, case):
     return words, made[0]
 
 
-def assert_told(row, done, path):
-    """Holds how a row's command ended against what the row wants."""
+def assert_reported(row, done, path):
+    """Checks the exit code and the message of a row's command."""
     assert done.code == row.code and "Traceback" not in done.stderr, done.stderr
-    sentences = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(sentences) == (1 if row.code else 0), done.stderr
-    assert all(
-        any(remedy in sentence for remedy in REMEDIES) for sentence in sentences
-    ), done.stderr
+    messages = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(messages) == (1 if row.code else 0), done.stderr
+    assert all(any(remedy in message for remedy in REMEDIES) for message in messages), done.stderr
     for part in row.wanted:
         assert part.replace("PATH", str(path)) in done.stderr
     assert done.mebibytes < MEBIBYTES
 
 
 @pytest.mark.parametrize("row", input_table.ROWS, ids=lambda row: row.name)
-def test_row(command_lines, paths, tmp_path, row):
+def test_input_is_reported(command_lines, paths, tmp_path, row):
     words, path = words_of(row, input_table.Case(paths, tmp_path))
-    assert_told(row, command_lines.run(row.script, *words), path)
+    assert_reported(row, command_lines.run(row.script, *words), path)
     if row.code and row.flags and "output_dir" not in row.flags:
         assert not list(tmp_path.glob("out/*ckpt*"))
 
@@ -68,17 +67,17 @@ def test_row(command_lines, paths, tmp_path, row):
         "a layer too high",
         "data: truncated",
         "a checkpoint with half an index",
-        "one file alone, squad_evaluate.py",
+        "only one file, squad_evaluate.py",
         "a table with NaN",
     ],
 )
-def test_a_process_of_its_own_says_the_same(command_lines, paths, tmp_path, name):
+def test_a_new_process_reports_the_same_as_a_fork(command_lines, paths, tmp_path, name):
     row = next(row for row in input_table.ROWS if row.name == name)
     words, path = words_of(row, input_table.Case(paths, tmp_path))
     code, stdout, stderr = tiny.run(row.script, *words)
     done = command_lines.run(row.script, *words)
     assert (code, stdout, stderr) == done[:3]
-    assert_told(row, done, path)
+    assert_reported(row, done, path)
 
 
 @pytest.mark.parametrize("script", ["run_squad.py", "run_cmrc2018.py"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stopped decoding resumes, ends with the same bytes, and never reuses another's work."""
+"""Tests that a stopped decoding resumes with the same bytes and reuses only its own results."""
 
 import glob
 import json
@@ -22,7 +22,7 @@ BATCHES = 50  # of 70; a kill comes after fewer than these
 
 
 def many_questions(path):
-    """Ten times the tiny data under ids of their own: some dozens of batches."""
+    """Writes the tiny data ten times with distinct ids, enough for dozens of batches."""
     data = tiny.squad()
     article = data["data"][0]
     article["paragraphs"] = [
@@ -66,20 +66,20 @@ def uninterrupted(paths, data, tmp_path_factory):
 
 
 class Stopped(Exception):
-    """What stands for a power cut."""
+    """Simulates a power cut."""
 
 
 @pytest.mark.parametrize("batches", [1, 7])
-def test_what_was_found_before_a_stop_is_not_worked_out_again(
+def test_finished_windows_are_not_computed_again(
     paths, data, uninterrupted, tmp_path, monkeypatch, batches, capsys
 ):
-    worked_out = []
+    computed = []
     add = partial_results.PartialResults.add
 
     def stops(self, rows, best):
-        if len(worked_out) == batches:
+        if len(computed) == batches:
             raise Stopped()
-        worked_out.extend([rows])
+        computed.extend([rows])
         add(self, rows, best)
         self.flush()
 
@@ -88,7 +88,7 @@ def test_what_was_found_before_a_stop_is_not_worked_out_again(
         decode(paths, data, tmp_path)
     assert answers(tmp_path) == {}
 
-    before, again = {row for rows in worked_out for row in rows}, []
+    before, again = {row for rows in computed for row in rows}, []
 
     def counts(self, rows, best):
         again.extend(rows)
@@ -107,12 +107,10 @@ def test_what_was_found_before_a_stop_is_not_worked_out_again(
 
 @pytest.mark.parametrize("number", range(int(os.environ.get("KILLS", 2))))
 def test_kill_9(paths, data, uninterrupted, tmp_path, number):
-    """KILLS=30 in the environment kills 30 times: after some of the batches, and every third time at any moment."""
-    flags, generator = (
-        dict(tiny.model_flags(paths, output_dir=str(tmp_path), predict_file=data), **GRID),
-        random.Random(number),
-    )
-    # What a batch finds is kept at once, where a real run may lose a minute.
+    """With KILLS=30 in the environment, kills 30 runs, every third of them at any time."""
+    flags = dict(tiny.model_flags(paths, output_dir=str(tmp_path), predict_file=data), **GRID)
+    generator = random.Random(number)
+    # Results are written after each batch; a real run may lose a minute of work.
     process = tiny.start(
         flags,
         first="from mrc.experiment import partial_results; partial_results.SECONDS_IN_PART = 0",
@@ -132,13 +130,13 @@ def test_kill_9(paths, data, uninterrupted, tmp_path, number):
     assert answers(tmp_path) == uninterrupted
 
 
-def test_done_cells_are_left_alone_and_new_ones_added(paths, data, uninterrupted, tmp_path, capsys):
+def test_finished_cells_are_kept_and_new_ones_added(paths, data, uninterrupted, tmp_path, capsys):
     decode(paths, data, tmp_path, mask_layer="0")
     times = {path: os.stat(path).st_mtime_ns for path in glob.glob(str(tmp_path / "pred*"))}
     decode(paths, data, tmp_path)
     assert "3 of 5 cells are in" in capsys.readouterr().out
     assert {path: os.stat(path).st_mtime_ns for path in times} == times
-    # In another grid a cell has other company in its products, whose sums then differ in the last bits.
+    # The products of a cell depend on the grid in the last bits, so n-best scores may differ.
     found = answers(tmp_path)
     assert set(found) == set(uninterrupted)
     assert all(
@@ -153,7 +151,7 @@ def test_done_cells_are_left_alone_and_new_ones_added(paths, data, uninterrupted
         (dict(n_best_size=4), "n_best_size (20 then, 4 now)"),
     ],
 )
-def test_cells_of_other_flags_are_decoded_again(paths, data, tmp_path, monkeypatch, change, what):
+def test_cells_with_other_flags_are_decoded_again(paths, data, tmp_path, monkeypatch, change, what):
     warnings = []
     monkeypatch.setattr(tf.logging, "warning", lambda text, *values: warnings.append(text % values))
     decode(paths, data, tmp_path, mask_layer="0")
@@ -173,7 +171,7 @@ def test_a_file_changed_by_hand_is_decoded_again(paths, data, tmp_path):
     assert answers(tmp_path) == first
 
 
-def test_what_waits_to_be_kept_is_bounded(tmp_path, monkeypatch):
+def test_pending_results_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(partial_results, "BYTES_IN_PART", 100)
     found = partial_results.PartialResults(str(tmp_path))
     found.add([0], {"values": np.zeros([1, 10])})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole runs on the tiny model: training, prediction under masks, scores, and that each can be repeated."""
+"""Tests of whole runs on the tiny model: training, masked prediction, scores, reproducibility."""
 
 import glob
 import os
@@ -17,7 +17,7 @@ ALL_STEPS = ["--do_train", "--do_predict", "--do_eval"]
 
 
 def script_run(script, words, paths, output_dir, **changes):
-    """Runs a script that has to succeed; returns its stdout."""
+    """Runs a script, checks that it succeeds, and returns its stdout."""
     code, stdout, stderr = tiny.run(
         script, *words, **tiny.model_flags(paths, output_dir=str(output_dir), **changes)
     )
@@ -26,7 +26,7 @@ def script_run(script, words, paths, output_dir, **changes):
 
 
 def run_here(dataset, paths, output_dir, **changes):
-    """The same in this process."""
+    """Runs an experiment in this process."""
     changes.setdefault("do_lower_case", dataset.do_lower_case)
     experiment.run(
         dataset, tiny.flag_values(**tiny.model_flags(paths, output_dir=str(output_dir), **changes))
@@ -60,7 +60,7 @@ def question_ids(data):
 
 
 def assert_whole(folder, data, cell="layer_", suffix=""):
-    """Every question has an answer, which is the first of its n-best list; returns the predictions."""
+    """Checks that each question has its best n-best entry as answer; returns the predictions."""
     predictions = tiny.read_json(folder, f"predictions_{cell}.json")
     lists = tiny.read_json(folder, f"nbest_predictions{suffix}.json")
     assert set(predictions) == set(lists) == question_ids(data)
@@ -74,7 +74,7 @@ def assert_whole(folder, data, cell="layer_", suffix=""):
 
 @pytest.fixture(scope="module")
 def trained(paths, tmp_path_factory):
-    """Folder and stdout of a run that trained, predicted and scored SQuAD."""
+    """Folder and stdout of a run that trains, predicts and scores SQuAD."""
     folder = tmp_path_factory.mktemp("squad")
     return folder, script_run(
         "run_squad.py",
@@ -105,7 +105,7 @@ def test_training_moves_the_weights(paths, trained):
         assert (moved > 0) == ("pooler" not in name), name
 
 
-def test_prediction_apart_gives_the_same(paths, trained, tmp_path):
+def test_separate_prediction_equals_the_joint_run(paths, trained, tmp_path):
     folder = tmp_path / "apart"
     shutil.copytree(str(trained[0]), str(folder), ignore=shutil.ignore_patterns("*.json"))
     # The folder holds a trained checkpoint, so the initial one does not matter.
@@ -236,10 +236,8 @@ def test_squad_2(paths, tmp_path):
         n_best_size=32,
     )
     predictions = tiny.read_json(tmp_path, "predictions_layer_.json")
-    lists, odds = (
-        tiny.read_json(tmp_path, "nbest_predictions.json"),
-        tiny.read_json(tmp_path, "null_odds.json"),
-    )
+    lists = tiny.read_json(tmp_path, "nbest_predictions.json")
+    odds = tiny.read_json(tmp_path, "null_odds.json")
     assert set(predictions) == set(lists) == set(odds) == question_ids(tiny.squad2())
     for question_id, entries in lists.items():
         assert [entry["text"] for entry in entries].count("") == 1
@@ -268,9 +266,8 @@ def test_cmrc(paths, tmp_path):
         assert answer in tiny.TOWER and answer in text  # UTF-8, not escaped
     for entries in tiny.read_json(tmp_path, "nbest_predictions.json").values():
         for entry in entries:
-            assert (
-                entry["start_logit"] <= 0 and entry["end_logit"] <= 0
-            )  # logarithms of probabilities
+            # Logarithms of probabilities.
+            assert entry["start_logit"] <= 0 and entry["end_logit"] <= 0
             assert 2 < entry["start_index"] <= entry["end_index"] < 32
     scores = tiny.read_json(tmp_path, "scores.json")["layer1_q2"]
     assert (scores["TOTAL"], scores["SKIP"]) == (2, 0) and "predictions_layer1_q2.json: {" in stdout
@@ -306,20 +303,16 @@ def test_prediction_leaves_the_checkpoint_alone(paths, tmp_path):
     assert tf.train.latest_checkpoint(str(tmp_path)) is None
 
 
-def test_training_goes_on_from_its_checkpoint(paths, trained, tmp_path):
+def test_training_resumes_from_its_checkpoint(paths, trained, tmp_path):
     options = dict(do_train=True, train_file=paths["squad"])
     run_here(datasets.SQUAD, paths, tmp_path, save_checkpoints_steps=2, **options)
-    with open(
-        str(tmp_path / "checkpoint"), "w"
-    ) as writer:  # as if it had been interrupted after two steps
-        writer.write('model_checkpoint_path: "model.ckpt-2"\n')
+    # As if it had been interrupted after two steps.
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-2"\n')
     run_here(datasets.SQUAD, paths, tmp_path, **options)
     assert_same_tensors(tmp_path, trained[0])
 
 
-def test_a_reader_is_not_asked_in_another_case_than_it_was_trained_in(
-    paths, trained, tmp_path, capsys
-):
+def test_prediction_with_another_letter_case_is_refused(paths, trained, tmp_path, capsys):
     checkpoint = tf.train.latest_checkpoint(str(trained[0]))
     with pytest.raises(SystemExit) as end:
         run_here(
@@ -338,7 +331,7 @@ def test_a_reader_is_not_asked_in_another_case_than_it_was_trained_in(
     )
 
 
-def test_a_model_of_another_training_is_not_gone_on_with(paths, tmp_path, capsys):
+def test_another_training_in_the_folder_is_refused(paths, tmp_path, capsys):
     options = dict(do_train=True, train_file=paths["squad"])
     run_here(datasets.SQUAD, paths, tmp_path, **options)
     before = tensors(tmp_path)
@@ -364,7 +357,7 @@ def test_a_cell_is_not_scored_with_files_of_another(paths, tmp_path, capsys):
     assert "is not what was decoded with layer_; decode it again" in capsys.readouterr().err
 
 
-def test_a_cell_is_scored_though_another_has_its_n_best_file(paths, tmp_path):
+def test_a_cell_is_scored_although_another_has_its_n_best_file(paths, tmp_path):
     for zone in ("q2", "p2"):
         run_here(
             datasets.SQUAD,
@@ -380,7 +373,7 @@ def test_a_cell_is_scored_though_another_has_its_n_best_file(paths, tmp_path):
     assert "layer_q2" in tiny.read_json(tmp_path, "scores.json")
 
 
-def test_the_threshold_of_no_answer_is_for_squad_2_only(paths, tmp_path):
+def test_the_no_answer_threshold_applies_to_squad_2_only(paths, tmp_path):
     right = {
         question["id"]: question["answers"][0]["text"]
         for article in tiny.squad()["data"]
@@ -399,7 +392,7 @@ def test_the_threshold_of_no_answer_is_for_squad_2_only(paths, tmp_path):
     assert tiny.read_json(tmp_path, "scores.json")["layer_"]["exact"] == 100.0
 
 
-def test_answers_of_a_reader_that_is_not_trained_to_the_end_are_told(
+def test_predicting_with_an_unfinished_training_causes_a_warning(
     paths, trained, tmp_path, monkeypatch
 ):
     folder, warnings = tmp_path / "out", []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's data: repeatable, readable by the project, and such that a question needs its passage."""
+"""Tests of the demo's data: reproducible, readable, and not answerable without the passage."""
 
 import os
 import random
@@ -54,7 +54,7 @@ def test_another_seed_writes_other_passages_for_the_same_model(language, folder,
     assert same == [False, False, True, True]
 
 
-def test_every_answer_stands_where_the_file_says(sets):
+def test_every_answer_is_at_its_answer_start(sets):
     for passage, question in _questions(sets[0] + sets[1]):
         (answer,) = question.answers
         assert passage.context[answer.start : answer.start + len(answer.text)] == answer.text
@@ -98,21 +98,21 @@ def test_an_answer_changes_with_the_facts(language):
     fact = language.facts[0]
     first, second = language.values[fact.kind][:2]
     one, other = language.names[:2]
-    as_told, _ = (
+    original, _ = (
         sample_data.tell(language, [(one, [(fact, mine)]), (other, [(fact, theirs)])])
         for mine, theirs in ((first, second), (second, first))
     )
     swapped = sample_data.tell(language, [(one, [(fact, second)]), (other, [(fact, first)])])
-    assert sorted(as_told[0]) == sorted(swapped[0])
-    assert (as_told[1][one, fact][0], swapped[1][one, fact][0]) == (first, second)
+    assert sorted(original[0]) == sorted(swapped[0])
+    assert (original[1][one, fact][0], swapped[1][one, fact][0]) == (first, second)
 
 
-def test_words_are_told_apart(language):
+def test_words_are_distinct(language):
     words = list(language.names) + [word for words in language.values.values() for word in words]
     assert len(set(words)) == len(words)
 
 
-def test_a_name_can_be_told_by_its_pieces(language):
+def test_names_are_distinct_in_their_pieces(language):
     cut = tokenization.BasicTokenizer(language.dataset.do_lower_case).tokenize
     others = [word for words in language.values.values() for word in words]
     for fact in language.facts + language.earlier_facts:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From --tpu_name, --tpu_zone and --gcp_project to the machine that the estimator connects to, and what can go wrong."""
+"""Tests of how the TPU flags become the address that the estimator connects to."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ VERSION = tf.__version__
 
 @pytest.fixture
 def api(monkeypatch):
-    """The `CloudApi`, with credentials that it takes."""
+    """The `CloudApi` and valid credentials for it."""
     with cloud_api.CloudApi().serving() as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
@@ -86,15 +86,15 @@ def check(**changes):
 def test_a_ready_tpu_is_looked_up_where_the_flags_say(api, port):
     api.nodes[NODE] = cloud_api.node(port, VERSION)
     check()
-    assert api.asked == [NODE]
+    assert api.requested == [NODE]
 
 
-def test_project_and_zone_of_this_machine(api, port):
+def test_project_and_zone_default_to_this_machine(api, port):
     api.nodes["projects/machines-project/locations/machines-zone/nodes/my-tpu"] = cloud_api.node(
         port, VERSION
     )
     check(tpu_zone=None, gcp_project=None)
-    assert api.asked == list(api.nodes)
+    assert api.requested == list(api.nodes)
 
 
 @pytest.mark.parametrize(
@@ -105,15 +105,14 @@ def test_the_estimator_connects_to_the_master_that_the_api_names(api, port, tmp_
     api.nodes[NODE] = cloud_api.node(port, VERSION)
     config = make_estimator(device(**FLAGS), tmp_path).config
     assert config.master == "grpc://127.0.0.1:%d" % port
-    assert set(api.asked) == {NODE}
+    assert set(api.requested) == {NODE}
     assert config.session_config.cluster_def.job[0].tasks[0] == "127.0.0.1:%d" % port
-    with pytest.raises(
-        (ValueError, TypeError, googleapiclient.errors.HttpError)
-    ):  # each TensorFlow has its own
+    # The exception depends on the version of TensorFlow.
+    with pytest.raises((ValueError, TypeError, googleapiclient.errors.HttpError)):
         device(**dict(FLAGS, **other)).resolver().master()
 
 
-def test_the_tpu_of_a_tpu_vm(api):
+def test_a_local_tpu_needs_tensorflow_2(api):
     if IS_TF2:
         check(tpu_name="local")
         cloud_tpu.check_flags(
@@ -124,12 +123,12 @@ def test_the_tpu_of_a_tpu_vm(api):
             )
         )
     else:
-        ends_in(
-            "--tpu_name=local is the TPU of a TPU VM, which needs TensorFlow 2 and this is "
+        assert_refused(
+            "--tpu_name=local is the TPU of a TPU VM, which needs TensorFlow 2, but this is "
             f"{VERSION}",
             tpu_name="local",
         )
-    assert api.asked == []
+    assert api.requested == []
 
 
 @pytest.mark.parametrize("flag", ["tpu_name", "master"])
@@ -137,11 +136,11 @@ def test_an_address_needs_no_api(api, port, tmp_path, flag):
     address = {flag: "grpc://127.0.0.1:%d" % port}
     check(**dict({"tpu_name": None, "tpu_zone": None, "gcp_project": None}, **address))
     assert make_estimator(device(**address), tmp_path).config.master == address[flag]
-    assert api.asked == []
+    assert api.requested == []
 
 
 def test_the_session_reaches_that_machine(api, tmp_path):
-    """A TensorFlow server without a TPU stands for the worker: it is reached, and found to have none."""
+    """The worker is a TensorFlow server without a TPU, and the missing TPU is reported."""
     port = cloud_api.free_port()
     server = tf.train.Server(
         {"tpu_worker": ["127.0.0.1:%d" % port]}, job_name="tpu_worker", task_index=0
@@ -157,26 +156,25 @@ def test_the_session_reaches_that_machine(api, tmp_path):
     )
 
 
-def test_another_number_of_cores_is_told():
+def test_another_number_of_cores_is_reported():
     with pytest.raises(InputError) as raised, cloud_tpu.explain_tpu_errors():
         raise ValueError(
             "TPUConfig.num_shards is not set correctly. num_replicas should be (32), got (8)."
         )
     assert str(raised.value) == (
-        "--num_tpu_cores is not what the TPU has (TPUConfig.num_shards is not set correctly. "
-        "num_replicas "
-        "should be (32), got (8)); pass that number"
+        "--num_tpu_cores differs from that of the TPU (TPUConfig.num_shards is not set correctly. "
+        "num_replicas should be (32), got (8)); pass that number"
     )
     with pytest.raises(ValueError, match="something else"), cloud_tpu.explain_tpu_errors():
         raise ValueError("something else")
 
 
-def ends_in(wanted, **changes):
+def assert_refused(wanted, **changes):
     with pytest.raises(InputError) as raised:
         check(**changes)
-    sentence = str(raised.value)
-    assert wanted in sentence and "\n" not in sentence
-    return sentence
+    message = str(raised.value)
+    assert wanted in message and "\n" not in message
+    return message
 
 
 @pytest.mark.parametrize(
@@ -189,8 +187,8 @@ def ends_in(wanted, **changes):
         ),
         (
             403,
-            'may not see the TPU "my-tpu" in project my-project (403: refused with 403); log in '
-            "with an account that may",
+            'have no access to the TPU "my-tpu" in project my-project (403: refused with 403); log '
+            "in with an account that has",
         ),
         (
             500,
@@ -199,20 +197,23 @@ def ends_in(wanted, **changes):
         ),
     ],
 )
-def test_what_the_api_refuses(api, status, wanted):
+def test_api_errors_are_reported(api, status, wanted):
     api.nodes[NODE] = status
-    ends_in(wanted)
+    assert_refused(wanted)
 
 
-def test_a_name_that_is_none(api):
-    assert ends_in('there is no TPU "a/b" in zone my-zone', tpu_name="a/b") and api.asked == []
+def test_an_invalid_name_is_reported(api):
+    assert (
+        assert_refused('there is no TPU "a/b" in zone my-zone', tpu_name="a/b")
+        and api.requested == []
+    )
 
 
 @pytest.mark.parametrize("state", ["CREATING", "STOPPED", "PREEMPTED"])
-def test_a_tpu_that_is_not_ready(api, port, state):
+def test_a_tpu_that_is_not_ready_is_reported(api, port, state):
     api.nodes[NODE] = cloud_api.node(port, VERSION, state)
-    ends_in(
-        f'the TPU "my-tpu" is not ready but {state}; wait until `gcloud compute tpus list '
+    assert_refused(
+        f'the TPU "my-tpu" is {state}, not READY; wait until `gcloud compute tpus list '
         "--zone=my-zone`"
     )
 
@@ -227,26 +228,25 @@ def test_a_tpu_that_is_not_ready(api, port, state):
         ("nightly", False),
     ],
 )
-def test_the_runtime_version(api, port, version, fits):
+def test_another_runtime_version_is_reported(api, port, version, fits):
     api.nodes[NODE] = cloud_api.node(port, version)
     if fits:
         check()
     else:
-        ends_in(
-            'the TPU "my-tpu" runs TensorFlow {} and this machine {}; make a TPU with --version={}'.format(
-                version, VERSION, VERSION.rpartition(".")[0]
-            )
+        assert_refused(
+            f'the TPU "my-tpu" runs TensorFlow {version} and this machine {VERSION}; create a TPU '
+            f"with --version={VERSION.rpartition('.')[0]}"
         )
 
 
-def test_credentials(api, monkeypatch):
+def test_missing_and_refused_credentials_are_reported(api, monkeypatch):
     def missing():
         raise oauth2client.client.ApplicationDefaultCredentialsError(
             "They are not available. More text"
         )
 
     monkeypatch.setattr(oauth2client.client.GoogleCredentials, "get_application_default", missing)
-    ends_in(
+    assert_refused(
         "there are no Google Cloud credentials to find the TPU with (They are not available); run "
         "`gcloud auth application-default login`"
     )
@@ -254,12 +254,12 @@ def test_credentials(api, monkeypatch):
     monkeypatch.setattr(
         oauth2client.client.GoogleCredentials, "get_application_default", lambda: refused
     )
-    ends_in("the Google Cloud credentials at hand are refused (")
+    assert_refused("the Google Cloud credentials are refused (")
 
 
-def test_an_api_that_is_not_reached(api, monkeypatch):
+def test_an_unreachable_api_is_reported(api, monkeypatch):
     monkeypatch.setenv("TPU_API_DISCOVERY_URL", "http://127.0.0.1:%d/" % cloud_api.free_port())
-    ends_in(
+    assert_refused(
         "the Cloud TPU API cannot be reached ([Errno 111] Connection refused); check this "
         "machine's network"
     )
@@ -273,24 +273,24 @@ def test_outside_of_google_cloud_project_and_zone_are_needed(api, monkeypatch, f
         raise urllib.request.URLError("unknown host")
 
     monkeypatch.setattr(urllib.request, "urlopen", nowhere)
-    ends_in(f"--{flag} is needed to find the TPU", **given)
+    assert_refused(f"--{flag} is needed to find the TPU", **given)
 
 
 @pytest.mark.parametrize("by", ["name", "tpu_name", "master"])
-def test_a_worker_that_does_not_answer(api, by):
+def test_a_worker_that_does_not_answer_is_reported(api, by):
     port = cloud_api.free_port()
     api.nodes[NODE] = cloud_api.node(port, VERSION)
     changes = {} if by == "name" else dict({"tpu_name": None}, **{by: "grpc://127.0.0.1:%d" % port})
-    ends_in(
-        "the TPU worker at 127.0.0.1:%d does not answer ([Errno 111] Connection refused); is the "
-        "TPU running" % port,
+    assert_refused(
+        "the TPU worker at 127.0.0.1:%d does not answer ([Errno 111] Connection refused); check "
+        "that the TPU is running" % port,
         **changes,
     )
 
 
 @pytest.mark.parametrize("address", ["grpc://10.0.0.1", "grpc://:8470", "grpc://10.0.0.1:here"])
-def test_addresses_that_are_none(address):
-    ends_in(
+def test_invalid_addresses_are_reported(address):
+    assert_refused(
         '"{}" is not the address of a TPU; pass host and port'.format(address[len("grpc://") :]),
         tpu_name=address,
     )
@@ -310,7 +310,7 @@ def test_a_run_looks_for_the_tpu_before_it_touches_the_bucket(api, monkeypatch, 
 
 @pytest.fixture
 def google_cloud(monkeypatch):
-    """The `CloudApi` as a machine in Google Cloud sees it, which gets credentials from there, too."""
+    """The `CloudApi` and metadata server, without other credentials."""
     with cloud_api.CloudApi().serving() as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
@@ -319,18 +319,18 @@ def google_cloud(monkeypatch):
 
 
 @pytest.mark.parametrize("script", ["run_squad.py", "run_cmrc2018.py"])
-def test_the_command_lines(google_cloud, script):
+def test_scripts_report_another_runtime_version(google_cloud, script):
     google_cloud.nodes[NODE] = cloud_api.node(1, "2.3")
     code, _, stderr = tiny.run(script, **dict(ON_GS, do_lower_case=True, **FLAGS))
     lines = [line for line in stderr.splitlines() if line.startswith("error: ")]
-    assert code == 2 and google_cloud.asked == [NODE] and "Traceback" not in stderr
+    assert code == 2 and google_cloud.requested == [NODE] and "Traceback" not in stderr
     assert lines == [
-        'error: the TPU "my-tpu" runs TensorFlow 2.3 and this machine {}; make a TPU with '
+        'error: the TPU "my-tpu" runs TensorFlow 2.3 and this machine {}; create a TPU with '
         "--version={}".format(VERSION, VERSION.rpartition(".")[0])
     ]
 
 
-OF_ALL = {
+COMMON = {
     "use_tpu": "True",
     "tpu_name": "t",
     "tpu_zone": "z",
@@ -387,7 +387,7 @@ CMRC = {
         ("decode_cmrc2018.sh", "chinese_L-12_H-768_A-12", dict(DECODING, **CMRC)),
     ],
 )
-def test_the_protocol_scripts_get_as_far_as_the_master(google_cloud, script, model, flags):
+def test_protocol_scripts_look_up_the_tpu_and_connect(google_cloud, script, model, flags):
     port, node = cloud_api.free_port(), "projects/machines-project/locations/z/nodes/t"
     google_cloud.nodes[node] = cloud_api.node(port, VERSION)
     environment = dict(
@@ -409,12 +409,12 @@ def test_the_protocol_scripts_get_as_far_as_the_master(google_cloud, script, mod
         "init_checkpoint": "bert_model.ckpt",
     }
     assert given == dict(
-        OF_ALL, **dict(flags, **{flag: f"gs://b/{model}/{name}" for flag, name in beside.items()})
+        COMMON, **dict(flags, **{flag: f"gs://b/{model}/{name}" for flag, name in beside.items()})
     )
     errors = [
         line for line in done.stderr.decode("utf-8").splitlines() if line.startswith("error: ")
     ]
-    assert done.returncode == 2 and google_cloud.asked == [node]
+    assert done.returncode == 2 and google_cloud.requested == [node]
     assert len(errors) == 1 and errors[0].startswith(
         "error: the TPU worker at 127.0.0.1:%d does not answer" % port
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run.json` tells what each run in a folder was started with, read and wrote; scores, tables and figures lead to it."""
+"""Tests of `run.json`: the flags, inputs and results of each run, found by scores and figures."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from mrc.experiment import run as experiment
 from mrc.util import files
 
 
-def go(paths, folder, **changes):
+def start_run(paths, folder, **changes):
     flags = tiny.model_flags(
         paths, output_dir=str(folder), train_file=paths["squad"], predict_file=paths["squad"]
     )
@@ -31,13 +31,13 @@ def sha256(path):
 
 @pytest.fixture(scope="module")
 def grid(paths, tmp_path_factory):
-    """Folder of a run that predicts a grid, and of one that scores it; with their records."""
+    """Folder of a run that predicts a grid and of one that scores it, and both records."""
     folder = tmp_path_factory.mktemp("grid")
-    go(paths, folder, do_predict=True, mask_zone="q2,p2", mask_layer="0")
-    return folder, go(paths, folder, do_eval=True, mask_zone="q2,p2", mask_layer="0")
+    start_run(paths, folder, do_predict=True, mask_zone="q2,p2", mask_layer="0")
+    return folder, start_run(paths, folder, do_eval=True, mask_zone="q2,p2", mask_layer="0")
 
 
-def test_what_a_run_was_started_with(paths, grid):
+def test_flags_versions_and_inputs_are_recorded(paths, grid):
     folder, (run, _) = grid
     assert (
         run["flags"]["mask_zone"] == "q2,p2"
@@ -66,17 +66,17 @@ def test_what_a_run_was_started_with(paths, grid):
     )
 
 
-def test_the_commit_is_the_checkouts(grid):
+def test_the_commit_of_the_checkout_is_recorded(grid):
     try:
         head = subprocess.check_output(
             ["git", "-C", tiny.ROOT, "rev-parse", "HEAD"], stderr=subprocess.DEVNULL
         )
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("the project is no git checkout here")
+        pytest.skip("the project is not a git checkout here")
     assert grid[1][0]["versions"]["commit"].split("-")[0] == head.decode().strip()
 
 
-def test_a_large_file_is_never_in_memory_as_a_whole(monkeypatch, tmp_path):
+def test_large_files_are_hashed_in_blocks(monkeypatch, tmp_path):
     (tmp_path / "file").write_bytes(b"abcdefghij")
     monkeypatch.setattr(files, "_BYTES_IN_BLOCK", 4)
     assert list(files.read_blocks(str(tmp_path / "file"))) == [b"abcd", b"efgh", b"ij"]
@@ -85,7 +85,7 @@ def test_a_large_file_is_never_in_memory_as_a_whole(monkeypatch, tmp_path):
     )
 
 
-def test_a_data_file_that_is_replaced_does_not_pass_for_what_was_read(paths, tmp_path, monkeypatch):
+def test_a_replaced_data_file_is_recorded_as_it_was_read(paths, tmp_path, monkeypatch):
     data, read = tmp_path / "data.json", inputs.squad_format.read
     tiny.write_json(data, tiny.squad())
     before = sha256(data)
@@ -96,7 +96,7 @@ def test_a_data_file_that_is_replaced_does_not_pass_for_what_was_read(paths, tmp
         return found
 
     monkeypatch.setattr(inputs.squad_format, "read", read_and_replace)
-    runs = go(paths, tmp_path / "out", do_predict=True, predict_file=str(data))
+    runs = start_run(paths, tmp_path / "out", do_predict=True, predict_file=str(data))
     assert runs[0]["inputs"]["predict_file"] == before
     assert before in str(np.load(str(tmp_path / "out" / "eval.features.npz"))["made_from"])
 
@@ -108,7 +108,7 @@ def test_without_git_the_code_still_has_a_fingerprint(monkeypatch):
     assert versions["commit"] is None and versions["code"] == before
 
 
-def test_scores_and_table_lead_to_their_runs(grid):
+def test_scores_and_tables_name_their_runs(grid):
     folder, (decoding, scoring) = grid
     assert tiny.read_json(folder, "scores.json")["run"] == scoring["run"] != decoding["run"]
     assert set(scoring["results"]) == {"scores.json", "results.csv", "results_f1.csv"}
@@ -119,25 +119,24 @@ def test_scores_and_table_lead_to_their_runs(grid):
         "run": decoding["run"],
     }
     assert run_record.find(str(folder / "results.csv")) == scoring["run"]
-    assert (
-        (folder / "results.csv").read_text().startswith("layer,q2,p2\nbaseline,")
-    )  # the protocol's columns and no other
+    # The columns of the protocol, without the name of a run.
+    assert (folder / "results.csv").read_text().startswith("layer,q2,p2\nbaseline,")
 
 
-def test_a_run_that_found_all_done_leaves_the_record_of_who_did_it(paths, tmp_path):
-    first = go(paths, tmp_path, do_train=True, do_predict=True)[0]
-    assert [run["run"] for run in go(paths, tmp_path, do_train=True, do_predict=True)][0] == first[
-        "run"
-    ]
+def test_a_run_without_work_keeps_earlier_records(paths, tmp_path):
+    first = start_run(paths, tmp_path, do_train=True, do_predict=True)[0]
+    assert [run["run"] for run in start_run(paths, tmp_path, do_train=True, do_predict=True)][
+        0
+    ] == first["run"]
     assert tiny.read_json(tmp_path, "run.json")["runs"][0] == first
     trained = "model.ckpt-4.index"
     assert first["results"][trained] == sha256(tmp_path / trained)
     assert run_record.find(str(tmp_path / "predictions_layer_.json")) == first["run"]
 
 
-def test_a_run_that_fails_says_how(paths, tmp_path, capsys):
+def test_a_failed_run_records_its_error(paths, tmp_path, capsys):
     with pytest.raises(SystemExit):
-        go(paths, tmp_path, do_eval=True)
+        start_run(paths, tmp_path, do_eval=True)
     run = tiny.read_json(tmp_path, "run.json")["runs"][0]
     assert (
         "predictions_layer_.json to score; decode its cell first" in run["outcome"] and run["end"]
@@ -154,10 +153,10 @@ def test_a_run_that_fails_says_how(paths, tmp_path, capsys):
         json.dumps({"runs": [{"run": "a", "scored": {"b": 1}}]}),
     ],
 )
-def test_a_record_that_is_none_is_not_overwritten(paths, tmp_path, capsys, content):
+def test_an_invalid_record_is_not_overwritten(paths, tmp_path, capsys, content):
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(SystemExit) as caught:
-        go(paths, tmp_path, do_predict=True)
+        start_run(paths, tmp_path, do_predict=True)
     assert caught.value.code == 2 and str(tmp_path / "run.json") in capsys.readouterr().err
     assert (tmp_path / "run.json").read_text() == content
 
@@ -171,14 +170,14 @@ def test_a_figure_names_the_run(grid, tmp_path, extension):
     assert ("results.csv of run " + scoring["run"]).encode("ascii") in figure.read_bytes()
 
 
-def test_a_table_edited_by_hand_is_told(paths, tmp_path):
-    go(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
+def test_a_table_edited_by_hand_causes_a_warning(paths, tmp_path):
+    start_run(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
     table = tmp_path / "results.csv"
     table.write_text(table.read_text() + "1,3.0,3.0\n")
     code, _, stderr = tiny.run("visualize_zones.py", str(table), str(tmp_path / "zones.png"))
     assert code == 0
     assert (
-        "{} is not as the run that {} names left it".format(table, tmp_path / "run.json") in stderr
+        f"{table} was changed after the run that {tmp_path / 'run.json'} names wrote it" in stderr
     )
     assert b"results.csv of run unknown" in (tmp_path / "zones.png").read_bytes()
 
@@ -186,27 +185,28 @@ def test_a_table_edited_by_hand_is_told(paths, tmp_path):
 @pytest.mark.parametrize(
     "later",
     [
-        dict(
-            do_predict=True, do_eval=True, mask_zone="q2p", mask_layer="1"
-        ),  # one cell, which has no table
+        # A single cell has no table.
+        dict(do_predict=True, do_eval=True, mask_zone="q2p", mask_layer="1"),
+        # The baseline is decoded again, but not scored.
         dict(do_predict=True, max_answer_length=1),
     ],
-)  # the baseline again, without its score
-def test_a_table_that_later_runs_left_behind_is_told(paths, tmp_path, later):
-    go(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
+)
+def test_an_outdated_table_causes_a_warning(paths, tmp_path, later):
+    start_run(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
     table = str(tmp_path / "results.csv")
     assert run_record.outdated_by(table, run_record.find(table)) is None
-    last = go(paths, tmp_path, **later)[-1]["run"]
+    last = start_run(paths, tmp_path, **later)[-1]["run"]
     code, _, stderr = tiny.run("visualize_zones.py", table, str(tmp_path / "zones.png"))
     assert (
         code == 0
-        and f"{table} is not of the last answers in its folder, which are of run {last}; " in stderr
+        and f"{table} does not match the last answers in its folder, which are from run {last}; "
+        in stderr
     )
-    go(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
+    start_run(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
     assert run_record.outdated_by(table, run_record.find(table)) is None
 
 
-def test_a_record_is_there_while_a_run_is_at_work(paths, tmp_path):
+def test_a_running_run_has_a_record(paths, tmp_path):
     with pytest.raises(KeyError), run_record.recording(str(tmp_path), "SQuAD", {}) as record:
         run = tiny.read_json(tmp_path, "run.json")["runs"][-1]
         assert run["run"] == record.name and run["end"] is None and run["outcome"] is None

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of tpu_estimate.py: by hand, against TensorFlow's profiler, and against the graph of the grid."""
+"""Tests of tpu_estimate.py: against hand computation, TensorFlow's profiler and the grid."""
 
-import collections
 import sys
 import types
+from typing import NamedTuple
 
 import pytest
 import tensorflow.compat.v1 as tf
@@ -23,8 +23,9 @@ ZONES = "all,q2,q2p,p2q,p2"
 WINDOWS, TOKENS = 3, 64
 
 
-def test_operations_by_hand():
-    # A dense 4 x 4 product on 6 tokens: 2 * 6 * 4 * 4 = 192; scores or context: 2 * 6 * 6 * 4 = 288.
+def test_operations_match_hand_computation():
+    # A dense 4 x 4 product on 6 tokens has 2 * 6 * 4 * 4 = 192 operations; scores or context have
+    # 2 * 6 * 6 * 4 = 288.
     assert tpu_estimate.layer_parts(SMALL) == (3 * 192 + 288, 288 + 192 + 2 * 384)
     assert tpu_estimate.embedding_flops(SMALL) == 2 * 6 * (10 + 2) * 4 == 576
     assert tpu_estimate.head_flops(SMALL) == 2 * 6 * 4 * 2 == 96
@@ -33,8 +34,9 @@ def test_operations_by_hand():
     assert tpu_estimate.training_flops(SMALL) == 2 * 576 + 3 * (2 * (864 + 1248) + 96)
 
 
-def test_memory_by_hand():
-    # A hidden state: 6 * 4 floats = 96 bytes; scores of a head: 6 * 6 floats = 144 bytes; a wide layer: 6 * 8 floats = 192.
+def test_memory_matches_hand_computation():
+    # A hidden state has 6 * 4 floats = 96 bytes, the scores of a head 6 * 6 floats = 144 bytes, a
+    # wide layer 6 * 8 floats = 192 bytes.
     states, squares, wide = 7 + 4, 3 * 2 + 3, 2
     assert tpu_estimate.grid_bytes(SMALL, 3) == states * 96 + squares * 144 + wide * 192
     assert tpu_estimate.grid_bytes(SMALL._replace(vocab=1000), 3) == 6 * 1000 * 4 + 2 * 96
@@ -66,9 +68,10 @@ def features():
 
 
 def products(graph, fetches):
-    """Returns the floating-point operations of the matrix products in what `fetches` needs.
+    """Returns the floating-point operations of the matrix products that `fetches` depend on.
 
-    TensorFlow's profiler counts the plain products. Of products in batches it knows but one of two ops, so they are counted here.
+    TensorFlow's profiler counts plain products. It knows only one of the two ops for batched
+    products, so these are counted here.
     """
     needed = tf.graph_util.extract_sub_graph(
         graph.as_graph_def(), [tensor.op.name for tensor in fetches]
@@ -86,18 +89,23 @@ def products(graph, fetches):
     return total
 
 
+class ProfiledOp(NamedTuple):
+    name: str
+    total_float_ops: int
+
+
 def walk(node):
-    """Yields the ops of a profile, each with what itself and those nested in it count."""
+    """Yields the ops of a profile, each with its own count."""
     below = list(node.children)
     for child in below:
         yield from walk(child)
-    yield collections.namedtuple("Node", ["name", "total_float_ops"])(
+    yield ProfiledOp(
         node.name, node.total_float_ops - sum(child.total_float_ops for child in below)
     )
 
 
 @pytest.mark.parametrize("layers", [1, 3])
-def test_the_grid_against_the_profiler(layers):
+def test_grid_operations_match_the_profiler(layers):
     config = tiny.config(num_hidden_layers=layers)
     with tiny.reader(config, one_hot_embeddings=True) as (model, session):
         cells = attention_mask.read_cells(ZONES, "each", layers)
@@ -107,7 +115,7 @@ def test_the_grid_against_the_profiler(layers):
     assert counted == WINDOWS * tpu_estimate.grid_flops(shape_of(config), len(ZONES.split(",")))
 
 
-def test_training_against_the_profiler():
+def test_training_operations_match_the_profiler():
     config = tiny.config()
     with tiny.reader(config, one_hot_embeddings=True) as (model, session):
         gradients = tf.gradients(model.training_loss(features()), tf.trainable_variables())
@@ -120,7 +128,7 @@ def test_training_against_the_profiler():
 
 
 @pytest.mark.parametrize("layers, zones", [(12, ZONES), (24, "p2")])
-def test_passes_against_the_grid(layers, zones):
+def test_passes_match_the_grid(layers, zones):
     calls = []
 
     def branch(index, hidden, branches):
@@ -149,14 +157,14 @@ def table(monkeypatch, capsys, *words):
     return capsys.readouterr().out.splitlines()
 
 
-def test_the_table_is_the_readmes(monkeypatch, capsys):
+def test_the_table_matches_the_documentation(monkeypatch, capsys):
     lines = table(monkeypatch, capsys)
     assert len(lines) == 6
     with open(tiny.ROOT + "/docs/devices.md", encoding="utf-8") as reader:
         assert "\n".join(lines) in reader.read()
 
 
-def test_the_assumptions_are_felt(monkeypatch, capsys):
+def test_the_assumptions_change_the_table(monkeypatch, capsys):
     def numbers(*words):
         return [
             [float(cell.split()[0]) for cell in line.split("|")[3:7]]
@@ -175,14 +183,13 @@ def test_the_assumptions_are_felt(monkeypatch, capsys):
     assert fast[2:] == usual[2:] and fast[0][0] == pytest.approx(usual[0][0] / 2, rel=0.01)
 
 
-def test_base_sized_bert():
-    assert (
-        tpu_estimate.count_weights(BASE) == 108310272 + 2 * 768 + 2
-    )  # Google's cased base, and the head
+def test_base_sized_bert_has_known_counts():
+    # Google's cased base, and the head.
+    assert tpu_estimate.count_weights(BASE) == 108310272 + 2 * 768 + 2
     assert tpu_estimate.grid_passes(12, 5) == (342, 402)
 
 
-def test_a_batch_that_the_cores_do_not_divide():
+def test_a_batch_that_the_cores_do_not_divide_is_refused():
     code, _, stderr = tiny.run("benchmarks/tpu_estimate.py", batch=12)
     assert code == 2 and stderr.strip().endswith(
         "error: --batch=12 is not a multiple of the 8 cores of a TPU; use 16 or another multiple"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a TPU's hosts read: each its own records in training, and in prediction the windows that are not done yet."""
+"""Tests of the input of a TPU: a share of the records per host, and unfinished windows only."""
 
-import collections
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,9 +13,12 @@ from mrc.data.windows import FIRST_UNIQUE_ID
 from mrc.experiment import partial_results, prediction, training
 from mrc.model import estimator
 
-Context = collections.namedtuple(
-    "Context", ["current_host", "num_hosts"]
-)  # of TPUContext, what training reads
+
+class Context(NamedTuple):
+    """The attributes of a TPUContext that training reads."""
+
+    current_host: int
+    num_hosts: int
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def run(paths, tmp_path):
 
 
 def read(input_fn, number=None, **params):
-    """Returns the first `number` batches of an input function, all of them if None."""
+    """Returns the first `number` batches of an input function, all if None."""
     batches = []
     with tf.Graph().as_default(), tf.Session() as session:
         batch = tf.data.make_one_shot_iterator(input_fn(params)).get_next()
@@ -76,17 +79,16 @@ def test_a_single_host_reads_as_without_a_tpu(train_input):
     assert windows_in(read(make(), 2 * number, batch_size=2, context=Context(0, 1))) == alone
 
 
-def test_an_interrupted_host_goes_on_behind_its_share_of_what_was_read(train_input):
+def test_an_interrupted_host_resumes_after_its_share_of_the_records(train_input):
     _, make = train_input
     whole = windows_in(read(make(), 6, batch_size=2, context=Context(1, 2)))
-    rest = windows_in(
-        read(make(8), 4, batch_size=2, context=Context(1, 2))
-    )  # 2 steps of 2 windows on each of 2 hosts
+    # 2 steps of 2 windows on each of 2 hosts were done.
+    rest = windows_in(read(make(8), 4, batch_size=2, context=Context(1, 2)))
     assert rest == whole[4:]
 
 
 @pytest.mark.parametrize("batches_done", [0, 1])
-def test_a_tpu_answers_only_what_is_left(run, tmp_path, monkeypatch, batches_done):
+def test_a_tpu_predicts_only_unfinished_windows(run, tmp_path, monkeypatch, batches_done):
     windows, given = prediction.make_windows(run), []
     (tmp_path / "found").mkdir()
     found = partial_results.PartialResults(str(tmp_path / "found"))

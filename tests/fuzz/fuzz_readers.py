@@ -43,13 +43,13 @@ _RAW = 128  # an input whose first byte is smaller is the file itself; others sh
 
 
 class _Shaper:
-    """Makes a mostly valid data file from the bytes of the fuzzer."""
+    """Builds a mostly valid data file from the bytes of the fuzzer."""
 
     def __init__(self, data):
         self._data = atheris.FuzzedDataProvider(data)
 
-    def _odd(self):
-        """Whether to replace this value by another one."""
+    def _is_replaced(self):
+        """Returns whether to replace a value by another one."""
         return self._data.ConsumeIntInRange(0, 15) == 0
 
     def _text(self):
@@ -70,13 +70,13 @@ class _Shaper:
         return make[self._data.ConsumeIntInRange(0, len(make) - 1)]()
 
     def _value(self, make):
-        return self._any() if self._odd() else make()
+        return self._any() if self._is_replaced() else make()
 
     def _list(self, make, most):
         return [self._value(make) for _ in range(self._data.ConsumeIntInRange(0, most))]
 
     def _object(self, **members):
-        return {key: self._value(make) for key, make in members.items() if not self._odd()}
+        return {key: self._value(make) for key, make in members.items() if not self._is_replaced()}
 
     def _answer(self):
         return self._object(
@@ -103,7 +103,7 @@ class _Shaper:
 
     def mask(self):
         """Returns the values of the mask flags and a number of layers."""
-        flags = [None if self._odd() else self._text() for _ in range(2)]
+        flags = [None if self._is_replaced() else self._text() for _ in range(2)]
         return flags + [self._data.ConsumeIntInRange(1, 24)]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random JSON, text, flags and logits: no exception but `InputError` is raised.
+"""Tests that random JSON, text, flags and logits raise no exception except `InputError`.
 
 `pytest --hypothesis-profile=thorough tests/fuzz/test_fuzz.py` tries 2,000 cases of each test.
 """
@@ -354,7 +354,7 @@ def test_any_mask_flags(zone, layer, num_layers):
 
 @ANY
 @given(st.data())
-def test_kept_pieces_that_are_damaged(folder, data):
+def test_damaged_cached_pieces(folder, data):
     path = str(folder / "eval.features.npz")
     text = datasets.SQUAD.split(tiny.BRIDGE)
     made = [examples.Example("one", "What?", text)]

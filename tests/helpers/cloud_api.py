@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A local HTTP server that plays what a machine in Google Cloud asks to find a TPU: the Cloud TPU API, and the metadata
-server, which tells project, zone and access token."""
+"""A local HTTP server that imitates the Cloud TPU API and Google Cloud's metadata server.
+
+The metadata server reports project, zone and access token.
+"""
 
 import contextlib
 import http.server
@@ -29,16 +31,16 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 class CloudApi:
-    """What the server was asked, and what it answers.
+    """The server, its responses and the requests that it received.
 
     Attributes:
-      nodes: {"projects/P/locations/Z/nodes/N": dict of the node, or the HTTP status that refuses it}.
-      asked: the paths of the nodes that were asked for, in order.
-      metadata: what the metadata server tells by path; a path that is not there is refused.
+      nodes: {"projects/P/locations/Z/nodes/N": dict of the node, or an HTTP error status}.
+      requested: the paths of the requested nodes, in order.
+      metadata: {path: value} of the metadata server; other paths are not found.
     """
 
     def __init__(self):
-        self.nodes, self.asked = {}, []
+        self.nodes, self.requested = {}, []
         account = {"email": "reader@example.com", "scopes": [_SCOPE], "aliases": ["default"]}
         self.metadata = {
             "": "",
@@ -85,7 +87,7 @@ class CloudApi:
         if headers["Authorization"] != "Bearer " + TOKEN:
             return 401, {"error": {"code": 401, "message": "no token"}}
         name = path[len("/v1/") :]
-        self.asked.append(name)
+        self.requested.append(name)
         found = self.nodes.get(name, 404)
         if isinstance(found, int):
             return found, {"error": {"code": found, "message": "refused with %d" % found}}
@@ -109,7 +111,7 @@ class CloudApi:
         }
 
     def environment(self):
-        """Returns the environment variables with which this server is asked."""
+        """Returns the environment variables that direct requests to this server."""
         address = self.url[len("http://") : -1]
         return {
             "TPU_API_DISCOVERY_URL": self.url + "discovery/{api}/{apiVersion}",
@@ -132,7 +134,7 @@ class CloudApi:
 
 
 def node(port, version, state="READY"):
-    """Returns the dict in which the API describes a TPU whose worker is on this machine."""
+    """Returns the API's description of a TPU whose worker is on this machine, a dict."""
     return {
         "state": state,
         "tensorflowVersion": version,
@@ -143,7 +145,7 @@ def node(port, version, state="READY"):
 
 @contextlib.contextmanager
 def listening():
-    """Gives a port of this machine on which something listens, and nothing more."""
+    """Yields a local port on which a socket listens without responding."""
     with contextlib.closing(socket.socket()) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(8)
@@ -151,7 +153,7 @@ def listening():
 
 
 def free_port():
-    """Returns a port of this machine on which nothing listens."""
+    """Returns a local port on which nothing listens."""
     with contextlib.closing(socket.socket()) as unused:
         unused.bind(("127.0.0.1", 0))
         return unused.getsockname()[1]

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Command lines of the project at the price of a fork: TensorFlow is imported once, and each command is a child of its own.
+"""Runs command lines of the project in forks of a process that has imported TensorFlow once.
 
-A child runs the script file as `python script.py words` does, with its own `sys.argv`, standard files and exit code; no
-module of the project is imported before. What goes before is only what a script would import from elsewhere, and no session.
+Each command is a child that runs the script file as `python script.py words` does, with its own
+`sys.argv`, standard streams and exit code. Only third-party modules are imported before the fork
+(and the module that configures TensorFlow), and no session is created.
 """
 
-import collections
 import contextlib
 import gc
 import importlib
@@ -17,10 +17,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+from typing import NamedTuple
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SECONDS = 180  # after which a command counts as hanging
-_IMPORTED_BEFORE = (
+SECONDS = 180  # after which a command is killed
+_PRELOADED = (
     "tensorflow.compat.v1",
     "mrc.util.tensorflow_versions",
     "nltk.tokenize.destructive",
@@ -32,8 +33,20 @@ _IMPORTED_BEFORE = (
     "absl.app",
 )
 
-Done = collections.namedtuple("Done", ["code", "stdout", "stderr", "mebibytes"])
-Done.__doc__ = "How a command ended: its exit code, negative for a signal, its output, and the most memory that it had."
+
+class Done(NamedTuple):
+    """The result of a command.
+
+    Attributes:
+      code: exit code; negative for a signal.
+      stdout, stderr: output.
+      mebibytes: peak memory.
+    """
+
+    code: int
+    stdout: str
+    stderr: str
+    mebibytes: int
 
 
 class CommandLines:
@@ -55,7 +68,7 @@ class CommandLines:
         )
 
     def run(self, script, *words):
-        """Runs `script` of the project with these words and returns `Done`."""
+        """Runs `script` of the project with these arguments and returns `Done`."""
         with tempfile.TemporaryDirectory() as folder:
             request = (
                 json.dumps({"words": [os.path.join(ROOT, script)] + list(words), "folder": folder})
@@ -92,7 +105,7 @@ def _ended(child):
 
 
 def _next_command(requests, answers):
-    """Answers requests until there are no more; returns None then, and in each child its request."""
+    """Forks for each request; returns the request in a child, None in the parent at the end."""
     for line in requests:
         request = json.loads(line.decode("ascii"))
         child = os.fork()
@@ -104,11 +117,12 @@ def _next_command(requests, answers):
 
 
 def _serve():
-    for name in _IMPORTED_BEFORE:
-        with contextlib.suppress(ImportError):  # TensorFlow 1.13 has not all of them
+    for name in _PRELOADED:
+        with contextlib.suppress(ImportError):  # TensorFlow 1.13 lacks some
             importlib.import_module(name)
     gc.collect()
-    gc.freeze()  # or each child would look through all of TensorFlow when it ends, and copy it by that
+    # Otherwise each child would traverse all objects of TensorFlow at exit, and copy their pages.
+    gc.freeze()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     request = _next_command(os.fdopen(os.dup(0), "rb", buffering=0), answers)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of wrong and odd inputs: for each a command line, and the message that it gets.
+"""The table of wrong and unusual inputs: a command line each, and parts of its message.
 
-A flag's value may be a maker: a function of a `Case` that puts a file into the case's folder and returns its path, which
-stands for PATH in the words that the sentence must have; FOLDER in a word is the case's folder.
+A flag's value may be a function of a `Case` that writes a file to the case's folder and returns its
+path. In the expected parts, PATH is replaced by that path; in words, FOLDER by the case's folder.
 """
 
 import collections
@@ -10,7 +10,9 @@ import gzip
 import itertools
 import json
 import os
+import pathlib
 import shutil
+from typing import Dict, List, NamedTuple, Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -19,11 +21,32 @@ from tiny import MISSING
 
 from mrc.model import checkpoint
 
-Case = collections.namedtuple("Case", ["paths", "folder"])
-Case.__doc__ = "The paths of the tiny model and data, and the folder of one row."
 
-Row = collections.namedtuple("Row", ["name", "script", "words", "flags", "code", "wanted"])
-Row.__doc__ = """A command line. Of code 2, `wanted` are parts of its one sentence; of code 0, parts of what it warns of."""
+class Case(NamedTuple):
+    """The paths of the tiny model and data, and the folder of one row."""
+
+    paths: Dict[str, str]
+    folder: pathlib.Path
+
+
+class Row(NamedTuple):
+    """A command line and what it must print.
+
+    Attributes:
+      name: of the case.
+      script, words: the script and its arguments, some of them functions of a `Case`.
+      flags: flags of a run script, by name; None for other scripts.
+      code: expected exit code, 2 (refused) or 0 (accepted).
+      wanted: parts of the error message for code 2, of warnings for code 0.
+    """
+
+    name: str
+    script: str
+    words: list
+    flags: Optional[dict]
+    code: int
+    wanted: List[str]
+
 
 PARAGRAPH = ("data", 0, "paragraphs", 0)
 QUESTION = PARAGRAPH + ("qas", 0)
@@ -31,14 +54,14 @@ ANSWER = QUESTION + ("answers", 0)
 PLACE = "data[0].paragraphs[0]"
 DATA_FLAGS = {"do_train": "train_file", "do_predict": "predict_file", "do_eval": "eval_file"}
 SQUAD, CMRC = "run_squad.py", "run_cmrc2018.py"
-HUGE, BEYOND = 10**18, 2**63
+HUGE, OVERFLOW = 10**18, 2**63
 
 
-# Makers of data files
+# Functions that return writers of data files
 
 
 def written(data, name="data.json"):
-    """Makes a file of these bytes."""
+    """Writes a file with these bytes."""
 
     def make(case):
         path = case.folder / name
@@ -50,17 +73,17 @@ def written(data, name="data.json"):
 
 
 def as_json(value, name="data.json"):
-    """Makes a JSON file, all of it ASCII, so that halves of a surrogate pair can stand in it."""
+    """Writes a JSON file in ASCII, so that it can contain lone surrogates."""
     return written(json.dumps(value).encode("ascii"), name)
 
 
 def changed(place, value, data=None, name="data.json"):
-    """Makes a data file that has another value, or nothing, at `place`."""
+    """Writes a data file with another value at `place`; `MISSING` removes the key."""
     return as_json(tiny.with_value(data or tiny.squad(), place, value), name)
 
 
-def asked(context, *questions):
-    """Makes a data file of one passage; a question is (id, text, answers)."""
+def passage_with(context, *questions):
+    """Writes a data file with one passage; a question is (id, text, answers)."""
     return as_json(
         {
             "data": [
@@ -80,15 +103,15 @@ def asked(context, *questions):
     )
 
 
-def answered(text, start, context=tiny.BRIDGE):
-    """Makes a training file of one question with this answer."""
-    return asked(
+def passage_with_answer(text, start, context=tiny.BRIDGE):
+    """Writes a training file with one question that has this answer."""
+    return passage_with(
         context, ("one", "What stands over the river?", [{"text": text, "answer_start": start}])
     )
 
 
 def a_folder(name="folder"):
-    """Makes a folder."""
+    """Creates a folder."""
 
     def make(case):
         (case.folder / name).mkdir(exist_ok=True)
@@ -97,16 +120,16 @@ def a_folder(name="folder"):
     return make
 
 
-def of_paths(name):
-    """The path of one of the tiny files."""
+def tiny_file(name):
+    """Returns the path of one of the tiny files."""
     return lambda case: case.paths[name]
 
 
-# Makers of models
+# Functions that return writers of model files
 
 
 def config(**changes):
-    """Makes a BERT config with changes; a change to MISSING leaves a key out."""
+    """Writes a BERT config with changes; `MISSING` removes a key."""
     values = dict(tiny.CONFIG, vocab_size=len(tiny.PIECES))
     values.update(changes)
     return as_json(
@@ -115,17 +138,17 @@ def config(**changes):
 
 
 def vocabulary(change):
-    """Makes a vocabulary: `change` takes the list of pieces and returns the file's text or bytes."""
+    """Writes a vocabulary: `change` maps the list of pieces to the text or bytes of the file."""
     text = change(list(tiny.PIECES))
     return written(text if isinstance(text, bytes) else text.encode("utf-8"), "vocab.txt")
 
 
-def one_a_line(pieces):
+def one_per_line(pieces):
     return "\n".join(pieces) + "\n"
 
 
 def damaged(ending, change):
-    """Makes a checkpoint one of whose files has other bytes, or is not there where `change` returns None."""
+    """Writes a checkpoint and changes the bytes of one file; a result of None removes it."""
 
     def make(case):
         path = str(case.folder / "bert_model.ckpt")
@@ -143,7 +166,7 @@ def damaged(ending, change):
 
 
 def saved(name_of=lambda name: name, value_of=lambda name, value: value):
-    """Makes a checkpoint of the tiny BERT with other names or values; a name of None leaves a variable out."""
+    """Writes a checkpoint of the tiny BERT with other names or values; the name None omits one."""
 
     def make(case):
         path = str(case.folder / "other.ckpt")
@@ -160,7 +183,7 @@ def saved(name_of=lambda name: name, value_of=lambda name, value: value):
     return make
 
 
-def _not_numbers(name, value):
+def _nan_bias(name, value):
     return np.full_like(value, np.nan) if name.endswith("layer_1/output/dense/bias") else value
 
 
@@ -174,27 +197,28 @@ def _row(name, code, wanted, script, words, flag_values):
 
 
 def refused(name, wanted, script=SQUAD, words=("--do_predict",), **flag_values):
-    """A row of a run script that ends in one sentence."""
+    """Returns a row in which a run script fails with a one-line message."""
     return _row(name, 2, wanted, script, list(words), flag_values)
 
 
-def usable(name, wanted, script=SQUAD, words=("--do_predict",), **flag_values):
-    """A row of a run script that does its work and warns."""
+def accepted(name, wanted, script=SQUAD, words=("--do_predict",), **flag_values):
+    """Returns a row in which a run script succeeds, possibly with warnings."""
     return _row(name, 0, wanted, script, list(words), flag_values)
 
 
-def scored(name, wanted, script, *words):
-    """A row of another script, whose words may be made; it ends in one sentence."""
+def refused_by_script(name, wanted, script, *words):
+    """Returns a row in which another script fails with a one-line message."""
     return _row(name, 2, wanted, script, list(words), None)
 
 
-def scored_with_warning(name, wanted, script, *words):
+def accepted_by_script(name, wanted, script, *words):
+    """Returns a row in which another script succeeds, possibly with warnings."""
     return _row(name, 0, wanted, script, list(words), None)
 
 
-FILES_THAT_ARE_NO_DATA = [
+WRONG_DATA_FILES = [
     ("empty", b"", "PATH is empty"),
-    ("white space alone", b" \n\t", "PATH is empty"),
+    ("white space only", b" \n\t", "PATH is empty"),
     (
         "not JSON",
         b"question,answer\n",
@@ -202,7 +226,7 @@ FILES_THAT_ARE_NO_DATA = [
     ),
     ("truncated", json.dumps(tiny.squad()).encode("ascii")[:700], "PATH is not valid JSON"),
     (
-        "a comma too many",
+        "an extra comma",
         b'{"data": [\n 1,, 2]}',
         "PATH is not valid JSON: Expecting value at line 2, column 4",
     ),
@@ -213,22 +237,22 @@ FILES_THAT_ARE_NO_DATA = [
     ),
     ("UTF-16", json.dumps(tiny.squad()).encode("utf-16"), "PATH is not UTF-8 text"),
     (
-        "nested too deep",
+        "nested too deeply",
         b'{"data": ' + b"[" * 100000,
-        "PATH is not usable JSON: it is nested too deep; is it the right file?",
+        "PATH is not usable JSON: it is nested too deeply; check that it is the right file",
     ),
     (
-        "nested as deep as can be read",
+        "nested to the limit",
         b'{"data": [' + b"[" * 900 + b"]" * 900 + b"]}",
         "data[0] is a list",
     ),
     (
-        "a number of a million digits",
+        "an integer of a million digits",
         b'{"data": ' + b"9" * 10**6 + b"}",
-        "PATH is not usable JSON: it has a number of 1000000 digits",
+        "PATH is not usable JSON: it has an integer of 1000000 digits",
     ),
     (
-        "nothing asked",
+        "no questions",
         b'{"data": [{"paragraphs": [{"context": "x", "qas": []}]}]}',
         "PATH has no questions",
     ),
@@ -285,7 +309,7 @@ WRONG_PLACES = [
     ("an id true", QUESTION + ("id",), True, f"{PLACE}.qas[0].id is a boolean, not a string"),
 ]
 
-WRONG_TEXTS = [  # which scoring does not read
+WRONG_TEXTS = [  # not read for scoring
     (
         "no question",
         QUESTION + ("question",),
@@ -300,7 +324,7 @@ WRONG_TEXTS = [  # which scoring does not read
     ),
 ]
 
-WRONG_ANSWERS = [  # which training alone reads
+WRONG_ANSWERS = [  # read for training only
     (
         "answers an object",
         QUESTION + ("answers",),
@@ -370,8 +394,8 @@ WRONG_ANSWERS = [  # which training alone reads
 ]
 
 
-def _in_turn(rows, wanted=("do_predict", "do_train", "do_eval")):
-    """Yields each row with the next of the wanted steps and the next of the two scripts."""
+def _with_steps(rows, wanted=("do_predict", "do_train", "do_eval")):
+    """Yields (step, script) + row, cycling through the wanted steps and both scripts."""
     steps = [
         ("do_predict", SQUAD),
         ("do_train", CMRC),
@@ -393,7 +417,7 @@ def data_rows():
             ["--" + step],
             **{DATA_FLAGS[step]: written(data)},
         )
-        for step, script, name, data, wanted in _in_turn(FILES_THAT_ARE_NO_DATA)
+        for step, script, name, data, wanted in _with_steps(WRONG_DATA_FILES)
     ]
     rows += [
         refused(
@@ -404,14 +428,14 @@ def data_rows():
             **{DATA_FLAGS[step]: changed(place, value)},
         )
         for step, script, name, place, value, wanted in itertools.chain(
-            _in_turn(WRONG_PLACES),
-            _in_turn(WRONG_TEXTS, ("do_predict", "do_train")),
-            _in_turn(WRONG_ANSWERS, ("do_train",)),
+            _with_steps(WRONG_PLACES),
+            _with_steps(WRONG_TEXTS, ("do_predict", "do_train")),
+            _with_steps(WRONG_ANSWERS, ("do_train",)),
         )
     ]
     rows += [
         refused(
-            f"is_impossible {value!r} in training with SQUAD 2.0",
+            f"is_impossible {value!r} in training with SQuAD 2.0",
             ["PATH is not in SQuAD format: ", "for is_impossible that is not true, false, 1 or 0"],
             words=["--do_train", "--version_2_with_negative"],
             train_file=changed(QUESTION + ("is_impossible",), value),
@@ -419,7 +443,7 @@ def data_rows():
         for value in ("maybe", 2)
     ]
     rows += [
-        usable(
+        accepted(
             f"unread {place[-1]} {value!r}, {step}, {script}",
             [],
             script,
@@ -440,9 +464,9 @@ def data_rows():
         )
     ]
     for name, maker in (
-        ("beyond the context", answered("stone", 500)),
-        ("before the context", answered("stone", -1)),
-        ("huge", answered("stone", BEYOND)),
+        ("after the context", passage_with_answer("stone", 500)),
+        ("before the context", passage_with_answer("stone", -1)),
+        ("huge", passage_with_answer("stone", OVERFLOW)),
     ):
         for script in (SQUAD, CMRC):
             rows.append(
@@ -456,12 +480,12 @@ def data_rows():
             )
     return rows + [
         refused(
-            "a file that is not there",
+            "a missing file",
             "the prediction file nowhere.json does not exist; check the path",
             predict_file="nowhere.json",
         ),
         refused(
-            "a folder for a data file",
+            "a folder instead of a data file",
             "PATH is a folder; pass the path of a file",
             predict_file=a_folder(),
         ),
@@ -471,29 +495,29 @@ def data_rows():
             predict_file="data\udcff.json",
         ),
         refused(
-            "an answer that is not there",
+            "an answer that is not in its passage",
             ["PATH has no question whose answer is", "is not in the words"],
             words=["--do_train"],
-            train_file=answered("golden bridge", 2),
+            train_file=passage_with_answer("golden bridge", 2),
         ),
         refused(
-            "an answer of nothing",
+            "an empty answer",
             ["PATH has no question", "the answer is empty"],
             CMRC,
             ["--do_train"],
-            train_file=answered("", 2),
+            train_file=passage_with_answer("", 2),
         ),
         refused(
             "an answer in a blank passage",
             ["PATH has no question", "is outside the passage"],
             words=["--do_train"],
-            train_file=answered("a", 0, context=""),
+            train_file=passage_with_answer("a", 0, context=""),
         ),
         refused(
             "training without answers",
             ["has no answer", "--version_2_with_negative"],
             words=["--do_train"],
-            train_file=of_paths("squad2"),
+            train_file=tiny_file("squad2"),
         ),
         refused(
             "training without answers, SQuAD 2.0",
@@ -544,7 +568,7 @@ def data_rows():
             "two answers to train on",
             ["(one) has 2 answers", "exactly one"],
             words=["--do_train"],
-            train_file=asked(
+            train_file=passage_with(
                 tiny.BRIDGE, ("one", "What?", [{"text": "stone", "answer_start": 2}] * 2)
             ),
         ),
@@ -552,7 +576,7 @@ def data_rows():
             "scoring SQuAD without answers",
             "the evaluation file PATH has no answers, so there is nothing to score against",
             words=["--do_eval"],
-            eval_file=asked(tiny.BRIDGE, ("one", "What?", []), ("two", "What?", [])),
+            eval_file=passage_with(tiny.BRIDGE, ("one", "What?", []), ("two", "What?", [])),
         ),
         refused(
             "scoring CMRC without answers",
@@ -564,15 +588,15 @@ def data_rows():
         refused(
             "a question as long as the window",
             ["--max_seq_length=10 leaves no room", "question colour"],
-            predict_file=of_paths("squad"),
+            predict_file=tiny_file("squad"),
             max_seq_length=10,
         ),
-        usable(
+        accepted(
             "a byte order mark",
             [],
             predict_file=written(b"\xef\xbb\xbf" + json.dumps(tiny.squad()).encode("ascii")),
         ),
-        usable(
+        accepted(
             "odd data to train on",
             [
                 "PATH: 1 of 4 training questions are skipped because",
@@ -584,51 +608,55 @@ def data_rows():
             learning_rate=0.0,
             train_file=changed(ANSWER + ("answer_start",), -3),
         ),
-        usable(
-            "ids that stand twice",
+        accepted(
+            "repeated ids",
             "PATH: 1 question ids occur more than once (one); only the answer to the last question",
-            predict_file=asked(tiny.BRIDGE, ("one", "What?", []), ("one", "Who?", [])),
+            predict_file=passage_with(tiny.BRIDGE, ("one", "What?", []), ("one", "Who?", [])),
         ),
-        usable(
+        accepted(
             "a blank passage",
             f"PATH: 1 passages are blank (the first is {PLACE}); the text of their answers is "
             '"empty"',
-            predict_file=asked(" \n", ("one", "What?", [])),
+            predict_file=passage_with(" \n", ("one", "What?", [])),
         ),
-        usable(
+        accepted(
             "a blank question",
-            f"PATH: 1 questions are blank (the first is {PLACE}.qas[0]); they are answered "
-            "like others",
+            f"PATH: 1 questions are blank (the first is {PLACE}.qas[0]); they are answered like "
+            "others",
             CMRC,
-            predict_file=asked(tiny.TOWER, ("one", " ", [])),
+            predict_file=passage_with(tiny.TOWER, ("one", " ", [])),
         ),
-        usable(
+        accepted(
             "a CMRC test file",
             [],
             CMRC,
             predict_file=changed(QUESTION + ("answers",), MISSING, tiny.cmrc()),
         ),
-        usable(
+        accepted(
             "a passage of 1 MB",
             [],
-            predict_file=asked(("lantern" * 25 + " ") * 5958, ("one", "What?", [])),
+            predict_file=passage_with(("lantern" * 25 + " ") * 5958, ("one", "What?", [])),
             max_seq_length=64,
             doc_stride=50,
             predict_batch_size=256,
         ),
-        usable("a word of 1 MB", [], predict_file=asked("a" * 2**20, ("one", "What?", []))),
-        usable("U+0000", [], CMRC, predict_file=asked("古\0老的灯塔\0", ("\0", "\0灯？", []))),
-        usable(
-            "half characters",
+        accepted(
+            "a word of 1 MB", [], predict_file=passage_with("a" * 2**20, ("one", "What?", []))
+        ),
+        accepted(
+            "U+0000", [], CMRC, predict_file=passage_with("古\0老的灯塔\0", ("\0", "\0灯？", []))
+        ),
+        accepted(
+            "lone surrogates",
             f"PATH: 2 texts contain lone surrogates (the first is {PLACE}.context); the model "
             "ignores them",
             CMRC,
-            predict_file=asked("古老\ud800的灯\udc00塔", ("one", "灯\udfff？", [])),
+            predict_file=passage_with("古老\ud800的灯\udc00塔", ("one", "灯\udfff？", [])),
         ),
-        usable(
-            "half characters in an id",
+        accepted(
+            "lone surrogates in an id",
             "PATH: 2 texts contain lone surrogates",
-            predict_file=asked("\ud800 lantern\udc00", ("\ud800", "What?", [])),
+            predict_file=passage_with("\ud800 lantern\udc00", ("\ud800", "What?", [])),
         ),
     ]
 
@@ -682,7 +710,7 @@ CONFIGS = [
     ),
     (
         "width 2^63",
-        {"hidden_size": BEYOND},
+        {"hidden_size": OVERFLOW},
         '"hidden_size" must be a whole number from 1 to 1000000, it is 9223372036854775808',
     ),
     (
@@ -759,13 +787,13 @@ CONFIGS = [
 
 VOCABULARIES = [
     ("empty", lambda pieces: "", "PATH is empty"),
-    ("not UTF-8", lambda pieces: one_a_line(pieces).encode("gb18030"), "PATH is not UTF-8 text"),
+    ("not UTF-8", lambda pieces: one_per_line(pieces).encode("gb18030"), "PATH is not UTF-8 text"),
     (
-        "one entry more",
-        lambda pieces: one_a_line(pieces + ["more"]),
+        "one extra entry",
+        lambda pieces: one_per_line(pieces + ["more"]),
         "PATH has %d entries, but vocab_size in" % (len(tiny.PIECES) + 1),
     ),
-    ("in one line", lambda pieces: " ".join(pieces), "PATH lacks [UNK], [CLS], [SEP]"),
+    ("on one line", lambda pieces: " ".join(pieces), "PATH lacks [UNK], [CLS], [SEP]"),
     (
         "JSON",
         lambda pieces: json.dumps({piece: number for number, piece in enumerate(pieces)}),
@@ -774,7 +802,7 @@ VOCABULARIES = [
 ] + [
     (
         "without " + piece,
-        lambda pieces, piece=piece: one_a_line(
+        lambda pieces, piece=piece: one_per_line(
             "x" if other == piece else other for other in pieces
         ),
         f"PATH lacks {piece}; use the vocab.txt that came with the checkpoint",
@@ -784,7 +812,7 @@ VOCABULARIES = [
 
 CHECKPOINTS = [
     (
-        "that is not there",
+        "that does not exist",
         "nowhere/bert_model.ckpt",
         "there is no checkpoint nowhere/bert_model.ckpt; pass the path up to and with .ckpt",
     ),
@@ -799,7 +827,7 @@ CHECKPOINTS = [
         "the checkpoint PATH cannot be read",
     ),
     (
-        "with another file as index",
+        "with other bytes as index",
         damaged(".index", lambda data: b"x" * len(data)),
         "the checkpoint PATH cannot be read",
     ),
@@ -814,7 +842,7 @@ CHECKPOINTS = [
         "the checkpoint PATH cannot be read",
     ),
     (
-        "with other data",
+        "with other bytes as data",
         damaged(".data-00000-of-00001", lambda data: b"x" * len(data)),
         "the checkpoint PATH cannot be read",
     ),
@@ -833,7 +861,7 @@ CHECKPOINTS = [
         a_folder(),
         "PATH is a folder; pass the path of what lies in it, as in PATH/bert_model.ckpt",
     ),
-    ("that is another file", of_paths("vocab_file"), "PATH is a file, not a checkpoint"),
+    ("that is a vocabulary", tiny_file("vocab_file"), "PATH is a file, not a checkpoint"),
     (
         "of ALBERT",
         saved(lambda name: name.replace("encoder/layer_", "encoder/transformer/group_")),
@@ -850,18 +878,18 @@ CHECKPOINTS = [
         "PATH is a TensorFlow 2 checkpoint; pass a BERT",
     ),
     (
-        "of no BERT",
+        "of another model",
         saved(lambda name: "model/" + name),
         "the checkpoint PATH has no bert/embeddings/LayerNorm/beta",
     ),
     (
-        "of half precision",
+        "in half precision",
         saved(value_of=lambda name, value: value.astype(np.float16)),
         "of type float16 where float32 is needed",
     ),
     (
-        "of NaN",
-        saved(value_of=_not_numbers),
+        "with NaN",
+        saved(value_of=_nan_bias),
         "has NaN or infinite values in bert/encoder/layer_1/output/dense/bias",
     ),
 ]
@@ -872,7 +900,7 @@ def model_rows():
         refused(
             f"config: {name}",
             wanted,
-            predict_file=of_paths("squad"),
+            predict_file=tiny_file("squad"),
             bert_config_file=config(**changes) if isinstance(changes, dict) else as_json(changes),
         )
         for name, changes, wanted in CONFIGS
@@ -881,7 +909,7 @@ def model_rows():
         refused(
             f"vocabulary: {name}",
             wanted,
-            predict_file=of_paths("squad"),
+            predict_file=tiny_file("squad"),
             vocab_file=vocabulary(change),
         )
         for name, change, wanted in VOCABULARIES
@@ -889,20 +917,20 @@ def model_rows():
     for number, (name, maker, wanted) in enumerate(CHECKPOINTS):
         step = ("do_predict", "do_train")[number % 2]
         flags = collections.OrderedDict(
-            [(DATA_FLAGS[step], of_paths("squad")), ("init_checkpoint", maker)]
+            [(DATA_FLAGS[step], tiny_file("squad")), ("init_checkpoint", maker)]
         )
         rows.append(refused(f"a checkpoint {name}", wanted, words=["--" + step], **flags))
     return rows + [
         refused(
             "config: not JSON",
             "PATH is not valid JSON",
-            predict_file=of_paths("squad"),
+            predict_file=tiny_file("squad"),
             bert_config_file=written(b"{"),
         ),
         refused(
-            "config: a value nested deep",
+            "config: a deeply nested value",
             '"hidden_size" must be a whole number from 1 to 1000000, it is [[[',
-            predict_file=of_paths("squad"),
+            predict_file=tiny_file("squad"),
             bert_config_file=written(
                 json.dumps(dict(tiny.CONFIG, vocab_size=9, hidden_size=0))
                 .replace('"hidden_size": 0', '"hidden_size": ' + "[" * 900 + "]" * 900)
@@ -914,12 +942,12 @@ def model_rows():
             "PATH asks for a model of ",
             words=["--do_train"],
             init_checkpoint=None,
-            train_file=of_paths("squad"),
+            train_file=tiny_file("squad"),
             bert_config_file=config(hidden_size=10**6, intermediate_size=10**6),
         ),
         refused("no config", "--bert_config_file is required; see --help", bert_config_file=None),
         refused(
-            "neither config nor vocabulary",
+            "no config and no vocabulary",
             "--bert_config_file, --vocab_file are required; see --help",
             bert_config_file=None,
             vocab_file=None,
@@ -928,95 +956,97 @@ def model_rows():
         refused(
             "predicting without a model",
             "has no trained checkpoint; pass --init_checkpoint, or train first",
-            predict_file=of_paths("squad"),
+            predict_file=tiny_file("squad"),
             init_checkpoint=None,
         ),
-        usable(
-            "vocabulary: a piece twice",
+        accepted(
+            "vocabulary: a repeated piece",
             ['PATH: 1 pieces occur more than once ("boat"); the id is the last line of each'],
-            predict_file=of_paths("squad"),
+            predict_file=tiny_file("squad"),
             vocab_file=vocabulary(
-                lambda pieces: one_a_line("boat" if piece == "moor" else piece for piece in pieces)
+                lambda pieces: one_per_line(
+                    "boat" if piece == "moor" else piece for piece in pieces
+                )
             ),
         ),
-        usable(
+        accepted(
             "vocabulary: fewer lines than rows",
             [],
-            predict_file=of_paths("squad"),
-            vocab_file=vocabulary(lambda pieces: one_a_line(pieces[:50])),
+            predict_file=tiny_file("squad"),
+            vocab_file=vocabulary(lambda pieces: one_per_line(pieces[:50])),
         ),
-        usable(
+        accepted(
             "vocabulary: more blank lines than rows",
             [],
-            predict_file=of_paths("squad"),
-            vocab_file=vocabulary(lambda pieces: one_a_line(pieces) + "\n \n\n"),
+            predict_file=tiny_file("squad"),
+            vocab_file=vocabulary(lambda pieces: one_per_line(pieces) + "\n \n\n"),
         ),
-        usable(
+        accepted(
             "vocabulary: fewer lines, then blank ones",
             [],
-            predict_file=of_paths("squad"),
-            vocab_file=vocabulary(lambda pieces: one_a_line(pieces[:-3]) + "\n\n"),
+            predict_file=tiny_file("squad"),
+            vocab_file=vocabulary(lambda pieces: one_per_line(pieces[:-3]) + "\n\n"),
         ),
-        usable(
-            "vocabulary: a line that is U+2028",
+        accepted(
+            "vocabulary: a line with only U+2028",
             [],
-            predict_file=of_paths("squad"),
+            predict_file=tiny_file("squad"),
             vocab_file=vocabulary(
-                lambda pieces: one_a_line(
+                lambda pieces: one_per_line(
                     "\u2028" if piece == "moor" else piece for piece in pieces
                 )
             ),
         ),
-        usable(
+        accepted(
             "vocabulary: no [PAD]",
             [],
-            predict_file=of_paths("squad"),
-            vocab_file=vocabulary(lambda pieces: one_a_line(["first"] + list(pieces[1:]))),
+            predict_file=tiny_file("squad"),
+            vocab_file=vocabulary(lambda pieces: one_per_line(["first"] + list(pieces[1:]))),
         ),
-        usable(
+        accepted(
             "vocabulary: a blank line",
             ["PATH: 1 lines are blank (the first is line 25); these ids are not used"],
-            predict_file=of_paths("squad"),
+            predict_file=tiny_file("squad"),
             vocab_file=vocabulary(
-                lambda pieces: one_a_line(
+                lambda pieces: one_per_line(
                     "" if number == 24 else piece for number, piece in enumerate(pieces)
                 )
             ),
         ),
-        usable(
+        accepted(
             "vocabulary: blank last lines",
             [],
-            predict_file=of_paths("squad"),
-            vocab_file=vocabulary(lambda pieces: one_a_line(pieces) + "\n\n"),
+            predict_file=tiny_file("squad"),
+            vocab_file=vocabulary(lambda pieces: one_per_line(pieces) + "\n\n"),
         ),
-        usable(
+        accepted(
             "vocabulary: no [PAD]",
             [],
-            predict_file=of_paths("squad"),
-            vocab_file=vocabulary(lambda pieces: one_a_line(["<pad>"] + pieces[1:])),
+            predict_file=tiny_file("squad"),
+            vocab_file=vocabulary(lambda pieces: one_per_line(["<pad>"] + pieces[1:])),
         ),
-        usable(
+        accepted(
             "vocabulary: CRLF",
             [],
-            predict_file=of_paths("squad"),
+            predict_file=tiny_file("squad"),
             vocab_file=vocabulary(lambda pieces: "\r\n".join(pieces) + "\r\n"),
         ),
-        usable(
+        accepted(
             "config: fewer layers than the checkpoint",
             "has more layers than the 1 of the BERT config; the upper ones are not used",
-            predict_file=of_paths("squad"),
+            predict_file=tiny_file("squad"),
             bert_config_file=config(num_hidden_layers=1),
         ),
-        usable(
+        accepted(
             "a checkpoint without a span head",
             "has no span head (cls/squad/output_weights): without training, answers are random",
-            predict_file=of_paths("squad"),
+            predict_file=tiny_file("squad"),
             init_checkpoint=saved(),
         ),
     ]
 
 
-WHOLE_FLAGS = (
+INTEGER_FLAGS = (
     "max_seq_length",
     "doc_stride",
     "max_query_length",
@@ -1045,7 +1075,7 @@ BOUNDED_FLAGS = (
 )
 
 
-NAMES_OF_CHECKPOINTS = [
+CHECKPOINT_FOLDERS = [
     ("uncased_L-12_H-768_A-12", True),
     ("uncased_L-24_H-1024_A-16", True),
     ("multilingual_L-12_H-768_A-12", True),
@@ -1057,19 +1087,19 @@ NAMES_OF_CHECKPOINTS = [
 
 
 def case_rows():
-    for number, (folder, wanted) in enumerate(NAMES_OF_CHECKPOINTS):
+    for number, (folder, wanted) in enumerate(CHECKPOINT_FOLDERS):
         path, script = folder + "/bert_model.ckpt", (SQUAD, CMRC)[number % 2]
-        told = f"--do_lower_case={not wanted} does not fit --init_checkpoint={path}: "
+        message = f"--do_lower_case={not wanted} does not fit --init_checkpoint={path}: "
         yield refused(
-            "another case than " + folder,
-            told,
+            "another letter case than " + folder,
+            message,
             script,
             init_checkpoint=path,
             do_lower_case=not wanted,
             predict_file="x.json",
         )
         yield refused(
-            "the case of " + folder,
+            "the letter case of " + folder,
             "there is no checkpoint " + path,
             script,
             init_checkpoint=path,
@@ -1084,46 +1114,46 @@ def flag_rows():
             f"--{flag}={value}",
             wanted or f"--{flag}={value}",
             words=["--do_train", "--do_predict"],
-            train_file=of_paths("squad"),
-            predict_file=of_paths("squad"),
+            train_file=tiny_file("squad"),
+            predict_file=tiny_file("squad"),
             **{flag: value},
         )
 
     rows = [
         wrong(flag, value)
-        for flag in WHOLE_FLAGS
+        for flag in INTEGER_FLAGS
         for value in (0, -1)
         if (flag, value) != ("rand_seed", 0)
     ]
     rows += [
         wrong(flag, value, f"--{flag}={value}: {value} is not an integer; ")
-        for flag in WHOLE_FLAGS
+        for flag in INTEGER_FLAGS
         for value in ("1.5", "many")
     ]
     rows += [wrong(flag, "many", f"--{flag}=many: many is not a number; ") for flag in FLOAT_FLAGS]
     rows += [wrong(flag, value) for flag in FLOAT_FLAGS for value in ("nan", "inf")]
     rows += [wrong(flag, -1.0) for flag in FLOAT_FLAGS[:3]]
-    rows += [wrong(flag, value) for flag in BOUNDED_FLAGS for value in (HUGE, BEYOND)]
+    rows += [wrong(flag, value) for flag in BOUNDED_FLAGS for value in (HUGE, OVERFLOW)]
     rows += [wrong(flag, value) for flag in FLOAT_FLAGS[:3] for value in (1e18, 1e300)]
     rows += [
         wrong("max_seq_length", value, "exceeds the 64 positions of the model")
-        for value in (HUGE, BEYOND, 65)
+        for value in (HUGE, OVERFLOW, 65)
     ]
-    predict = dict(predict_file=of_paths("squad"))
-    train = dict(words=["--do_train"], train_file=of_paths("squad"))
+    predict = dict(predict_file=tiny_file("squad"))
+    train = dict(words=["--do_train"], train_file=tiny_file("squad"))
     on_tpu = ["--do_predict", "--use_tpu"]
     return rows + [
-        usable(
-            "a huge number in each flag that takes one",
-            "--doc_stride=%d exceeds" % BEYOND,
-            doc_stride=BEYOND,
-            max_query_length=BEYOND,
-            n_best_size=BEYOND,
-            max_answer_length=BEYOND,
+        accepted(
+            "a huge number in each unbounded flag",
+            "--doc_stride=%d exceeds" % OVERFLOW,
+            doc_stride=OVERFLOW,
+            max_query_length=OVERFLOW,
+            n_best_size=OVERFLOW,
+            max_answer_length=OVERFLOW,
             **predict,
         ),
-        usable(
-            "a stride beyond the window",
+        accepted(
+            "a stride longer than the window",
             "windows do not overlap",
             doc_stride=30,
             **predict,
@@ -1131,22 +1161,22 @@ def flag_rows():
         wrong(
             "num_train_epochs",
             0.0,
-            "make no step of --train_batch_size=2; use a smaller batch or more epochs",
+            "do not fill one batch of --train_batch_size=2; use a smaller batch or more epochs",
         ),
         refused(
             "a batch larger than the data",
-            "4 examples and --num_train_epochs=2 make no step of --train_batch_size=9",
+            "4 examples and --num_train_epochs=2 do not fill one batch of --train_batch_size=9",
             train_batch_size=9,
             **train,
         ),
         refused("an unknown flag", "there is no flag --no_such_flag; ", no_such_flag=1),
         refused(
-            "a flag misspelt",
+            "a misspelt flag",
             "there is no flag --predict_fil (did you mean --predict_file?); ",
             predict_fil="data.json",
         ),
         refused(
-            "a word that is no flag",
+            "a word that is not a flag",
             '"train.json" is not a flag, which begins with --',
             words=["train.json"],
         ),
@@ -1160,12 +1190,12 @@ def flag_rows():
             "nothing to do; pass at least one of --do_train, --do_predict and --do_eval",
             words=[],
         ),
-        refused("no folder", "--output_dir is required; see --help", output_dir=None),
-        refused("a blank folder", "--output_dir is required; see --help", output_dir=""),
+        refused("no output folder", "--output_dir is required; see --help", output_dir=None),
+        refused("an empty output folder", "--output_dir is required; see --help", output_dir=""),
         refused(
-            "a file for a folder",
+            "a file instead of a folder",
             "vocab.txt is a file where a folder is needed; pass another path",
-            output_dir=of_paths("vocab_file"),
+            output_dir=tiny_file("vocab_file"),
             **predict,
         ),
         refused(
@@ -1174,10 +1204,10 @@ def flag_rows():
             output_dir=lambda case: case.paths["vocab_file"] + "/out",
             **predict,
         ),
-        refused("training on nothing", "--do_train needs --train_file", words=["--do_train"]),
-        refused("predicting nothing", "--do_predict needs --predict_file"),
+        refused("training without a file", "--do_train needs --train_file", words=["--do_train"]),
+        refused("predicting without a file", "--do_predict needs --predict_file"),
         refused(
-            "scoring nothing",
+            "scoring without a file",
             "--do_eval needs --eval_file or --predict_file to score against",
             words=["--do_eval"],
         ),
@@ -1185,7 +1215,7 @@ def flag_rows():
             "scoring without predictions",
             "predictions_layer_.json to score; decode its cell first: run with --do_predict",
             words=["--do_eval"],
-            eval_file=of_paths("squad"),
+            eval_file=tiny_file("squad"),
         ),
         refused(
             "a zone in training",
@@ -1213,20 +1243,20 @@ def flag_rows():
             predict_file="x.json",
         ),
         refused(
-            "all with another zone",
+            "all and another zone",
             "--mask_zone=all+q2: all replaces the other zones",
             mask_zone="all+q2",
             **predict,
         ),
-        refused("a zone of nothing", "--mask_zone= has an empty part", mask_zone="", **predict),
+        refused("an empty zone", "--mask_zone= has an empty part", mask_zone="", **predict),
         refused(
-            "a comma too many",
+            "an extra comma",
             "--mask_zone=q2,,p2 has an empty part",
             mask_zone="q2,,p2",
             **predict,
         ),
         refused(
-            "a plus too many",
+            "an extra plus",
             "--mask_layer=0+ has an empty part",
             mask_zone="q2",
             mask_layer="0+",
@@ -1243,21 +1273,21 @@ def flag_rows():
             "a layer below 0", 'there is no layer "-1"', mask_zone="q2", mask_layer="-1", **predict
         ),
         refused(
-            "a layer of many digits",
+            "a layer with many digits",
             'there is no layer "99999',
             mask_zone="q2",
             mask_layer="9" * 100000,
             **predict,
         ),
         refused(
-            "each with a plus",
+            "each plus a layer",
             'there is no layer "each"',
             mask_zone="q2",
             mask_layer="each+0",
             **predict,
         ),
         refused(
-            "where but not what",
+            "a layer without a zone",
             "--mask_layer=0 needs a zone to mask; add --mask_zone",
             mask_layer="0",
             **predict,
@@ -1277,7 +1307,7 @@ def flag_rows():
             **predict,
         ),
         refused(
-            "a TPU and a local folder",
+            "a TPU with a local folder",
             "a remote TPU reads and writes gs:// paths only, and --output_dir=here is local",
             words=on_tpu,
             tpu_name="t",
@@ -1285,7 +1315,7 @@ def flag_rows():
             **predict,
         ),
         refused(
-            "a TPU and a local checkpoint",
+            "a TPU with a local checkpoint",
             "gs:// paths only, and --init_checkpoint=",
             words=on_tpu,
             tpu_name="t",
@@ -1293,7 +1323,7 @@ def flag_rows():
             **predict,
         ),
         refused(
-            "a TPU and an odd batch",
+            "a TPU with a batch that its cores do not divide",
             "--predict_batch_size=12 is not a multiple of the 8 TPU cores",
             words=on_tpu,
             tpu_name="t",
@@ -1303,7 +1333,7 @@ def flag_rows():
             **predict,
         ),
         refused(
-            "a TPU of several machines",
+            "a TPU with several hosts",
             "--num_tpu_cores=32: prediction runs on a TPU with a single host",
             words=on_tpu,
             tpu_name="t",
@@ -1311,8 +1341,8 @@ def flag_rows():
             predict_batch_size=32,
             **predict,
         ),
-        usable(
-            "a TPU that is not used",
+        accepted(
+            "an unused TPU",
             "--tpu_name=t without --use_tpu: it is not used; add --use_tpu",
             tpu_name="t",
             **predict,
@@ -1324,14 +1354,14 @@ def flag_rows():
             **predict,
         ),
         refused(
-            "a TPU and batches of many lengths",
+            "a TPU with --trim_padding",
             "--trim_padding makes batches of different lengths",
             words=on_tpu + ["--trim_padding"],
             tpu_name="t",
             **predict,
         ),
-        usable(
-            "a zone twice in a cell",
+        accepted(
+            "a repeated zone in a cell",
             "",
             mask_zone="+".join(["q2"] * 100),
             mask_layer="0",
@@ -1356,19 +1386,23 @@ def results(text, name="results.csv"):
 
 TABLES = [
     ("empty", "", "PATH is not a table of results"),
-    ("of another kind", "name,value\na,1\n", "PATH is not a table of results"),
+    ("of another file", "name,value\na,1\n", "PATH is not a table of results"),
     ("without a row", "layer,q2\nbaseline,80\n", "PATH is not a table of results"),
     ("without a baseline", "layer,q2\n0,80\n1,79\n", "PATH is not a table of results"),
     ("with a short line", GOOD + "1,79\n", "PATH, line 4 has 2 columns, but the first line has 3"),
-    ("with a word for a number", GOOD + "1,good,70\n", 'PATH, line 4: "good" is not a number'),
+    (
+        "with a word instead of a number",
+        GOOD + "1,good,70\n",
+        'PATH, line 4: "good" is not a number',
+    ),
     ("with NaN", GOOD + "1,nan,70\n", 'PATH, line 4: "nan" is not a number'),
     ("with an infinite number", GOOD + "1,inf,70\n", 'PATH, line 4: "inf" is not a number'),
     (
-        "with a baseline of nothing",
+        "with an empty baseline",
         "layer,q2,p2\nbaseline,80,\n0,79,70\n",
         "PATH, line 2: the baseline has no value in some column",
     ),
-    ("with no cell", "layer,q2\nbaseline,80\n0,\n", "PATH has no values of masked cells"),
+    ("without a cell", "layer,q2\nbaseline,80\n0,\n", "PATH has no values of masked cells"),
     ("not UTF-8", GOOD.encode("utf-16"), "PATH is not UTF-8 text"),
     ("with U+0000", GOOD + "1,7\x009,70\n", "PATH is not a table of results"),
     (
@@ -1387,7 +1421,7 @@ PREDICTIONS = [
     ("empty", b"", "PATH is empty"),
     ("not JSON", b"green", "PATH is not valid JSON"),
     ("a list", b"[]", "PATH is [], not an object of question id to value"),
-    ("nested deep", b"[" * 900 + b"]" * 900, "not an object of question id to value"),
+    ("deeply nested", b"[" * 900 + b"]" * 900, "not an object of question id to value"),
     (
         "with a boolean",
         b'{"colour": true}',
@@ -1414,15 +1448,15 @@ ODDS = [
 
 def score_rows():
     rows = [
-        scored(f"a table {name}", wanted, VISUALIZE, results(text), FIGURE)
+        refused_by_script(f"a table {name}", wanted, VISUALIZE, results(text), FIGURE)
         for name, text, wanted in TABLES
     ]
     rows += [
-        scored(
+        refused_by_script(
             f"predictions: {name}, {script}",
             wanted,
             script,
-            of_paths(data),
+            tiny_file(data),
             written(content, "answers.json"),
         )
         for name, content, wanted in PREDICTIONS
@@ -1430,11 +1464,11 @@ def score_rows():
     ]
     good = as_json(ALL_OF_SQUAD, "answers.json")
     rows += [
-        scored(
+        refused_by_script(
             f"no-answer scores: {name}",
             wanted,
             EVALUATE,
-            of_paths("squad"),
+            tiny_file("squad"),
             good,
             "-n",
             as_json(odds, "odds.json"),
@@ -1443,45 +1477,45 @@ def score_rows():
     ]
     for script, data in ((EVALUATE, "squad"), (CMRC_EVALUATE, "cmrc")):
         rows += [
-            scored(
+            refused_by_script(
                 "no data, " + script,
                 "the data file nowhere.json does not exist; check the path",
                 script,
                 "nowhere.json",
                 good,
             ),
-            scored(
+            refused_by_script(
                 "no predictions, " + script,
                 "the prediction file nowhere.json does not exist",
                 script,
-                of_paths(data),
+                tiny_file(data),
                 "nowhere.json",
             ),
-            scored(
-                "files the wrong way round, " + script,
+            refused_by_script(
+                "swapped files, " + script,
                 'the top level has no key "data"',
                 script,
                 good,
-                of_paths(data),
+                tiny_file(data),
             ),
-            scored(
-                "one file alone, " + script,
+            refused_by_script(
+                "only one file, " + script,
                 "the following arguments are required",
                 script,
-                of_paths(data),
+                tiny_file(data),
             ),
-            scored_with_warning(
-                "nothing predicted, " + script,
+            accepted_by_script(
+                "empty predictions, " + script,
                 "questions have no prediction and count as wrong",
                 script,
-                of_paths(data),
+                tiny_file(data),
                 written(b"{}", "answers.json"),
             ),
-            scored_with_warning(
-                "an id that stands twice, " + script,
+            accepted_by_script(
+                "a repeated id, " + script,
                 "1 question ids occur in the data more than once (one)",
                 script,
-                asked(
+                passage_with(
                     "x",
                     ("one", "What?", [{"text": "x", "answer_start": 0}]),
                     ("one", "Who?", [{"text": "x", "answer_start": 0}]),
@@ -1490,19 +1524,19 @@ def score_rows():
             ),
         ]
     return rows + [
-        scored(
-            "a table of no TPU",
+        refused_by_script(
+            "a batch that the TPU cores do not divide",
             "--batch=12 is not a multiple of the 8 cores of a TPU; use 16",
             "benchmarks/tpu_estimate.py",
             "--batch=12",
         ),
-        scored(
+        refused_by_script(
             "an infinite efficiency",
             "inf is not above 0 and at most 1e+12",
             "benchmarks/tpu_estimate.py",
             "--efficiency=inf",
         ),
-        scored(
+        refused_by_script(
             "a seed below 0",
             "-1 is not from 0 to 2147483647",
             "demo/sample_data.py",
@@ -1510,82 +1544,90 @@ def score_rows():
             a_folder(),
             "--seed=-1",
         ),
-        scored(
-            "sample data into a file",
+        refused_by_script(
+            "a file as the folder of the sample data",
             "PATH is a file where a folder is needed",
             "demo/sample_data.py",
             "--output_dir",
-            of_paths("vocab_file"),
+            tiny_file("vocab_file"),
         ),
-        scored(
-            "a threshold of NaN",
+        refused_by_script(
+            "a NaN threshold",
             "-t is nan, not a number",
             EVALUATE,
-            of_paths("squad"),
+            tiny_file("squad"),
             good,
             "-t",
             "nan",
         ),
-        scored(
-            "a threshold of a word",
+        refused_by_script(
+            "a word as threshold",
             "argument --na-prob-thresh/-t: invalid float value: 'high'",
             EVALUATE,
-            of_paths("squad"),
+            tiny_file("squad"),
             good,
             "-t",
             "high",
         ),
-        scored("scores into a folder", "PATH", EVALUATE, of_paths("squad"), good, "-o", a_folder()),
-        scored_with_warning(
+        refused_by_script(
+            "a folder as the scores file",
+            "PATH",
+            EVALUATE,
+            tiny_file("squad"),
+            good,
+            "-o",
+            a_folder(),
+        ),
+        accepted_by_script(
             "curves without no-answer scores",
             "-p draws nothing without -n",
             EVALUATE,
-            of_paths("squad"),
+            tiny_file("squad"),
             good,
             "-p",
             a_folder(),
         ),
-        scored(
-            "no answers, scorer alone",
+        refused_by_script(
+            "scoring CMRC without answers, scorer",
             "data.json has no answers for question TINY_0",
             CMRC_EVALUATE,
             changed(QUESTION + ("answers",), [], tiny.cmrc()),
             as_json({"TINY_0": "x"}, "answers.json"),
         ),
-        scored(
-            "a table that is not there",
+        refused_by_script(
+            "a missing table",
             "the results file nowhere.csv does not exist; check the path",
             VISUALIZE,
             "nowhere.csv",
             FIGURE,
         ),
-        scored(
-            "a figure of another kind",
+        refused_by_script(
+            "a figure in another format",
             "figure.gif must end in .png, .pdf or .svg",
             VISUALIZE,
             results(GOOD),
             "figure.gif",
         ),
-        scored(
+        refused_by_script(
             "a figure that is a folder", "PATH", VISUALIZE, results(GOOD), a_folder("folder.png")
         ),
-        scored(
+        refused_by_script(
             "titles for two tables",
-            "--titles names 2 tables and there are 1",
+            "--titles has 2 titles for 1 tables",
             VISUALIZE,
             "--titles=a,b",
             results(GOOD),
             FIGURE,
         ),
-        scored(
+        refused_by_script(
             "a range of one number",
-            '"3" is neither "auto" nor two numbers as in --range=-10,2',
+            '"3" is neither "auto" nor two numbers; write for example --range=-10,2',
             VISUALIZE,
             "--range=3",
             results(GOOD),
             FIGURE,
         ),
-        scored(
+        refused_by_script(
             "a range above 0",
             '"1,2" must go from below 0 to above 0',
             VISUALIZE,
@@ -1593,31 +1635,31 @@ def score_rows():
             results(GOOD),
             FIGURE,
         ),
-        scored(
+        refused_by_script(
             "a range too wide",
-            '"-1e308,2" has an end nearer to 0 than 1e-06 or beyond 1e+06; ',
+            '"-1e308,2" has an end closer to 0 than 1e-06 or larger than 1e+06; ',
             VISUALIZE,
             "--range=-1e308,2",
             results(GOOD),
             FIGURE,
         ),
-        scored(
+        refused_by_script(
             "a range too narrow",
-            '"-1e-310,2" has an end nearer to 0 than 1e-06',
+            '"-1e-310,2" has an end closer to 0 than 1e-06',
             VISUALIZE,
             "--range=-1e-310,2",
             results(GOOD),
             FIGURE,
         ),
-        scored(
-            "a range without end",
-            '"-inf,2" has an end nearer to 0',
+        refused_by_script(
+            "an infinite range",
+            '"-inf,2" has an end closer to 0',
             VISUALIZE,
             "--range=-inf,2",
             results(GOOD),
             FIGURE,
         ),
-        scored_with_warning(
+        accepted_by_script(
             "a title that looks like a formula",
             [],
             VISUALIZE,
@@ -1625,7 +1667,7 @@ def score_rows():
             results(GOOD),
             FIGURE,
         ),
-        scored(
+        refused_by_script(
             "F1 as exact match",
             "results_f1.csv holds F1, which cannot be drawn as exact match; ",
             VISUALIZE,
@@ -1633,14 +1675,14 @@ def score_rows():
             written(GOOD.encode("ascii"), "results_f1.csv"),
             FIGURE,
         ),
-        scored_with_warning(
-            "a range of the data", [], VISUALIZE, "--range=auto", results(GOOD), FIGURE
+        accepted_by_script(
+            "the range of the data", [], VISUALIZE, "--range=auto", results(GOOD), FIGURE
         ),
     ]
 
 
 def edited(name, content, step="--do_eval", **flag_values):
-    """Makes an output folder in which a finished decoding's file has another content."""
+    """Creates an output folder with predictions in which one file has other content."""
 
     def make(case):
         folder = case.folder / "out"
@@ -1658,7 +1700,7 @@ def output_rows():
             "output folder: " + name,
             wanted,
             words=list(words),
-            predict_file=of_paths("squad"),
+            predict_file=tiny_file("squad"),
             output_dir=edited(file_name, content),
             **more,
         )
@@ -1667,7 +1709,7 @@ def output_rows():
     record = {"layer_": {"made_from": {}, "files": {"predictions_layer_.json": "0" * 64}}}
     return [
         row(
-            "predictions that are cut",
+            "truncated predictions",
             "predictions_layer_.json is not valid JSON",
             "predictions_layer_.json",
             b'{"colour": "gr',
@@ -1686,19 +1728,19 @@ def output_rows():
         ),
         row(
             "a record that is a list",
-            "cells.json is not the record that this project keeps; delete it",
+            "cells.json is not a cell record of this project; delete it",
             "cells.json",
             b"[]",
         ),
         row(
             "a record of lists",
-            "cells.json is not the record that this project keeps; delete it",
+            "cells.json is not a cell record of this project; delete it",
             "cells.json",
             b'{"layer_": {"made_from": [], "files": []}}',
         ),
         row(
-            "a record that is cut",
-            "cells.json is not the record that this project keeps; delete it",
+            "a truncated record",
+            "cells.json is not a cell record of this project; delete it",
             "cells.json",
             b'{"layer_": {"ma',
         ),
@@ -1711,17 +1753,17 @@ def output_rows():
             negatives,
         ),
         row(
-            "null odds of texts",
+            "null odds with texts",
             'null_odds.json has "green" for question',
             "null_odds.json",
             json.dumps(ALL_OF_SQUAD).encode("ascii"),
             negatives,
         ),
-        usable(
-            "output folder: word pieces that are damaged",
+        accepted(
+            "output folder: a damaged feature cache",
             "eval.features.npz is damaged and is written again",
-            predict_file=of_paths("squad"),
-            output_dir=edited("eval.features.npz", b"PK\x03\x04 and no more"),
+            predict_file=tiny_file("squad"),
+            output_dir=edited("eval.features.npz", b"PK\x03\x04 truncated"),
         ),
     ]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of TensorFlow that the tests reach into, which lie elsewhere from version to version."""
+"""Internals of TensorFlow that tests use, whose modules depend on the version."""
 
 from mrc.util.tensorflow_versions import VERSION
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tiny reader for the tests: config, vocabulary, checkpoint, data files, and ways to run the scripts on them."""
+"""A tiny reader for the tests: its files, data, reference computations and ways to run scripts."""
 
 import contextlib
 import copy
@@ -37,16 +37,15 @@ CONFIG = {
 
 PIECES = (
     "[PAD] [UNK] [CLS] [SEP] the a of in on lantern boat harbour keeper green red paint ##ed ##s "
-    "##er was is what "
-    "who colour where old stone bridge river town moor stands over under built by night . , ? - ' "
-    "( ) 1 9 ##0 ##2 "
+    "##er was is what who colour where old stone bridge river town moor stands over under built by "
+    "night . , ? - ' ( ) 1 9 ##0 ##2 "
     "灯 塔 守 人 红 绿 船 河 桥 石 古 老 城 谁 什 么 颜 色 在 上 是 的 。 ， ？ ： e ##b ##c eclair"
 ).split()
 
 LANTERN = (
     "The old lantern stands over the harbour. The keeper painted it green in 1902, and by night "
-    "the boats "
-    "(red, green) moor under the stone bridge. Éclair is the keeper's boat, built in the old town."
+    "the boats (red, green) moor under the stone bridge. Éclair is the keeper's boat, built in the "
+    "old town."
 )
 BRIDGE = "A stone bridge stands over the river. It was built by the old town."
 TOWER = "古老的灯塔在河上。守塔人是红色的，船是绿色的：石桥在城上。"
@@ -137,7 +136,7 @@ def read_json(*parts):
 
 
 def random_weights(names_and_shapes, seed=1):
-    """Returns {name: array}: normal weights, gamma near 1; the spread is wide, so that a mask is felt."""
+    """Returns {name: array} of normal weights, gamma near 1, large enough that masks matter."""
     random = np.random.RandomState(seed)
     return {
         name: (random.normal(0, 0.5, shape) + (name.endswith("gamma"))).astype(np.float32)
@@ -146,7 +145,7 @@ def random_weights(names_and_shapes, seed=1):
 
 
 def _session():
-    """Returns a session that takes the graph as it is: to optimize it would take longer than to run it."""
+    """Returns a session without graph optimization, which would take longer than the run."""
     rewriting = rewriter_config_pb2.RewriterConfig(disable_meta_optimizer=True)
     return tf.Session(
         config=tf.ConfigProto(graph_options=tf.GraphOptions(rewrite_options=rewriting))
@@ -155,7 +154,7 @@ def _session():
 
 @contextlib.contextmanager
 def reader(bert, seed=1, **options):
-    """Gives (SpanModel, session) of a new graph with random weights for the `BertConfig` `bert`."""
+    """Yields (SpanModel, session) of a new graph with random weights for `bert`, a `BertConfig`."""
     masks_question = options.pop("masks_question", False)
     with tf.Graph().as_default(), _session() as session:
         model = span_model.SpanModel(modeling.Bert(bert, **options), masks_question)
@@ -184,7 +183,7 @@ def save_checkpoint(prefix, bert, seed=1):
 
 
 def values(function, *arrays):
-    """Returns what the tensors that `function(*arrays)` builds evaluate to."""
+    """Returns the values of the tensors that `function(*arrays)` builds."""
     with tf.Graph().as_default(), _session() as session:
         tensors = function(*arrays)
         session.run(tf.global_variables_initializer())
@@ -195,7 +194,13 @@ MISSING = object()
 
 
 def with_value(data, place, value):
-    """Returns a copy of the JSON value `data` that has `value` at `place`, a tuple of keys and numbers; `MISSING` takes it out."""
+    """Returns a copy of the JSON value `data` with another value; `MISSING` removes the key.
+
+    Args:
+      data: JSON value.
+      place: tuple of keys and indices.
+      value: the new value.
+    """
     root = {"": copy.deepcopy(data)}
     at, steps = root, ("",) + place
     for step in steps[:-1]:
@@ -208,7 +213,7 @@ def with_value(data, place, value):
 
 
 def make_folder(folder):
-    """Fills `folder` with all that a run needs; returns {what: path}, each named as the flag it is for."""
+    """Writes all files that a run needs; returns {flag or dataset: path}."""
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join(PIECES) + "\n", encoding="utf-8")
@@ -225,7 +230,7 @@ def make_folder(folder):
 
 
 def model_flags(paths, **changes):
-    """Returns the flags of a short run on the folder `paths`; a change of None leaves a flag out."""
+    """Returns the flags of a short run with the files `paths`; the value None removes a flag."""
     chosen = {name: paths[name] for name in ("bert_config_file", "vocab_file", "init_checkpoint")}
     chosen.update(
         max_seq_length=32,
@@ -243,7 +248,7 @@ def model_flags(paths, **changes):
 
 
 def run(script, *words, **flag_values):
-    """Runs a script of the project as its own process; returns (exit code, stdout, stderr)."""
+    """Runs a script of the project in a new process; returns (exit code, stdout, stderr)."""
     command = [sys.executable, os.path.join(ROOT, script)] + list(words)
     command += _words(flag_values)
     done = subprocess.run(command, capture_output=True, env=_environment())
@@ -261,17 +266,17 @@ def _environment():
 
 
 def start(flag_values, prepare=lambda: None, first=None):
-    """Starts run_squad.py as its own process and returns that; its output is piped.
+    """Starts run_squad.py and returns the process, with piped output.
 
     Args:
-      prepare: called in the process before its program begins.
-      first: statement of Python that goes before the script, such as one that changes a constant.
+      flag_values: {flag: value}.
+      prepare: called in the process before the program starts.
+      first: Python statement to run before the script, such as one that changes a constant.
     """
 
     def before():
-        signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        )  # as in a terminal; what a shell starts in the background ignores it
+        # As in a terminal; background jobs of a shell ignore SIGINT.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         prepare()
 
     program = ["run_squad.py"]
@@ -291,7 +296,7 @@ def start(flag_values, prepare=lambda: None, first=None):
 
 
 def flag_values(**changes):
-    """Returns the dict that `experiment.run` takes: every flag's default, with `changes`."""
+    """Returns the argument of `experiment.run`: the default of every flag, with `changes`."""
     if "mask_zone" not in flags.FLAGS:
         run_flags.define(do_lower_case=True, with_negatives=True)
         flags.FLAGS.mark_as_parsed()
@@ -301,7 +306,7 @@ def flag_values(**changes):
 
 
 def best_positions(logits, size):
-    """Returns what `SpanModel.best_positions` finds in logits [windows, cells, start and end, T]: values and places."""
+    """Returns the result of `SpanModel.best_positions` for logits [windows, cells, 2, T]."""
     places = np.argsort(-logits, axis=-1, kind="stable")[..., :size]
     values = np.take_along_axis(logits, places, axis=-1)
     found = {}
@@ -333,7 +338,7 @@ def softmax(x):
 
 
 def encoder_layer(x, weights, heads, bias):
-    """One BERT layer in NumPy for a single sequence.
+    """Computes one BERT layer in NumPy for a single sequence.
 
     Args:
       x: [T, H].
@@ -366,7 +371,7 @@ def encoder_layer(x, weights, heads, bias):
 
 
 def layer_weights(weights, layer):
-    """Returns the arrays of one layer, named as below `layer_N/`."""
+    """Returns the arrays of one layer, {name below `layer_N/`: array}."""
     beginning = "bert/encoder/layer_%d/" % layer
     return {
         name[len(beginning) :]: array

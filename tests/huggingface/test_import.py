@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hugging Face models become readers that the run scripts take, or a message that says why not."""
+"""Tests of importing Hugging Face models, and of the messages for those that are refused."""
 
 import json
 
@@ -25,7 +25,7 @@ CONFIG = dict(
 
 
 def huggingface_tensors(prefix, head=True, old_names=False):
-    """Returns the tensors of the tiny reader at `prefix` as Hugging Face lays them out."""
+    """Returns the tensors of the tiny reader at `prefix` in the layout of Hugging Face."""
     reader = tf.train.load_checkpoint(prefix)
     found = {}
     for variable in reader.get_variable_to_shape_map():
@@ -154,7 +154,7 @@ def test_an_imported_reader_is_the_original(paths, tmp_path, old_names):
     assert answers["original"] == answers["imported"]
 
 
-def test_a_model_without_a_head_is_one_to_train_from(paths, tmp_path):
+def test_a_model_without_a_head_needs_training(paths, tmp_path):
     tensors = huggingface_tensors(paths["init_checkpoint"], head=False)
     bare = {name.replace("bert.", "", 1): tensor for name, tensor in tensors.items()}
     code, stdout, _ = run_import(write_model(tmp_path / "model", bare), tmp_path / "out")
@@ -177,7 +177,7 @@ def test_activations_keep_their_form(name, ours):
 
 
 @pytest.mark.parametrize(
-    "changes, problem",
+    "changes, message",
     [
         ({"model_type": "roberta"}, 'the model type "roberta" cannot be imported'),
         ({"model_type": "distilbert"}, 'the model type "distilbert" cannot be imported'),
@@ -190,10 +190,10 @@ def test_activations_keep_their_form(name, ours):
         ({"hidden_size": 9}, "attention heads do not divide"),
     ],
 )
-def test_other_models_are_refused_with_the_reason(changes, problem):
+def test_other_models_are_refused_with_the_reason(changes, message):
     with pytest.raises(InputError) as caught:
         model_config.convert(dict(CONFIG, **changes), "config.json")
-    assert problem in str(caught.value)
+    assert message in str(caught.value)
 
 
 def change(tensors, name, array):
@@ -209,16 +209,16 @@ QUERY = "bert.encoder.layer.1.attention.self.query.weight"
 
 
 @pytest.mark.parametrize(
-    "array, problem",
+    "array, message",
     [
         (None, "has no tensor " + QUERY),
-        (np.zeros([8, 9], np.float32), f"has {QUERY} of shape [8, 9] where its config.json asks"),
+        (np.zeros([8, 9], np.float32), f"has {QUERY} of shape [8, 9] but its config.json requires"),
     ],
 )
-def test_wrong_tensors_are_reported_and_nothing_is_written(paths, tmp_path, array, problem):
+def test_wrong_tensors_are_reported_and_nothing_is_written(paths, tmp_path, array, message):
     tensors = change(huggingface_tensors(paths["init_checkpoint"]), QUERY, array)
     code, _, stderr = run_import(write_model(tmp_path / "model", tensors), tmp_path / "out")
-    assert code == 2 and problem in stderr and stderr.count("\n") == 1
+    assert code == 2 and message in stderr and stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -251,7 +251,7 @@ def test_the_vocabulary_comes_from_tokenizer_json_where_there_is_no_vocab_txt(tm
         ),
     ],
 )
-def test_a_tokenizer_that_cleans_text_otherwise_gets_a_warning(tmp_path, normalizer, warnings):
+def test_a_tokenizer_with_other_normalization_causes_a_warning(tmp_path, normalizer, warnings):
     write_tokenizer(tmp_path, **normalizer)
     found = vocabulary.read(str(tmp_path)).warnings
     assert len(found) == len(warnings)

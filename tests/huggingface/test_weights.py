@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model files of Hugging Face are read as they were written, and run no code."""
+"""Tests of reading Hugging Face model files, which must run no code."""
 
 import collections
 import io
@@ -29,7 +29,7 @@ STORAGES = {"f4": "FloatStorage", "f2": "HalfStorage", "i8": "LongStorage"}
 
 @pytest.fixture
 def torch(monkeypatch):
-    """Stand-ins of the names that PyTorch's files refer to."""
+    """Fakes of the names that PyTorch's files refer to."""
     package, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
 
     def rebuild(*args):
@@ -45,7 +45,7 @@ def torch(monkeypatch):
 
 
 class Tensor:
-    """An array that is pickled as PyTorch does it; with `is_transposed`, as a view of its transpose."""
+    """An array that is pickled as in PyTorch; with `is_transposed`, as a view of its transpose."""
 
     def __init__(self, key, array, torch, is_transposed=False):
         self.key, self.array, self.torch = key, array, torch
@@ -153,7 +153,7 @@ def test_truncated_pytorch_files_are_reported(tmp_path, torch, writer, kept):
         weights.read(str(tmp_path))
 
 
-def test_a_tensor_beyond_its_storage_is_reported(tmp_path, torch):
+def test_a_tensor_larger_than_its_storage_is_reported(tmp_path, torch):
     tensor = Tensor("0", ARRAYS["bias"], torch)
     tensor.strides = (1000000,)
     write_zip(tmp_path / "pytorch_model.bin", {"bias": tensor})
@@ -208,16 +208,16 @@ def test_shards_are_joined(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "listed, problem",
+    "listed, message",
     [
         ({"absent": "shard-1.safetensors"}, "lists absent, which its shard does not have"),
         ({"bias": "../shard-1.safetensors"}, "lists no shards"),
         ({"bias": "shard-9.safetensors"}, "shard-9.safetensors does not exist"),
     ],
 )
-def test_wrong_shards_are_reported(tmp_path, listed, problem):
+def test_wrong_shards_are_reported(tmp_path, listed, message):
     write_shards(tmp_path, listed)
-    with pytest.raises(InputError, match=problem):
+    with pytest.raises(InputError, match=message):
         weights.read(str(tmp_path))
 
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records and answers equal the reference: odd texts, random lengths and strides, both datasets.
+"""Tests that records and answers equal the reference, on unusual texts and random lengths.
 
 `pytest --hypothesis-profile=thorough tests/reference` tries 2,000 cases of each test.
 """
 
-import collections
 import os
+from typing import NamedTuple, Tuple
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mrc.answers.decoding import Decoder
 from mrc.data import examples, squad_format, tfrecords
 from mrc.data.windows import Windows
-from mrc.datasets import CMRC2018, SQUAD
+from mrc.datasets import CMRC2018, SQUAD, Dataset
 from mrc.experiment import prediction, training
 from mrc.util.errors import InputError
 from tokenization import Vocabulary, WordPieceTokenizer
@@ -107,16 +107,23 @@ TEXTS = st.builds(
     st.lists(WORDS, max_size=16),
     st.sampled_from([" ", "", " "]),
 )
-ODD = settings(deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
-Odd = collections.namedtuple(
-    "Odd", ["dataset", "chinese", "data", "lower", "sizes", "with_negatives"]
-)
+
+class Case(NamedTuple):
+    """Data of unusual texts, and how to process it."""
+
+    dataset: Dataset
+    chinese: bool
+    data: dict
+    lower: bool
+    sizes: Tuple[int, int, int]
+    with_negatives: bool
 
 
 @st.composite
 def an_answer(draw, context, shifts):
-    """A span of the context, mostly correct; otherwise of another place or another text."""
+    """Draws a span of the context; sometimes its text or start is wrong."""
     start = draw(st.integers(0, len(context) - 1))
     text = context[start : draw(st.integers(start + 1, len(context)))]
     if draw(st.integers(0, 5)) == 0:
@@ -126,7 +133,7 @@ def an_answer(draw, context, shifts):
 
 
 @st.composite
-def odd_cases(draw):
+def cases(draw):
     chinese, with_negatives = draw(st.booleans()), draw(st.booleans())
     with_negatives = with_negatives and not chinese
     paragraphs = []
@@ -151,7 +158,7 @@ def odd_cases(draw):
     sizes = reference.Sizes(
         longest_question + 3 + draw(st.integers(1, 20)), draw(st.integers(1, 24)), longest_question
     )
-    return Odd(
+    return Case(
         CMRC2018 if chinese else SQUAD,
         chinese,
         {"data": [{"paragraphs": paragraphs}]},
@@ -213,16 +220,16 @@ def assert_same_records(found, all_windows, positions):
     ]
 
 
-@ODD
-@given(odd_cases())
+@SETTINGS
+@given(cases())
 def test_prediction_records(case):
     made = examples.make_prediction_examples(case.dataset, passages_of(case.data), "data.json")
     found = Windows(made, tokenizer_of(case), *case.sizes)
     assert_same_records(found, reference_windows(case)[1], None)
 
 
-@ODD
-@given(odd_cases())
+@SETTINGS
+@given(cases())
 def test_training_records(case):
     _, all_windows = reference_windows(case, training=True)
     try:
@@ -250,8 +257,8 @@ def listed(answer, chinese):
     return rows
 
 
-@ODD
-@given(odd_cases(), st.data())
+@SETTINGS
+@given(cases(), st.data())
 def test_answers(case, data):
     rules = reference.Rules(
         data.draw(st.integers(1, 9)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`scripts/setup_environment.sh` and the limits of the process."""
+"""Tests of `scripts/setup_environment.sh`, of check_environment.py and of the shell scripts."""
 
 import os
 import re
@@ -19,7 +19,10 @@ case "$1 $2" in
   "-m venv")
     for folder; do :; done
     mkdir -p "$folder/bin" && {copy} "$folder/bin/python"
-    case "$*" in *--system-site-packages*) echo "include-system-site-packages = true" > "$folder/pyvenv.cfg" ;; esac
+    case "$*" in
+      *--system-site-packages*)
+        echo "include-system-site-packages = true" > "$folder/pyvenv.cfg" ;;
+    esac
     echo "$*" >> {log} ;;
   "-m pip")
     {pip} || exit 1
@@ -40,14 +43,17 @@ case "$1 $2" in
           shift
         done ;;
     esac ;;
-  "-c "*) exec {real} -S -c "import sys; sys.version_info = {version} + (0,); sys.modules.update({hidden}); sys.path.insert(0, '{site}')
+  "-c "*) exec {real} -S -c "import sys
+sys.version_info = {version} + (0,)
+sys.modules.update({hidden})
+sys.path.insert(0, '{site}')
 $2" ;;
 esac
 """
 
 
 class Machine:
-    """A folder of stand-in interpreters that is the whole PATH of `set_up`."""
+    """A folder of fake interpreters, the only entry of the PATH in `set_up`."""
 
     def __init__(self, folder):
         self.folder, self.bin, self.log = folder, folder / "bin", folder / "log"
@@ -70,7 +76,7 @@ class Machine:
     def python(
         self, name, version, venv=True, pip=True, tensorflow=None, uv=False, in_environment=None
     ):
-        """Makes an interpreter that says it is `version`.
+        """Writes an interpreter that reports `version`.
 
         Args:
             tensorflow: version of the TensorFlow it can import.
@@ -98,7 +104,7 @@ class Machine:
         return self.script(path, text)
 
     def uv(self, path, fetched):
-        """Makes a uv that can download the interpreter `fetched`, or none."""
+        """Writes a uv that can download the interpreter `fetched`, or none."""
         return self.script(
             path,
             '#!/usr/bin/env bash\necho "uv $*" >> {}\ncase "$2" in install) {} ;; find) [ -e '
@@ -108,8 +114,11 @@ class Machine:
         )
 
     def set_up(self, **variables):
-        """Sources setup_environment.sh; returns its exit code, the environment's folder and standard error."""
-        program = f'. {tiny.ROOT}/scripts/setup_environment.sh requirements.txt requirements/figures.txt; echo "$? $VENV"'
+        """Sources setup_environment.sh; returns (exit code, folder of the environment, stderr)."""
+        program = (
+            f". {tiny.ROOT}/scripts/setup_environment.sh requirements.txt "
+            'requirements/figures.txt; echo "$? $VENV"'
+        )
         process = subprocess.Popen(
             ["bash", "-c", program],
             cwd=str(self.project),
@@ -123,7 +132,7 @@ class Machine:
         return int(code), folder, stderr
 
     def pins(self, constraints=False):
-        """Returns the requirements that were installed, or their constraints: {package: version}."""
+        """Returns {package: version} of the installed requirements, or of their constraints."""
         lines = [line.split() for line in self.log.read_text().splitlines() if "==" in line]
         words = [
             line[int(constraints)].rstrip(";")
@@ -185,9 +194,8 @@ def test_without_python_3_7_tensorflow_2_is_installed_and_one_line_says_so(machi
     )
     assert machine.pins()["tensorflow"] == "2.15.1" and machine.pins()["numpy"] == "1.26.4"
     machine.log.write_text("")
-    assert (
-        machine.set_up() == (0, ".venv", "") and machine.log.read_text() == ""
-    )  # installs nothing twice
+    # A second call installs nothing.
+    assert machine.set_up() == (0, ".venv", "") and machine.log.read_text() == ""
     machine.python("python3.7", "3.7")
     assert machine.set_up() == (0, ".venv", "")  # keeps the environment
 
@@ -224,8 +232,8 @@ def test_uv_fetches_python_3_11_where_only_other_versions_are_installed(machine,
     code, folder, stderr = machine.set_up()
     assert (code, folder) == (0, ".venv")
     assert notes(stderr) == [
-        "No Python 3.7 or 3.9 to 3.11 with venv found: fetching Python 3.11 with uv for "
-        "TensorFlow 2.15.1."
+        "No Python 3.7 or 3.9 to 3.11 with venv found: fetching Python 3.11 with uv for TensorFlow "
+        "2.15.1."
     ]
     assert (
         "uv python install 3.11\n" in machine.log.read_text() and f"+ {fetched} -m venv" in stderr
@@ -240,8 +248,7 @@ def test_a_download_that_fails_is_reported(machine, variables):
     assert code == 2 and len(notes(stderr)) == 2 and not (machine.project / ".venv").exists()
     assert notes(stderr)[1].startswith(
         "error: TensorFlow 2.15.1 needs Python 3.9 to 3.11, and uv could not fetch one: install "
-        "one "
-        "with `conda create -n py311 python=3.11` or `pyenv install 3.11` (PYTHON="
+        "one with `conda create -n py311 python=3.11` or `pyenv install 3.11` (PYTHON="
     )
 
 
@@ -275,7 +282,7 @@ def test_another_tensorflow_1_gets_an_environment_of_its_own(machine, version):
 @pytest.mark.parametrize(
     "version, numpy", [("2.12.1", "1.23.5"), ("2.14.0", "1.23.5"), ("2.15.1", "1.26.4")]
 )
-def test_another_tensorflow_2_gets_pins_that_suit_it(machine, version, numpy):
+def test_another_tensorflow_2_gets_matching_pins(machine, version, numpy):
     machine.python("python3.7", "3.7")
     machine.python("python3.10", "3.10")
     code, folder, stderr = machine.set_up(TF_VERSION=version)
@@ -295,7 +302,7 @@ def test_tensorflow_1_without_python_3_7_is_refused(machine):
 
 
 @pytest.mark.parametrize(
-    "version, problem",
+    "version, message",
     [
         ("2.16.1", "2.16 and later have no estimators; set TF_VERSION=2.15.1"),
         ("2.20", "2.16 and later have no estimators; set TF_VERSION=2.15.1"),
@@ -305,19 +312,19 @@ def test_tensorflow_1_without_python_3_7_is_refused(machine):
         ("two", "is not supported: set it to 1.13 to 1.15"),
     ],
 )
-def test_unsupported_versions_are_refused(machine, version, problem):
+def test_unsupported_versions_are_refused(machine, version, message):
     machine.python("python3.11", "3.11")
     code, _, stderr = machine.set_up(TF_VERSION=version)
     assert (
         code == 2
         and stderr.startswith(f"error: TF_VERSION={version}")
-        and problem in stderr
+        and message in stderr
         and stderr.count("\n") == 1
     )
 
 
 @pytest.mark.parametrize(
-    "variables, problem",
+    "variables, message",
     [
         (
             {"PYTHON": "python3.12"},
@@ -335,17 +342,17 @@ def test_unsupported_versions_are_refused(machine, version, problem):
         ({"PYTHON": "python0"}, "PYTHON=python0 is not a Python interpreter"),
         (
             {"PYTHON": "python3.9"},
-            "PYTHON=python3.9 has no venv or ensurepip module: install it (Debian, Ubuntu: "
-            "apt-get install python3-venv)",
+            "PYTHON=python3.9 has no venv or ensurepip module: install it (Debian, Ubuntu: apt-get "
+            "install python3-venv)",
         ),
     ],
 )
-def test_a_named_python_that_does_not_fit_is_refused(machine, variables, problem):
+def test_a_named_python_that_does_not_fit_is_refused(machine, variables, message):
     for version in ("3.7", "3.11", "3.12"):
         machine.python("python" + version, version)
     machine.python("python3.9", "3.9", venv=False)
     code, _, stderr = machine.set_up(**variables)
-    assert code == 2 and stderr.startswith("error: " + problem) and stderr.count("\n") == 1
+    assert code == 2 and stderr.startswith("error: " + message) and stderr.count("\n") == 1
 
 
 def test_a_named_python_is_used(machine):
@@ -397,7 +404,7 @@ def test_a_system_tensorflow_is_used_as_it_is(machine, version, venv):
 
 
 @pytest.mark.parametrize(
-    "tensorflow, version, variables, problem",
+    "tensorflow, version, variables, message",
     [
         (
             None,
@@ -424,11 +431,11 @@ def test_a_system_tensorflow_is_used_as_it_is(machine, version, venv):
     ],
 )
 def test_a_system_without_a_suitable_tensorflow_is_refused(
-    machine, tensorflow, version, variables, problem
+    machine, tensorflow, version, variables, message
 ):
     machine.python("python3", version, tensorflow=tensorflow)
     code, _, stderr = machine.set_up(SYSTEM_TENSORFLOW="1", **variables)
-    assert code == 2 and stderr.startswith("error: " + problem) and stderr.count("\n") == 1
+    assert code == 2 and stderr.startswith("error: " + message) and stderr.count("\n") == 1
     assert not (machine.project / ".venv-system").exists()
 
 
@@ -453,8 +460,9 @@ def test_protocol_scripts_use_the_environment_that_was_set_up(tmp_path):
         ("TF_VERSION=2.13.1", "python"),
         ("PYTHON=mine", "mine"),
     ]:
-        program = "unset PYTHON TF_VERSION SYSTEM_TENSORFLOW; {}; . {}/scripts/protocol.sh; echo $PYTHON".format(
-            variables or ":", tiny.ROOT
+        program = (
+            f"unset PYTHON TF_VERSION SYSTEM_TENSORFLOW; {variables or ':'}; "
+            f". {tiny.ROOT}/scripts/protocol.sh; echo $PYTHON"
         )
         assert (
             subprocess.check_output(["bash", "-c", program], cwd=str(tmp_path)).decode().strip()
@@ -486,7 +494,14 @@ def test_a_foreign_environment_is_left_alone(machine):
 
 
 def check_packages(folder, distribution, missing=(), version_info=None):
-    """Imports check_environment where stand-ins of all packages but the `missing` are installed; returns its exit code and message."""
+    """Imports check_environment with fake packages; returns (exit code, message).
+
+    Args:
+        folder: where the packages are written.
+        distribution: name of TensorFlow's metadata folder, or None.
+        missing: packages that are not written.
+        version_info: that of the interpreter, default the real one.
+    """
     for name in (
         "tensorflow",
         "numpy",
@@ -502,7 +517,11 @@ def check_packages(folder, distribution, missing=(), version_info=None):
             (folder / name / "__init__.py").write_text("raise SystemExit('imported')\n")
     if distribution:
         (folder / distribution).mkdir()
-    program = f"import sys; sys.path.insert(0, {str(folder)!r}); sys.version_info = {version_info or tuple(sys.version_info)!r}; from mrc.util import check_environment"
+    program = (
+        f"import sys; sys.path.insert(0, {str(folder)!r}); "
+        f"sys.version_info = {version_info or tuple(sys.version_info)!r}; "
+        "from mrc.util import check_environment"
+    )
     process = subprocess.Popen(
         [sys.executable, "-S", "-c", program],
         cwd=tiny.ROOT,
@@ -535,7 +554,7 @@ def test_supported_tensorflows_are_accepted_without_an_import(tmp_path, distribu
 
 
 @pytest.mark.parametrize(
-    "distribution, problem",
+    "distribution, message",
     [
         (
             "tensorflow-2.16.1.dist-info",
@@ -552,9 +571,9 @@ def test_supported_tensorflows_are_accepted_without_an_import(tmp_path, distribu
         ),
     ],
 )
-def test_unsupported_tensorflows_are_reported(tmp_path, distribution, problem):
+def test_unsupported_tensorflows_are_reported(tmp_path, distribution, message):
     code, stderr = check_packages(tmp_path, distribution)
-    assert code == 2 and problem in stderr and stderr.count("\n") == 1
+    assert code == 2 and message in stderr and stderr.count("\n") == 1
 
 
 def test_missing_packages_are_named(tmp_path):
@@ -603,15 +622,17 @@ def test_a_python_without_the_packages_is_reported(script):
     assert stderr.count("\n") == 1
 
 
-def test_packages_that_are_imported_already_are_there():
-    program = "import sys, types; sys.modules['tensorflow'] = types.ModuleType('tensorflow'); from mrc.util import check_environment"
-    assert (
-        subprocess.call([sys.executable, "-c", program], cwd=tiny.ROOT) == 0
-    )  # TensorFlow 1.14 has no __spec__ either
+def test_imported_packages_count_as_installed():
+    # Like TensorFlow 1.14, this module has no __spec__.
+    program = (
+        "import sys, types; sys.modules['tensorflow'] = types.ModuleType('tensorflow'); "
+        "from mrc.util import check_environment"
+    )
+    assert subprocess.call([sys.executable, "-c", program], cwd=tiny.ROOT) == 0
 
 
 def protocol(script, *words, **variables):
-    """Runs a protocol script in which a program that does nothing stands for Python."""
+    """Runs a protocol script with a program that does nothing as Python."""
     environment = dict(os.environ, **dict(dict(PYTHON="true", TPU_NAME=""), **variables))
     process = subprocess.Popen(
         ["bash", os.path.join(tiny.ROOT, script)] + list(words),
@@ -624,16 +645,16 @@ def protocol(script, *words, **variables):
     return process.returncode, stdout, stderr
 
 
-def test_protocol_scripts_want_a_python():
+def test_protocol_scripts_report_a_missing_python():
     code, _, stderr = protocol("train_squad.sh", PYTHON="python0")
     assert (code, stderr) == (
         2,
-        'error: there is no Python "python0": set PYTHON to one with the requirements, or make '
+        'error: there is no Python "python0": set PYTHON to one with the requirements, or create '
         ".venv\n",
     )
 
 
-def test_decoding_scripts_want_a_trained_reader(tmp_path):
+def test_decoding_scripts_report_a_missing_reader(tmp_path):
     code, stdout, stderr = protocol("decode_squad.sh", MODEL_OUTPUT_DIR=str(tmp_path))
     assert (code, stdout) == (2, "") and stderr.startswith(
         f"error: there is no trained reader in {tmp_path}: train it "
@@ -648,10 +669,10 @@ def test_decoding_scripts_want_a_trained_reader(tmp_path):
     assert protocol("decode_cmrc2018.sh", MODEL_OUTPUT_DIR=str(tmp_path))[0] == 0
 
 
-def test_decoding_scripts_draw_the_table_that_is_there(tmp_path):
+def test_decoding_scripts_draw_an_existing_table(tmp_path):
     (tmp_path / "checkpoint").write_text("")
     assert (
-        "A single cell has no table, and no heat map."
+        "A single cell has no table and no heat map."
         in protocol("decode_squad.sh", MODEL_OUTPUT_DIR=str(tmp_path))[1]
     )
     (tmp_path / "results.csv").write_text("")

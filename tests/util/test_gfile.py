@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every path goes through tf.gfile, and files appear whole or not at all where renaming is copying, as in a bucket."""
+"""Tests that all paths go through tf.gfile, and that writes are atomic in a bucket too.
+
+A bucket renames a file by copying it.
+"""
 
 import ast
 import glob
@@ -20,14 +23,12 @@ from mrc.experiment import partial_results
 from mrc.experiment import run as experiment
 from mrc.util import files
 
-SCHEME = (
-    "file://"  # to Python's own functions a relative path, of a folder "file:" that is not there
-)
+SCHEME = "file://"  # Python's own functions take it for a relative path that does not exist
 MODULES = sorted(
     glob.glob(os.path.join(tiny.ROOT, "*.py"))
     + glob.glob(os.path.join(tiny.ROOT, "mrc", "**", "*.py"), recursive=True)
 )
-OTHER_WAYS = {
+OTHER_FUNCTIONS = {
     "open",
     "io.open",
     "codecs.open",
@@ -56,15 +57,15 @@ OTHER_WAYS = {
     "np.savetxt",
     "np.genfromtxt",
 }
-TAKE_A_BUFFER_TOO = {"np.load", "np.save", "np.savez", "np.savez_compressed", "savefig"}
+ALSO_TAKE_BUFFERS = {"np.load", "np.save", "np.savez", "np.savez_compressed", "savefig"}
 ALLOWED = {
     "aliases.py": {"shutil", "tempfile", "os.path.isdir", "os.listdir"},  # of local links
     "weights.py": {"pickle"},  # to define an unpickler that only knows tensors
     "check_environment.py": {"os.listdir"},  # of installed packages
     "locks.py": {"os.open"},  # a lock is the file system's own
     "streams.py": {"os.open"},  # of the null device
-    "run_record.py": {"subprocess"},
-}  # git tells of the project itself, not of a user's files
+    "run_record.py": {"subprocess"},  # git describes the project, not a user's files
+}
 OTHER_MODULES = {
     "shutil",
     "pathlib",
@@ -79,7 +80,7 @@ OTHER_MODULES = {
 
 
 def dotted(node):
-    """ "a.b.c" of an expression that is written so; else None."""
+    """Returns "a.b.c" for such an expression, else None."""
     if isinstance(node, ast.Name):
         return node.id
     inner = dotted(node.value) if isinstance(node, ast.Attribute) else None
@@ -92,8 +93,8 @@ def is_buffer(node):
     )
 
 
-def other_ways(source):
-    """Yields (line, what) of everything in `source` that reaches files past tf.gfile."""
+def other_file_access(source):
+    """Yields (line, name) of everything in `source` that accesses files without tf.gfile."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name.split(".")[0] for alias in node.names]
@@ -103,22 +104,22 @@ def other_ways(source):
             ]
         else:
             names = []
-        for name in set(names) & (OTHER_MODULES | OTHER_WAYS):
+        for name in set(names) & (OTHER_MODULES | OTHER_FUNCTIONS):
             yield node.lineno, name
-        if isinstance(node, (ast.Name, ast.Attribute)) and dotted(node) in OTHER_WAYS:
+        if isinstance(node, (ast.Name, ast.Attribute)) and dotted(node) in OTHER_FUNCTIONS:
             yield node.lineno, dotted(node)
         if isinstance(node, ast.Call):
             name = dotted(node.func) or getattr(node.func, "attr", None)
-            if (name in TAKE_A_BUFFER_TOO or str(name).endswith(".savefig")) and not is_buffer(
+            if (name in ALSO_TAKE_BUFFERS or str(name).endswith(".savefig")) and not is_buffer(
                 node.args[0]
             ):
                 yield node.lineno, name
 
 
 @pytest.mark.parametrize("path", MODULES, ids=os.path.basename)
-def test_no_module_reaches_files_past_gfile(path):
+def test_modules_access_files_only_through_gfile(path):
     with open(path, encoding="utf-8") as reader:
-        found = [what for _, what in other_ways(reader.read())]
+        found = [what for _, what in other_file_access(reader.read())]
     assert set(found) <= ALLOWED.get(os.path.basename(path), set())
 
 
@@ -138,8 +139,8 @@ def test_no_module_reaches_files_past_gfile(path):
         "figure.savefig(path)",
     ],
 )
-def test_the_walk_finds(source):
-    assert len(list(other_ways(source))) == 1
+def test_other_file_access_is_detected(source):
+    assert len(list(other_file_access(source))) == 1
 
 
 def call(script, monkeypatch, *words):
@@ -149,7 +150,7 @@ def call(script, monkeypatch, *words):
 
 @pytest.fixture
 def empty_folder(tmp_path, monkeypatch):
-    """Works in a folder of its own, in which nothing may appear."""
+    """Runs the test in a new folder, in which no file may appear."""
     folder = tmp_path / "empty"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -160,9 +161,7 @@ def empty_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "dataset, data", [(datasets.SQUAD, "squad"), (datasets.CMRC2018, "cmrc")], ids=["squad", "cmrc"]
 )
-def test_a_whole_experiment_under_a_scheme(
-    paths, tmp_path, empty_folder, monkeypatch, dataset, data
-):
+def test_a_whole_run_with_a_path_scheme(paths, tmp_path, empty_folder, monkeypatch, dataset, data):
     given = {name: SCHEME + path for name, path in paths.items()}
     output = SCHEME + str(tmp_path / "deep" / "out")
     flags = tiny.model_flags(
@@ -177,7 +176,7 @@ def test_a_whole_experiment_under_a_scheme(
         mask_layer="each",
         save_checkpoints_steps=1,
     )
-    for _ in range(2):  # the second time finds everything done
+    for _ in range(2):  # the second run finds everything finished
         experiment.run(dataset, tiny.flag_values(**flags))
     there = set(os.listdir(str(tmp_path / "deep" / "out")))
     assert {
@@ -194,7 +193,7 @@ def test_a_whole_experiment_under_a_scheme(
     assert (tmp_path / "deep" / "out" / "figures" / "zones.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_sample_data_and_scorer_under_a_scheme(paths, tmp_path, empty_folder, monkeypatch):
+def test_sample_data_and_scorer_with_a_path_scheme(paths, tmp_path, empty_folder, monkeypatch):
     call(
         sample_data, monkeypatch, "--language=en", "--output_dir=" + SCHEME + str(tmp_path / "data")
     )
@@ -212,17 +211,21 @@ def test_sample_data_and_scorer_under_a_scheme(paths, tmp_path, empty_folder, mo
 
 
 class Killed(Exception):
-    """What stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 class Bucket:
-    """Renames as an object store does, by a copy and a deletion, and is killed before the step `killed_before`."""
+    """Renames by copying and deleting, as an object store does.
+
+    Args:
+      killed_before: step before which the process is killed, "copy", "delete" or None.
+    """
 
     def __init__(self, killed_before=None):
         self._killed_before = killed_before
 
     def rename(self, source, target, overwrite=False):
-        assert not os.path.isdir(source), "there is no folder to rename in a bucket"
+        assert not os.path.isdir(source), "a bucket cannot rename a folder"
         for step in ("copy", "delete"):
             if step == self._killed_before:
                 raise Killed()
@@ -232,7 +235,7 @@ class Bucket:
                 tf.gfile.Remove(source)
 
 
-def removes_nothing(path):
+def fail_to_remove(path):
     raise tf.errors.AbortedError(None, None, "a killed process removes nothing")
 
 
@@ -257,7 +260,7 @@ WRITERS = {
 
 @pytest.mark.parametrize("killed_before", ["copy", "delete", None])
 @pytest.mark.parametrize("write", sorted(WRITERS))
-def test_a_file_is_the_old_or_the_new_one_whole(paths, tmp_path, monkeypatch, write, killed_before):
+def test_writes_are_atomic(paths, tmp_path, monkeypatch, write, killed_before):
     whole = tmp_path / "whole"
     whole.mkdir()
     WRITERS[write](paths, str(whole))
@@ -267,15 +270,15 @@ def test_a_file_is_the_old_or_the_new_one_whole(paths, tmp_path, monkeypatch, wr
         WRITERS[write](paths, str(tmp_path))
     else:
         with monkeypatch.context() as killed, pytest.raises(Killed):
-            killed.setattr(tf.gfile, "Remove", removes_nothing)
+            killed.setattr(tf.gfile, "Remove", fail_to_remove)
             WRITERS[write](paths, str(tmp_path))
     wanted = b"old" if killed_before == "copy" else (whole / "file").read_bytes()
     assert (tmp_path / "file").read_bytes() == wanted
     assert (len(os.listdir(str(tmp_path))) == 3) == (killed_before is not None)
 
 
-def test_a_stopped_decoding_goes_on_in_a_bucket(paths, tmp_path, monkeypatch):
-    """No step of a run renames a folder, or asks that a rename be one step."""
+def test_a_stopped_decoding_resumes_in_a_bucket(paths, tmp_path, monkeypatch):
+    """No step of a run renames a folder or needs an atomic rename."""
     flags = tiny.model_flags(
         paths,
         do_train=True,
@@ -307,7 +310,7 @@ def test_a_stopped_decoding_goes_on_in_a_bucket(paths, tmp_path, monkeypatch):
     )
 
 
-def test_leftovers_of_killed_runs_are_removed_and_nothing_else(paths, tmp_path):
+def test_only_leftovers_of_killed_runs_are_removed(paths, tmp_path):
     for name, age in (
         ("scores.json.0123abcd.tmp", 2),
         ("scores.json.4567abcd.tmp", 0),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Imports of the project follow the directions of the architecture and have no cycle."""
+"""Tests that imports follow the directions of the architecture and have no cycle."""
 
 import ast
 import glob

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paths as scripts and shell completion leave them, and folders with characters of patterns in their names."""
+"""Tests of paths with repeated slashes, and of folders with special characters of patterns."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ from mrc.util import files
         ("/", "/"),
         ("//", "/"),
         ("./a", "./a"),
-        ("a/../b", "a/../b"),  # another place where a is a link
+        ("a/../b", "a/../b"),  # differs from "b" if a is a link
         ("gs://bucket//a/", "gs://bucket//a/"),
         ("file:///a//b", "file:///a//b"),
         ("a[1]//*", "a[1]/*"),
@@ -30,13 +30,13 @@ from mrc.util import files
         (None, None),
     ],
 )
-def test_normalized(path, normal):
+def test_paths_are_normalized(path, normal):
     assert files.normalized(path) == normal
 
 
 @pytest.fixture(scope="module")
 def run(paths):
-    """Gives a function that runs run_squad.py in an output folder; returns (exit code, stdout, stderr)."""
+    """Yields a function that runs run_squad.py and returns (exit code, stdout, stderr)."""
     commands = forked.CommandLines()
 
     def run_squad(folder, *words, **changes):
@@ -124,7 +124,7 @@ def test_a_checkpoint_without_its_index_is_reported(paths, run, tmp_path, suffix
 
 
 @pytest.mark.parametrize(
-    "old, new, problem",
+    "old, new, message",
     [
         ("bert/", "distilbert/", "is a DistilBERT checkpoint"),
         ("bert/", "roberta/", "is a RoBERTa checkpoint"),
@@ -132,7 +132,7 @@ def test_a_checkpoint_without_its_index_is_reported(paths, run, tmp_path, suffix
         ("cls/squad/", "qa_outputs/", "names its span head qa_outputs"),
     ],
 )
-def test_checkpoints_of_other_models_are_named(paths, run, tmp_path, old, new, problem):
+def test_checkpoints_of_other_models_are_named(paths, run, tmp_path, old, new, message):
     reader = tf.train.load_checkpoint(paths["init_checkpoint"])
     arrays = {
         name.replace(old, new, 1): reader.get_tensor(name)
@@ -141,15 +141,15 @@ def test_checkpoints_of_other_models_are_named(paths, run, tmp_path, old, new, p
     checkpoint.write(str(tmp_path / "other.ckpt"), arrays)
     other = str(tmp_path / "other.ckpt")
     code, _, stderr = run(tmp_path / "out", "--do_predict", init_checkpoint=other)
-    assert code == 2 and problem in stderr and stderr.count("\n") == 1
+    assert code == 2 and message in stderr and stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["gelu_new", "gelu_pytorch_tanh"])
-def test_other_names_of_gelu_are_known(name):
+def test_aliases_of_gelu_are_known(name):
     assert tiny.config(hidden_act=name) == tiny.config(hidden_act="gelu")
 
 
-def test_keys_that_a_config_leaves_out_are_those_of_bert_base():
+def test_config_keys_default_to_bert_base():
     from mrc.model import bert_config
 
     config = bert_config.make({"vocab_size": 21128})

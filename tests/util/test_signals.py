@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signals that wait, the lock of an output folder, and failures of the disk that no test can bring about."""
+"""Tests of deferred signals, the lock of an output folder and errors that cannot be provoked."""
 
 import contextlib
 import errno
@@ -21,22 +21,26 @@ from mrc.util import errors, locks, signals
 
 
 @pytest.fixture(autouse=True)
-def ctrl_c_counts():
-    """As in a terminal; what a shell starts in the background ignores it."""
+def default_sigint():
+    """Handles Ctrl-C as in a terminal; background jobs of a shell ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-def test_a_signal_ends_short_work_at_once():
+def test_a_signal_ends_other_work_at_once():
     with pytest.raises(errors.Stopped) as caught, signals.SignalHandler():
         os.kill(os.getpid(), signal.SIGTERM)
     assert caught.value.number == signal.SIGTERM
     assert str(caught.value) == "stopped by SIGTERM; rerun the same command to resume"
 
 
-def test_ctrl_c_before_anything_began_leaves_no_trace():
-    program = "import os, signal; from mrc.util import signals; %s; signals.exit_quietly_on_interrupt(); os.kill(os.getpid(), signal.SIGINT); print('continues')"
+def test_ctrl_c_during_imports_exits_silently():
+    program = (
+        "import os, signal; from mrc.util import signals; %s; "
+        "signals.exit_quietly_on_interrupt(); "
+        "os.kill(os.getpid(), signal.SIGINT); print('continues')"
+    )
     for before, wanted, output in (
         ("pass", -signal.SIGINT, ""),
         ("signal.signal(signal.SIGINT, signal.SIG_IGN)", 0, "continues\n"),
@@ -52,14 +56,14 @@ def test_ctrl_c_before_anything_began_leaves_no_trace():
         assert (process.returncode, stdout, stderr) == (wanted, output, "")
 
 
-def test_long_work_is_ended_at_once_by_the_third_signal_only(monkeypatch, capfd):
+def test_only_the_third_signal_ends_deferred_work_at_once(monkeypatch, capfd):
     before, kill, killed = signal.getsignal(signal.SIGINT), os.kill, []
-    with signals.SignalHandler() as watch, watch.deferred():
+    with signals.SignalHandler() as handler, handler.deferred():
         kill(os.getpid(), signal.SIGINT)
-        assert watch.received == signal.SIGINT and capfd.readouterr().err == ""
+        assert handler.received == signal.SIGINT and capfd.readouterr().err == ""
         kill(os.getpid(), signal.SIGINT)
         assert (
-            "stopping: the step under way is finished first (Ctrl-\\ ends it at once)"
+            "stopping: the current step is finished first (Ctrl-\\ to quit at once)"
             in capfd.readouterr().err
         )
         monkeypatch.setattr(os, "kill", lambda *what: killed.append(what))
@@ -69,39 +73,39 @@ def test_long_work_is_ended_at_once_by_the_third_signal_only(monkeypatch, capfd)
             and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
         )
         with pytest.raises(errors.Stopped, match="stopped by SIGINT: half is done; rerun"):
-            watch.check("half is done")
+            handler.check("half is done")
     assert signal.getsignal(signal.SIGINT) == before
 
 
-def test_a_signal_that_is_ignored_stays_so():
+def test_an_ignored_signal_stays_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with signals.SignalHandler() as watch:
-        watch.reinstall()
+    with signals.SignalHandler() as handler:
+        handler.reinstall()
         os.kill(os.getpid(), signal.SIGINT)
-    assert watch.received is None
+    assert handler.received is None
 
 
-def test_ctrl_c_is_taken_back_from_tpu_estimator():
-    with signals.SignalHandler() as watch, watch.deferred():
+def test_ctrl_c_is_handled_again_after_tpu_estimator():
+    with signals.SignalHandler() as handler, handler.deferred():
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        training_hooks.StopOnSignalHook(watch).before_run(None)
+        training_hooks.StopOnSignalHook(handler).before_run(None)
         os.kill(os.getpid(), signal.SIGINT)
-        assert watch.received == signal.SIGINT
+        assert handler.received == signal.SIGINT
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
-def test_one_run_a_folder(tmp_path, scheme):
+def test_only_one_run_can_use_a_folder(tmp_path, scheme):
     folder = scheme + str(tmp_path)
     with locks.held(folder):
-        told = r"another run is using .* \(process %d on .*, since " % os.getpid()
-        with pytest.raises(errors.InputError, match=told):
+        message = r"another run is using .* \(process %d on .*, since " % os.getpid()
+        with pytest.raises(errors.InputError, match=message):
             with locks.held(folder):
                 pass
     with locks.held(folder):  # and again, though the file stays
         assert os.listdir(str(tmp_path)) == [locks.LOCK_FILE]
 
 
-def test_lock_file_that_cannot_be_written(tmp_path):
+def test_an_unwritable_lock_file_is_reported(tmp_path):
     (tmp_path / locks.LOCK_FILE).mkdir()  # for root, too, unlike the file of another user
     with pytest.raises(
         errors.InputError,
@@ -117,7 +121,7 @@ def test_there_is_no_lock_in_a_bucket(monkeypatch):
         pass
 
 
-def test_a_file_system_without_locks_is_worked_on(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_causes_a_warning(tmp_path, monkeypatch):
     warnings = []
 
     def no_locks(descriptor, operation):
@@ -127,12 +131,12 @@ def test_a_file_system_without_locks_is_worked_on(tmp_path, monkeypatch):
     monkeypatch.setattr(tf.logging, "warning", lambda text, *values: warnings.append(text % values))
     with locks.held(str(tmp_path)):
         assert warnings == [
-            f"the file system of {tmp_path} has no locks (No locks available); see that no second "
-            "run works there"
+            f"the file system of {tmp_path} has no locks (No locks available); make sure that no "
+            "other run uses it"
         ]
 
 
-def test_a_run_that_trained_just_before_the_lock_is_told(paths, tmp_path, monkeypatch, capsys):
+def test_a_training_just_before_the_lock_is_reported(paths, tmp_path, monkeypatch, capsys):
     def trains(folder):
         (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-2"\n')
         (tmp_path / "model.ckpt-2.index").write_text("")
@@ -152,7 +156,7 @@ def test_a_run_that_trained_just_before_the_lock_is_told(paths, tmp_path, monkey
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder that a training works in."""
+    """The output folder of a running training."""
     (tmp_path / training_record.TRAINING_FILE).write_text("{}")
     return str(tmp_path)
 
@@ -194,7 +198,7 @@ class Op:
         ),
     ],
 )
-def test_what_fails_in_training_is_told(folder, error, wanted):
+def test_training_errors_are_explained(folder, error, wanted):
     with pytest.raises(errors.Fault, match=wanted):
         with explain.explain_training_errors(folder, "r"):
             raise error
@@ -210,7 +214,7 @@ def test_what_fails_in_training_is_told(folder, error, wanted):
         ValueError("a shape"),
     ],
 )
-def test_what_is_no_fault_of_the_disk_goes_on(folder, error):
+def test_other_errors_are_raised_unchanged(folder, error):
     with pytest.raises(type(error)):
         with explain.explain_training_errors(folder, "r"):
             raise error
@@ -229,7 +233,7 @@ def test_what_is_no_fault_of_the_disk_goes_on(folder, error):
         ),
     ],
 )
-def test_what_else_fails_within_tensorflow_is_told(error, wanted):
+def test_uncaught_tensorflow_errors_are_reported(error, wanted):
     with pytest.raises(errors.Fault, match=wanted), explain.explain_tensorflow_errors(
         verbose=False
     ):
@@ -238,7 +242,7 @@ def test_what_else_fails_within_tensorflow_is_told(error, wanted):
         raise error
 
 
-def test_a_folder_that_tensorflow_made_anew_is_told_as_removed(tmp_path):
+def test_a_folder_that_tensorflow_created_again_is_reported_as_removed(tmp_path):
     with pytest.raises(errors.Fault, match="the output folder .* was removed during training"):
         with explain.explain_training_errors(str(tmp_path), "r"):
             raise tf.errors.NotFoundError(
@@ -246,7 +250,7 @@ def test_a_folder_that_tensorflow_made_anew_is_told_as_removed(tmp_path):
             )
 
 
-def test_a_folder_that_goes_while_the_list_of_checkpoints_is_written_is_told(tmp_path, monkeypatch):
+def test_a_folder_removed_during_checkpointing_is_reported(tmp_path, monkeypatch):
     folder = str(tmp_path / "out")
     checkpoint_management = sys.modules[tf.train.Saver.__module__].checkpoint_management
     write = checkpoint_management.update_checkpoint_state_internal
@@ -286,10 +290,11 @@ def test_exit_codes(capsys, exception, code, text):
     assert caught.value.code == code and capsys.readouterr().err == text
 
 
-def test_the_cause_is_the_first_line_under_tensorflow_2():
+def test_the_first_line_of_a_graph_execution_error_is_its_cause():
     text = (
-        "Graph execution error:\n\nDetected at node 'save/SaveV2' defined at:\n  run.py, in memory()\n"
-        "Node: 'save/SaveV2'\n/out/model.ckpt; No space left on device\n\t [[{{node save/SaveV2}}]]"
+        "Graph execution error:\n\nDetected at node 'save/SaveV2' defined at:\n"
+        "  run.py, in memory()\nNode: 'save/SaveV2'\n"
+        "/out/model.ckpt; No space left on device\n\t [[{{node save/SaveV2}}]]"
     )
     error = tf.errors.ResourceExhaustedError(None, None, text)
     assert errors.first_line(error) == "/out/model.ckpt; No space left on device"
