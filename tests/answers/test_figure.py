@@ -6,8 +6,8 @@ import pytest
 import tiny
 
 import attention_mask
-import visualize_zones
-from mrc.answers import results_table
+from mrc.answers import effects, results_table
+from mrc.figures import fonts, heat_map, panels
 from mrc.util.errors import InputError
 
 CELLS = attention_mask.read_cells("p2,q2,q2p+p2", "0,1", num_layers=2)
@@ -19,6 +19,16 @@ baseline,80.0,80.0,80.0
 0,80.0,70.5,60.0
 1,81.0,79.0,50.0
 """
+
+
+def draw(tables, titles, value_range=(-10, 2), annotate=False):
+    """Returns the figure of tables without effects."""
+    made = [panels.of_table(table, title, annotate) for table, title in zip(tables, titles)]
+    return heat_map.draw(made, "points", value_range)
+
+
+def changes_of(table):
+    return panels.of_table(table, "title").changes
 
 
 def write(path, text=CSV):
@@ -43,13 +53,13 @@ def test_all_layers_at_once_and_missing_cells(tmp_path):
     results_table.write_table(path, results_table.make_table(dict(zip(cells, [9.0, 8.0, 7.0]))))
     assert results_table.read_table(path).layers == ["each at once"]
     gap = results_table.read_table(write(tmp_path / "gap.csv", "layer,q2,p2\nbaseline,9,9\n0,8,\n"))
-    changes = visualize_zones.differences(gap)
+    changes = changes_of(gap)
     assert changes[0, 0] == -1.0 and np.isnan(changes[0, 1])
 
 
 def test_differences_from_the_baseline():
     np.testing.assert_array_equal(
-        visualize_zones.differences(results_table.make_table(SCORES)),
+        changes_of(results_table.make_table(SCORES)),
         [[0.0, -9.5, -20.0], [1.0, -1.0, -30.0]],
     )
 
@@ -80,23 +90,19 @@ def test_files_that_are_not_tables_are_refused(tmp_path, text, message):
     ],
 )
 def test_colour_bar_has_arrows_for_values_outside_its_range(value_range, arrows):
-    figure = visualize_zones.draw(
-        [results_table.make_table(SCORES)], ["title"], "exact match", value_range
-    )
+    figure = draw([results_table.make_table(SCORES)], ["title"], value_range)
     assert figure.axes[0].images[0].colorbar.extend == arrows
 
 
 def test_colour_bar_has_no_arrow_for_rounding_errors():
     table = results_table.Table(["q2"], ["0"], 16.1, {("0", "q2"): 6.1})
-    assert (visualize_zones.differences(table) < -10).all()
-    figure = visualize_zones.draw([table], ["title"], "exact match", (-10, 2))
+    assert (changes_of(table) < -10).all()
+    figure = draw([table], ["title"], (-10, 2))
     assert figure.axes[0].images[0].colorbar.extend == "neither"
 
 
 def test_colour_bar_has_numbers_in_both_halves():
-    figure = visualize_zones.draw(
-        [results_table.make_table(SCORES)], ["title"], "exact match", (-30, 0.1)
-    )
+    figure = draw([results_table.make_table(SCORES)], ["title"], (-30, 0.1))
     figure.canvas.draw()
     numbers = [label.get_text() for label in figure.axes[1].get_yticklabels()]
     assert numbers == ["-30", "-24", "-18", "-12", "-6", "0", "0.02", "0.04", "0.06", "0.08", "0.1"]
@@ -104,7 +110,7 @@ def test_colour_bar_has_numbers_in_both_halves():
 
 def test_figure_counts_layers_from_1_and_centres_its_colours_at_0():
     table = results_table.make_table(SCORES)
-    figure = visualize_zones.draw([table, table], ["left", "right"], "exact match", annotate=True)
+    figure = draw([table, table], ["left", "right"], annotate=True)
     left, right = figure.axes[:2]
     assert [label.get_text() for label in left.get_yticklabels()] == ["1", "2"]
     assert [label.get_text() for label in left.get_xticklabels()] == ["Q2", "P2", "Q2P+P2"]
@@ -123,9 +129,7 @@ def test_figure_counts_layers_from_1_and_centres_its_colours_at_0():
 
 
 def test_auto_range_covers_the_data():
-    figure = visualize_zones.draw(
-        [results_table.make_table(SCORES)], ["one"], "F1", value_range="auto"
-    )
+    figure = draw([results_table.make_table(SCORES)], ["one"], value_range="auto")
     assert (figure.axes[0].images[0].norm.vmin, figure.axes[0].images[0].norm.vmax) == (-30.0, 1.0)
 
 
@@ -148,7 +152,17 @@ def test_command_line_draws(tmp_path, extension, beginning):
         (["nowhere.csv", "a.png"], "does not exist"),
         (["results.csv", "a.gif"], "must end in .png, .pdf or .svg"),
         (["results.csv", "a.png", "--range=5,2"], "must go from below 0 to above 0"),
-        (["results.csv", "a.png", "--titles=a,b"], "--titles has 2 titles for 1 tables"),
+        (
+            ["results.csv", "results.csv", "a.png", "--titles=a"],
+            "--titles has 1 titles for 2 tables",
+        ),
+        (
+            ["results.csv", "results.csv", "a.png", "--titles=a,b,c"],
+            "--titles has 3 titles for 2 tables",
+        ),
+        (["results.csv", "a.png", "--by_type"], "effects_by_type.csv does not exist"),
+        (["results.csv", "a.png", "--by_type", "--average"], "not allowed with argument"),
+        (["effects.csv", "a.png"], "effects.csv does not exist"),
     ],
 )
 def test_command_line_errors(tmp_path, words, message):
@@ -164,4 +178,199 @@ def test_command_line_errors(tmp_path, words, message):
     [("0", "1"), ("8+9", "9+10"), ("all", "all"), ("\u00b2", "\u00b2"), ("9" * 5000, "9" * 5000)],
 )
 def test_layers_count_from_1(label, name):
-    assert visualize_zones._row_name(label) == name
+    assert panels.from_one(label) == name
+
+
+def effect(layer, zone, p_holm, difference=-1.0, head="", metric="em", questions=8):
+    return effects.Effect(
+        layer,
+        head,
+        zone,
+        metric,
+        80.0,
+        80.0 + difference,
+        difference,
+        -2.0,
+        0.0,
+        0.01,
+        p_holm,
+        0,
+        1,
+        questions,
+    )
+
+
+def written(folder, rows=None, table=None):
+    """Writes results.csv and effects.csv of a grid of two zones and two layers; returns the former's path."""
+    rows = rows or [
+        effect("0", "q2", 0.2),
+        effect("0", "p2", 0.01),
+        effect("1", "q2", 1.0),
+        effect("1", "p2", 0.05),
+    ]
+    folder.mkdir(exist_ok=True)
+    (folder / "effects.csv").write_text(effects.to_csv(rows))
+    return write(folder / "results.csv", table or "layer,q2,p2\nbaseline,80,80\n0,79,79\n1,79,79\n")
+
+
+def test_cells_that_are_not_told_from_noise_are_hatched(tmp_path):
+    path = written(tmp_path)
+    table = results_table.read_table(path)
+    panel = panels.of_table(table, "t", rows=panels.effects_of(path, table, "em"))
+    assert panel.is_noise.tolist() == [[True, False], [True, True]]
+    figure = heat_map.draw([panel], "points", (-10, 2), panels.NOISE_TEXT)
+    hatched = [patch.get_xy() for patch in figure.axes[0].patches if patch.get_hatch()]
+    assert sorted(hatched) == [(-0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)]
+    (legend,) = figure.legends
+    assert "p ≥ 0.05 after Holm" in legend.get_texts()[0].get_text()
+
+
+def test_without_noise_there_is_no_legend(tmp_path):
+    rows = [effect(layer, zone, 0.01) for layer in "01" for zone in ("q2", "p2")]
+    path = written(tmp_path, rows)
+    table = results_table.read_table(path)
+    panel = panels.of_table(table, "t", rows=panels.effects_of(path, table, "em"))
+    assert not heat_map.draw([panel], "points", (-10, 2), panels.NOISE_TEXT).legends
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["layer,q2,p2\nbaseline,80,80\n0,79,78\n1,79,79\n", "layer,q2\nbaseline,80\n0,79\n1,79\n"],
+)
+def test_effects_of_other_results_mark_nothing(tmp_path, table):
+    path = written(tmp_path, table=table)
+    code, _, stderr = tiny.run("visualize_zones.py", path, str(tmp_path / "zones.png"))
+    assert code == 0 and "so no cell is marked as noise; score again" in stderr
+
+
+def test_effects_with_heads_are_layers_by_heads_with_a_panel_for_each_zone():
+    rows = [
+        effect(layer, zone, 0.01 if head == "1" else 0.5, -float(head), head)
+        for layer in ("0", "1", "0+1")
+        for zone in ("p2q", "off")
+        for head in "01"
+    ]
+    first, second = panels.of_heads(rows, "reader")
+    assert first.title == "reader: P2Q (baseline 80.00)" and second.title.startswith("reader: OFF")
+    assert (list(first.rows), list(first.columns)) == (["1", "2", "1+2"], ["1", "2"])
+    assert first.changes.tolist() == [[0.0, -1.0]] * 3
+    assert first.is_noise.tolist() == [[True, False]] * 3
+
+
+def test_a_panel_for_each_type():
+    table = {
+        "who": [effect("0", "q2", 0.5, questions=3), effect("0", "q2", 0.5, metric="f1")],
+        "why": [effect("0", "q2", 0.01, -4.0, questions=5), effect("0", "q2", 0.5, metric="f1")],
+    }
+    who, why = panels.by_type(table, "em", "reader")
+    assert who.title == "reader: who, 3 questions (baseline 80.00)"
+    assert why.changes.tolist() == [[-4.0]] and not why.is_noise.any() and who.is_noise.all()
+
+
+def test_the_average_has_mean_and_standard_deviation():
+    tables = [
+        results_table.Table(["q2"], ["0"], baseline, {("0", "q2"): value})
+        for baseline, value in ((80.0, 78.0), (82.0, 78.0), (78.0, 72.0))
+    ]
+    panel = panels.average(tables, "seeds")
+    # Changes -2, -4, -6: mean -4, standard deviation 2.
+    assert panel.changes.tolist() == [[-4.0]] and panel.texts.tolist() == [["-4.0\n±2.0"]]
+    assert panel.title == "seeds (baseline 80.00)"
+
+
+def test_tables_of_other_layers_have_no_average():
+    one = results_table.Table(["q2"], ["0"], 80.0, {("0", "q2"): 78.0})
+    other = results_table.Table(["q2"], ["1"], 80.0, {("1", "q2"): 78.0})
+    with pytest.raises(InputError, match="--average needs tables of the same layers and zones"):
+        panels.average([one, other], "seeds")
+
+
+@pytest.mark.parametrize(
+    "values, ends", [((78.0, 79.0), (-2.0, 0.002)), ((80.0, 81.0), (-0.001, 1.0))]
+)
+def test_auto_range_without_a_gain_or_a_loss_has_no_such_colours(values, ends):
+    table = results_table.Table(
+        ["q2"], ["0", "1"], 80.0, dict(zip([("0", "q2"), ("1", "q2")], values))
+    )
+    panel = panels.of_table(table, "t")
+    np.testing.assert_allclose(heat_map.range_of([panel], "auto"), ends)
+    figure = heat_map.draw([panel], "points", "auto")
+    figure.canvas.draw()
+    assert figure.axes[0].images[0].colorbar.extend == "neither"
+
+
+def overlapping(texts):
+    """Returns the pairs of visible texts that overlap in the drawn figure."""
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_text()]
+    return [
+        (a, b)
+        for at, (a, first) in enumerate(boxes)
+        for b, second in boxes[at + 1 :]
+        if first.shrunk(0.98, 0.98).overlaps(second.shrunk(0.98, 0.98))
+    ]
+
+
+def test_long_titles_do_not_collide():
+    table = results_table.make_table(SCORES)
+    long = "A reader with a very long name, fine-tuned on a data set with a long name, too, for 3 epochs"
+    figure = draw([table, table, table], [long, long, "short"])
+    figure.canvas.draw()
+    assert not overlapping([axes.title for axes in figure.axes[:3]])
+    for axes in figure.axes[:3]:
+        assert axes.title.get_window_extent().y1 <= figure.bbox.y1
+
+
+def test_labels_of_unions_do_not_collide():
+    zones = ["q2+p2", "q2+q2p+p2q+p2", "q2p+p2q", "all", "p2q+p2"]
+    table = results_table.Table(zones, ["0"], 80.0, {("0", zone): 78.0 for zone in zones})
+    figure = draw([table, table], ["one", "two"])
+    figure.canvas.draw()
+    labels = figure.axes[0].get_xticklabels()
+    angle = labels[0].get_rotation()
+    # Rotated labels collide where they are nearer than their height, across their direction.
+    places = [label.get_window_extent().x1 for label in labels]
+    height = labels[0].get_size() * figure.dpi / 72
+    assert angle > 0 and np.diff(places).min() * np.sin(np.radians(angle)) > height
+
+
+@pytest.mark.parametrize(
+    "given, tables, titles",
+    [
+        ("a,b", 2, ["a", "b"]),
+        ('"a, b",c', 2, ["a, b", "c"]),
+        ("SQuAD, base", 1, ["SQuAD, base"]),
+        ('"SQuAD, base"', 1, ["SQuAD, base"]),
+        ("一,二", 2, ["一", "二"]),
+    ],
+)
+def test_titles_may_contain_commas(given, tables, titles):
+    import argparse
+
+    import visualize_zones
+
+    args = argparse.Namespace(titles=given, results=["r"] * tables, average=False)
+    assert visualize_zones._titles(args) == titles
+
+
+def test_texts_without_a_font_get_one_warning(monkeypatch):
+    warnings = []
+    monkeypatch.setattr(fonts, "_characters", lambda path: frozenset(map(ord, "ab")))
+    monkeypatch.setattr(
+        fonts.tf.logging, "warning", lambda text, *args: warnings.append(text % args)
+    )
+    assert fonts.find(["ab 中", "文"]) is None
+    assert warnings == [
+        "no installed font has the characters 中文; install one, such as Debian's fonts-noto-cjk"
+    ]
+    assert fonts.find(["ab a"]) is None and len(warnings) == 1
+
+
+def test_a_font_that_has_the_characters_is_found(monkeypatch):
+    from matplotlib import font_manager
+
+    default = font_manager.findfont(font_manager.FontProperties())
+    chosen = next(f.fname for f in font_manager.fontManager.ttflist if f.fname != default)
+    monkeypatch.setattr(
+        fonts, "_characters", lambda path: frozenset([0x4E2D] if path == chosen else [])
+    )
+    assert fonts.find(["中"]) == chosen

@@ -111,7 +111,13 @@ def test_without_git_the_code_still_has_a_fingerprint(monkeypatch):
 def test_scores_and_tables_name_their_runs(grid):
     folder, (decoding, scoring) = grid
     assert tiny.read_json(folder, "scores.json")["run"] == scoring["run"] != decoding["run"]
-    assert set(scoring["results"]) == {"scores.json", "results.csv", "results_f1.csv"}
+    assert set(scoring["results"]) == {
+        "scores.json",
+        "results.csv",
+        "results_f1.csv",
+        "effects.csv",
+        "effects_by_type.csv",
+    }
     for run in (decoding, scoring):
         assert run["results"] == {name: sha256(folder / name) for name in run["results"]}
     assert scoring["scored"]["predictions_layer0_p2.json"] == {

@@ -1244,7 +1244,7 @@ def flag_rows():
         ),
         refused(
             "all and another zone",
-            "--mask_zone=all+q2: all replaces the other zones",
+            "--mask_zone=all+q2: all does not join with other zones",
             mask_zone="all+q2",
             **predict,
         ),
@@ -1613,9 +1613,10 @@ def score_rows():
         ),
         refused_by_script(
             "titles for two tables",
-            "--titles has 2 titles for 1 tables",
+            "--titles has 3 titles for 2 tables",
             VISUALIZE,
-            "--titles=a,b",
+            "--titles=a,b,c",
+            results(GOOD),
             results(GOOD),
             FIGURE,
         ),

@@ -212,7 +212,10 @@ QUERY = "bert.encoder.layer.1.attention.self.query.weight"
     "array, message",
     [
         (None, "has no tensor " + QUERY),
-        (np.zeros([8, 9], np.float32), f"has {QUERY} of shape [8, 9] but its config.json requires"),
+        (
+            np.zeros([8, 9], np.float32),
+            f"has {QUERY} of shape [8, 9], but its config.json requires",
+        ),
     ],
 )
 def test_wrong_tensors_are_reported_and_nothing_is_written(paths, tmp_path, array, message):

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Heat maps of effects: panels side by side under one colour scale, as in figure 3 of the protocol.
+
+Rows run from bottom to top and colours are centred at no change
+(https://doi.org/10.1016/j.xpro.2022.101481).
+"""
+
+import math
+import textwrap
+from typing import List, NamedTuple, Optional, Sequence
+
+import numpy as np
+
+from mrc.figures import fonts
+from mrc.util.errors import InputError
+
+DOTS_PER_INCH = 160
+_MOST_INCHES = 2**16 // DOTS_PER_INCH - 1  # matplotlib draws fewer than 2^16 dots
+_MOST_COLUMNS = 5  # of panels
+_TICKS_IN_HALF = 5
+_ROUNDING = 1e-9  # points that only floating-point arithmetic makes
+_CELL_INCHES, _CHARACTER_INCHES, _ROW_INCHES = 0.62, 0.085, 0.4
+_TITLE_POINTS, _TEXT_POINTS = 10, 8
+_EMPTY_HALF = 1e-3  # of the range: the half of the colours in which there is no change
+_HATCH = "////"
+
+
+class Panel(NamedTuple):
+    """A heat map.
+
+    Attributes:
+      title: text above it.
+      rows, columns: their labels, rows from the bottom.
+      changes: `[rows, columns]` in points, NaN where there is no cell.
+      row_label, column_label: what rows and columns are.
+      is_noise: `[rows, columns]`, cells whose effect is not told from noise, or None.
+      texts: `[rows, columns]`, what is written in the cells, or None.
+    """
+
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    changes: np.ndarray
+    row_label: str = "masked layer (from 1)"
+    column_label: str = "masked zone"
+    is_noise: Optional[np.ndarray] = None
+    texts: Optional[np.ndarray] = None
+
+
+def numbers(changes: np.ndarray) -> np.ndarray:
+    """Returns the texts of changes with one decimal, "" for NaN."""
+    texts = [["" if math.isnan(each) else f"{each:.1f}" for each in row] for row in changes]
+    return np.array(texts, object).reshape(changes.shape)
+
+
+def plain(text: str) -> str:
+    """Returns `text` for matplotlib, which takes what is between two $ for a formula."""
+    return text.replace("$", "\\$")
+
+
+def range_of(panels: Sequence[Panel], wanted):
+    """Returns the (lowest, highest) change with a colour of its own.
+
+    Args:
+      wanted: these two numbers, or "auto" for those of the data. 0 is always between them.
+    """
+    if wanted != "auto":
+        return wanted
+    found = np.concatenate([panel.changes.ravel() for panel in panels])
+    found = found[~np.isnan(found)]
+    low, high = min(found.min(), 0.0), max(found.max(), 0.0)
+    # Without a gain (or a loss) that half has no colour, but the scale needs two halves.
+    reach = max(high - low, _ROUNDING)
+    return (
+        low if low < 0 else -_EMPTY_HALF * reach,
+        high if high > 0 else _EMPTY_HALF * reach,
+    )
+
+
+def _beyond(panels, low, high):
+    """Returns which ends of the colour scale some change exceeds, in matplotlib's words."""
+    below = any(np.nanmin(panel.changes) < low - _ROUNDING for panel in panels)
+    above = any(np.nanmax(panel.changes) > high + _ROUNDING for panel in panels)
+    return {(False, False): "neither", (True, False): "min", (False, True): "max"}.get(
+        (below, above), "both"
+    )
+
+
+def _ticks(low, high):
+    """Returns round numbers in both halves of the colours, which differ in scale."""
+    from matplotlib.ticker import MaxNLocator
+
+    halves = [
+        MaxNLocator(_TICKS_IN_HALF).tick_values(*ends)
+        for ends in ((low, 0.0), (0.0, high))
+        if abs(ends[1] - ends[0]) > 2 * _EMPTY_HALF * (high - low)
+    ]
+    ticks = np.concatenate(halves)
+    return np.unique(ticks[(low <= ticks) & (ticks <= high)])
+
+
+def _width(panel):
+    """Returns the inches of a panel's cells: labels of unions need more than those of zones."""
+    longest = max(len(label) for label in panel.columns)
+    cell = max(_CELL_INCHES, min(longest, 6) * _CHARACTER_INCHES + 0.12)
+    if panel.texts is not None:
+        most = max(len(line) for text in panel.texts.ravel() for line in text.split("\n"))
+        cell = max(cell, most * 0.075 + 0.12)
+    return cell * len(panel.columns)
+
+
+def _label_columns(axes, panel):
+    axes.set_xticks(range(len(panel.columns)))
+    labels = [plain(label) for label in panel.columns]
+    crowded = max(map(len, labels)) > 4
+    style = dict(rotation=40, ha="right", rotation_mode="anchor") if crowded else {}
+    axes.set_xticklabels(labels, **style)
+    axes.set_xlabel(panel.column_label)
+
+
+def _draw(axes, panel, norm, width):
+    image = axes.imshow(panel.changes, cmap="RdBu", norm=norm, origin="lower", aspect="auto")
+    _label_columns(axes, panel)
+    axes.set_yticks(range(len(panel.rows)))
+    axes.set_yticklabels([plain(label) for label in panel.rows])
+    line = max(12, int(width / (0.0085 * _TITLE_POINTS)))
+    axes.set_title(plain("\n".join(textwrap.wrap(panel.title, line))), fontsize=_TITLE_POINTS)
+    axes.tick_params(length=0)
+    if panel.is_noise is not None:
+        _hatch(axes, panel.is_noise)
+    if panel.texts is not None:
+        for (row, column), text in np.ndenumerate(panel.texts):
+            if text:
+                _write(axes, column, row, text, norm(panel.changes[row, column]))
+    return image
+
+
+def _write(axes, column, row, text, shade):
+    dark = abs(shade - 0.5) > 0.3
+    background = dict(facecolor="none", edgecolor="none", pad=0.5)
+    axes.text(
+        column,
+        row,
+        plain(text),
+        ha="center",
+        va="center",
+        fontsize=_TEXT_POINTS,
+        color="white" if dark else "black",
+        bbox=background,
+    )
+
+
+def _hatch(axes, is_noise):
+    from matplotlib.patches import Rectangle
+
+    for row, column in zip(*np.nonzero(is_noise)):
+        axes.add_patch(
+            Rectangle(
+                (column - 0.5, row - 0.5), 1, 1, fill=False, hatch=_HATCH, edgecolor="0.6", lw=0
+            )
+        )
+
+
+def _add_legend(figure, text):
+    from matplotlib.patches import Patch
+
+    patch = Patch(fill=False, hatch=_HATCH, edgecolor="0.6", label=text)
+    figure.legend(handles=[patch], loc="lower left", fontsize=_TEXT_POINTS, frameon=False)
+
+
+def draw(panels: List[Panel], colour_label: str, value_range, noise_text: str = ""):
+    """Returns the matplotlib figure of `panels` under one colour scale.
+
+    Args:
+      panels: what to draw, in rows of five.
+      colour_label: what the colours are.
+      value_range: see `range_of`.
+      noise_text: what hatched cells mean, for the legend.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import TwoSlopeNorm
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams["hatch.linewidth"] = 0.6
+    fonts.use(text for panel in panels for text in [panel.title, *panel.rows, *panel.columns])
+    low, high = range_of(panels, value_range)
+    norm = TwoSlopeNorm(vcenter=0.0, vmin=low, vmax=high)
+    columns = min(len(panels), _MOST_COLUMNS)
+    lines = math.ceil(len(panels) / columns)
+    widths = [1.0 + _width(panel) for panel in panels]
+    height = 1.5 + _ROW_INCHES * max(4, max(len(panel.rows) for panel in panels))
+    size = 1.8 + max(widths) * columns, height * lines
+    if max(size) > _MOST_INCHES:
+        raise InputError(
+            f"a figure of {len(panels)} panels with up to {max(len(p.rows) for p in panels)} rows and "
+            f"{max(len(p.columns) for p in panels)} columns is too large to draw; draw fewer of them"
+        )
+    figure = Figure(figsize=size, constrained_layout=True)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(lines, columns, squeeze=False)
+    for unused in axes.ravel()[len(panels) :]:
+        unused.set_axis_off()
+    for number, (panel, each) in enumerate(zip(panels, axes.ravel())):
+        image = _draw(each, panel, norm, _width(panel))
+        if number % columns == 0:
+            each.set_ylabel(panel.row_label)
+    bar = figure.colorbar(
+        image,
+        ax=list(axes.ravel()),
+        fraction=0.05,
+        pad=0.03,
+        extend=_beyond(panels, low, high),
+        ticks=_ticks(low, high),
+        format="%g",
+    )
+    bar.set_label(colour_label)
+    if any(panel.is_noise is not None and panel.is_noise.any() for panel in panels):
+        _add_legend(figure, noise_text)
+    return figure

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From tables of results and effects to the panels of a heat map."""
+
+import os
+import re
+from typing import List, Optional, Sequence
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from mrc.answers import effect_tables, effects, results_table
+from mrc.answers.results_table import Table
+from mrc.figures import heat_map
+from mrc.figures.heat_map import Panel
+from mrc.util import files
+from mrc.util.errors import InputError
+
+NOISE_TEXT = f"hatched: not told from noise (p ≥ {effect_tables.ALPHA} after Holm's correction)"
+_NUMBER = re.compile("[0-9]{1,9}$")
+_SAME = 1e-3  # points that two tables of the same results may differ by
+
+
+def from_one(label: str) -> str:
+    """Returns a label whose numbers count from 1, as in the figure; flags and files count from 0."""
+    return (
+        re.sub("[0-9]+", lambda number: str(int(number.group()) + 1), label)
+        if all(_NUMBER.match(part) for part in re.split(r"\+| head ", label))
+        else label
+    )
+
+
+def _changes(table: Table):
+    return np.array(
+        [
+            [table.values.get((layer, zone), np.nan) - table.baseline for zone in table.zones]
+            for layer in table.layers
+        ]
+    )
+
+
+def _with_baseline(title, baseline):
+    return f"{title} (baseline {baseline:.2f})"
+
+
+def of_table(table: Table, title: str, annotate: bool = False, rows: Sequence = ()) -> Panel:
+    """Returns the panel of a table of results.
+
+    Args:
+      rows: the `effects.Effect`s of the table's cells, to mark those that are not told from noise.
+    """
+    changes = _changes(table)
+    holm = {(row.layer, row.zone): row.p_holm for row in rows}
+    is_noise = None
+    if holm:
+        is_noise = np.array(
+            [
+                [holm.get((layer, zone), 0.0) >= effect_tables.ALPHA for zone in table.zones]
+                for layer in table.layers
+            ]
+        )
+    return Panel(
+        title=_with_baseline(title, table.baseline),
+        rows=[from_one(layer) for layer in table.layers],
+        columns=[zone.upper() for zone in table.zones],
+        changes=changes,
+        is_noise=is_noise,
+        texts=heat_map.numbers(changes) if annotate else None,
+    )
+
+
+def table_of_effects(rows: Sequence) -> Table:
+    """Returns the `Table` of the effects of one metric, without regard to heads."""
+    return Table(
+        zones=list(dict.fromkeys(row.zone for row in rows)),
+        layers=list(dict.fromkeys(row.layer for row in rows)),
+        baseline=rows[0].baseline,
+        values={(row.layer, row.zone): row.value for row in rows},
+    )
+
+
+def of_heads(rows: Sequence, title: str, annotate: bool = False) -> List[Panel]:
+    """Returns a panel of layers by heads for each zone in the effects of one metric."""
+    panels = []
+    for zone in dict.fromkeys(row.zone for row in rows):
+        mine = [row for row in rows if row.zone == zone and row.head]
+        if not mine:
+            continue
+        layers, heads = (
+            list(dict.fromkeys(getattr(row, name) for row in mine)) for name in ("layer", "head")
+        )
+        changes, noise = (
+            np.full([len(layers), len(heads)], np.nan),
+            np.zeros([len(layers), len(heads)], bool),
+        )
+        for row in mine:
+            place = layers.index(row.layer), heads.index(row.head)
+            changes[place], noise[place] = row.difference, row.p_holm >= effect_tables.ALPHA
+        panels.append(
+            Panel(
+                title=_with_baseline(f"{title}: {zone.upper()}", mine[0].baseline),
+                rows=[from_one(layer) for layer in layers],
+                columns=[from_one(head) for head in heads],
+                changes=changes,
+                column_label="masked head (from 1)",
+                is_noise=noise,
+                texts=heat_map.numbers(changes) if annotate else None,
+            )
+        )
+    return panels
+
+
+def by_type(table, metric: str, title: str, annotate: bool = False) -> List[Panel]:
+    """Returns a panel for each type of question in {type: effects}, without cells of single heads."""
+    panels = []
+    for name, rows in table.items():
+        mine = [row for row in rows if row.metric == metric and not row.head]
+        if mine:
+            heading = f"{title}: {name}, {mine[0].questions} questions"
+            panels.append(of_table(table_of_effects(mine), heading, annotate, mine))
+    if not panels:
+        raise InputError(
+            "there is no cell of all heads to draw by type; decode a grid without --mask_head"
+        )
+    return panels
+
+
+def average(tables: Sequence[Table], title: str) -> Panel:
+    """Returns the panel of the mean change of several readers, with mean and standard deviation in the cells.
+
+    Raises:
+      InputError: the tables have other layers or zones.
+    """
+    first = tables[0]
+    for table in tables:
+        if (table.layers, table.zones) != (first.layers, first.zones):
+            raise InputError(
+                "--average needs tables of the same layers and zones; draw them side by side without it"
+            )
+    changes = np.array([_changes(table) for table in tables])
+    mean = changes.mean(axis=0)
+    spread = changes.std(axis=0, ddof=1) if len(tables) > 1 else np.zeros_like(mean)
+    texts = np.array(
+        [
+            ["" if np.isnan(m) else f"{m:.1f}\n±{s:.1f}" for m, s in zip(*pair)]
+            for pair in zip(mean, spread)
+        ],
+        object,
+    ).reshape(mean.shape)
+    panel = of_table(first, title)
+    baseline = float(np.mean([table.baseline for table in tables]))
+    return panel._replace(title=_with_baseline(title, baseline), changes=mean, texts=texts)
+
+
+def effects_of(path: str, table: Table, metric: str) -> Optional[Sequence]:
+    """Returns the effects of a table's cells from the file beside it, None where it has none that match."""
+    beside = os.path.join(os.path.dirname(path), effect_tables.EFFECTS_FILE)
+    if not files.exists(beside):
+        return None
+    rows = [row for row in read_effects(beside) if row.metric == metric and not row.head]
+    cells = {(row.layer, row.zone): row for row in rows}
+    matches = set(cells) == set(table.values) and all(
+        abs(cells[cell].value - value) < _SAME for cell, value in table.values.items()
+    )
+    if not matches:
+        tf.logging.warning(
+            "%s is not of the results in %s, so no cell is marked as noise; score again with "
+            "--do_eval to write both",
+            beside,
+            path,
+        )
+        return None
+    return rows
+
+
+def read_effects(path: str) -> Sequence:
+    """Returns the effects in an effects.csv."""
+    try:
+        return effects.read_csv(files.read_text(path, "table of effects"))
+    except ValueError as error:
+        raise InputError(
+            f"{path} is not a table of effects ({error}); pass the effects.csv that --do_eval writes"
+        )
+
+
+def read_by_type(path: str):
+    """Returns {type: effects} of an effects_by_type.csv."""
+    try:
+        return effects.read_csv_by_type(files.read_text(path, "table of effects by type"))
+    except ValueError as error:
+        raise InputError(
+            f"{path} is not a table of effects by type ({error}); pass the effects_by_type.csv that "
+            "--do_eval writes"
+        )
+
+
+def is_results(path: str) -> bool:
+    """Whether the name of a file is that of a table of results."""
+    return os.path.basename(path) in results_table.FILES.values()
