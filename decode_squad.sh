@@ -4,6 +4,7 @@
 #
 #     TPU_NAME=my-tpu TPU_ZONE=us-central1-b GS_BUCKET=gs://my-bucket ./decode_squad.sh
 #
+# MASK_HEAD=each masks every head of every layer by itself; --mask_zone=p2q keeps that grid small.
 # Further flags are passed to the run script. scripts/protocol.sh lists more variables.
 set -euo pipefail
 cd "$(dirname "$0")"

@@ -11,6 +11,7 @@ if [ -z "${PYTHON:-}" ]; then              # default: the environment of setup_e
 fi
 
 ZONES=all,q2,q2p,p2q,p2
+MASK_HEAD=${MASK_HEAD:-}                   # decoding: heads as in --mask_head, such as "each"; empty: all at once
 
 _stop() {
   printf 'error: %s\n' "$1" >&2
@@ -77,17 +78,22 @@ run_reader() {
     --output_dir="$MODEL_OUTPUT_DIR" ${device[@]+"${device[@]}"} "$@"
 }
 
-# Decodes every zone of every layer and draws the heat map: decode_grid SCRIPT FLAG...
+# Decodes every zone of every layer (with MASK_HEAD: of single heads) and draws the heat map:
+# decode_grid SCRIPT FLAG...
 decode_grid() {
-  local script=$1
+  local script=$1 table=results.csv figure=zones.png heads=()
   shift
+  if [ -n "$MASK_HEAD" ]; then
+    table=effects.csv figure=heads.png heads=("--mask_head=$MASK_HEAD")
+  fi
   if is_missing "$MODEL_OUTPUT_DIR/checkpoint" && [[ " $*" != *" --init_checkpoint"* ]]; then
     _stop "there is no trained reader in $MODEL_OUTPUT_DIR: train it first, or pass --init_checkpoint=your/model.ckpt"
   fi
-  run_reader "$script" --do_predict=True --do_eval=True --mask_zone="$ZONES" --mask_layer=each "$@"
-  if is_missing "$MODEL_OUTPUT_DIR/results.csv"; then
+  run_reader "$script" --do_predict=True --do_eval=True --mask_zone="$ZONES" --mask_layer=each \
+    ${heads[@]+"${heads[@]}"} "$@"
+  if is_missing "$MODEL_OUTPUT_DIR/$table"; then
     printf 'A single cell has no table and no heat map.\n'
     return
   fi
-  run "$PYTHON" visualize_zones.py "$MODEL_OUTPUT_DIR/results.csv" "$MODEL_OUTPUT_DIR/zones.png" --annotate
+  run "$PYTHON" visualize_zones.py "$MODEL_OUTPUT_DIR/$table" "$MODEL_OUTPUT_DIR/$figure" --annotate
 }

@@ -682,6 +682,18 @@ def test_decoding_scripts_draw_an_existing_table(tmp_path):
     )
 
 
+def test_decoding_scripts_mask_single_heads(tmp_path):
+    (tmp_path / "checkpoint").write_text("")
+    (tmp_path / "effects.csv").write_text("")
+    code, stdout, _ = protocol("decode_squad.sh", MODEL_OUTPUT_DIR=str(tmp_path), MASK_HEAD="each")
+    decoding, drawing = stdout.splitlines()
+    assert code == 0 and "--mask_layer=each --mask_head=each" in decoding
+    figure = f"{tmp_path}/effects.csv {tmp_path}/heads.png"
+    assert drawing == f"+ true visualize_zones.py {figure} --annotate"
+    stdout = protocol("decode_squad.sh", MODEL_OUTPUT_DIR=str(tmp_path))[1]
+    assert "--mask_head" not in stdout and "A single cell has no table" in stdout
+
+
 def test_files_of_a_large_grid_may_be_open_at_once():
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
