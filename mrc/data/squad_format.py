@@ -43,7 +43,7 @@ class Question(NamedTuple):
     """A question.
 
     Attributes:
-      id, text: its id and the question; the text is "" where it was not read.
+      id, text: its id and the question; the text is "" where scoring finds none.
       answers: its answers, empty where the file has none or they were not read.
       is_impossible: whether it has no answer (SQuAD 2.0); None where the file does not say.
       place: its place in the file, for messages.
@@ -132,13 +132,21 @@ def _read_is_impossible(question, keys):
     return meaning
 
 
+def _read_text(question, keys):
+    """Returns the text of a question; scoring groups by it but does not need it."""
+    if "question" in keys:
+        return question.get("question", str).value
+    text = question.value.get("question")
+    return text if isinstance(text, str) else ""
+
+
 def _read_question(question, keys):
     question.expect(dict)
     is_impossible = _read_is_impossible(question, keys)
     has_answers = "answers" in keys and not ("is_impossible" in keys and is_impossible)
     return Question(
         str(question.get("id", str, int).value),
-        question.get("question", str).value if "question" in keys else "",
+        _read_text(question, keys),
         _read_answers(question, keys) if has_answers else (),
         is_impossible,
         question.place,

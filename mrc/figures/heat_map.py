@@ -21,6 +21,7 @@ _TICKS_IN_HALF = 5
 _ROUNDING = 1e-9  # points that only floating-point arithmetic makes
 _CELL_INCHES, _CHARACTER_INCHES, _ROW_INCHES = 0.62, 0.085, 0.4
 _TITLE_POINTS, _TEXT_POINTS = 10, 8
+_LEGEND_INCHES = 0.3
 _EMPTY_HALF = 1e-3  # of the range: the half of the colours in which there is no change
 _HATCH = "////"
 
@@ -124,7 +125,8 @@ def _draw(axes, panel, norm, width):
     axes.set_yticks(range(len(panel.rows)))
     axes.set_yticklabels([plain(label) for label in panel.rows])
     line = max(12, int(width / (0.0085 * _TITLE_POINTS)))
-    axes.set_title(plain("\n".join(textwrap.wrap(panel.title, line))), fontsize=_TITLE_POINTS)
+    title = "\n".join(textwrap.fill(part, line) for part in panel.title.split("\n"))
+    axes.set_title(plain(title), fontsize=_TITLE_POINTS)
     axes.tick_params(length=0)
     if panel.is_noise is not None:
         _hatch(axes, panel.is_noise)
@@ -161,11 +163,14 @@ def _hatch(axes, is_noise):
         )
 
 
-def _add_legend(figure, text):
+def _add_legend(axes, text):
+    """Draws the legend of hatched cells in otherwise empty axes, so that the layout leaves room."""
     from matplotlib.patches import Patch
 
+    axes.set_axis_off()
     patch = Patch(fill=False, hatch=_HATCH, edgecolor="0.6", label=text)
-    figure.legend(handles=[patch], loc="lower left", fontsize=_TEXT_POINTS, frameon=False)
+    legend = axes.legend(handles=[patch], loc="center", fontsize=_TEXT_POINTS, frameon=False)
+    legend.set_in_layout(False)
 
 
 def draw(panels: List[Panel], colour_label: str, value_range, noise_text: str = ""):
@@ -190,7 +195,8 @@ def draw(panels: List[Panel], colour_label: str, value_range, noise_text: str = 
     lines = math.ceil(len(panels) / columns)
     widths = [1.0 + _width(panel) for panel in panels]
     height = 1.5 + _ROW_INCHES * max(4, max(len(panel.rows) for panel in panels))
-    size = 1.8 + max(widths) * columns, height * lines
+    has_noise = any(panel.is_noise is not None and panel.is_noise.any() for panel in panels)
+    size = 1.8 + max(widths) * columns, height * lines + _LEGEND_INCHES * has_noise
     if max(size) > _MOST_INCHES:
         raise InputError(
             f"a figure of {len(panels)} panels with up to {max(len(p.rows) for p in panels)} rows and "
@@ -198,16 +204,17 @@ def draw(panels: List[Panel], colour_label: str, value_range, noise_text: str = 
         )
     figure = Figure(figsize=size, constrained_layout=True)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(lines, columns, squeeze=False)
-    for unused in axes.ravel()[len(panels) :]:
-        unused.set_axis_off()
-    for number, (panel, each) in enumerate(zip(panels, axes.ravel())):
+    grid = figure.add_gridspec(
+        lines + has_noise, columns, height_ratios=[height] * lines + [_LEGEND_INCHES] * has_noise
+    )
+    axes = [figure.add_subplot(grid[divmod(place, columns)]) for place in range(len(panels))]
+    for number, (panel, each) in enumerate(zip(panels, axes)):
         image = _draw(each, panel, norm, _width(panel))
         if number % columns == 0:
             each.set_ylabel(panel.row_label)
     bar = figure.colorbar(
         image,
-        ax=list(axes.ravel()),
+        ax=axes,
         fraction=0.05,
         pad=0.03,
         extend=_beyond(panels, low, high),
@@ -215,6 +222,6 @@ def draw(panels: List[Panel], colour_label: str, value_range, noise_text: str = 
         format="%g",
     )
     bar.set_label(colour_label)
-    if any(panel.is_noise is not None and panel.is_noise.any() for panel in panels):
-        _add_legend(figure, noise_text)
+    if has_noise:
+        _add_legend(figure.add_subplot(grid[lines, :]), noise_text)
     return figure

@@ -39,7 +39,7 @@ def _changes(table: Table):
 
 
 def _with_baseline(title, baseline):
-    return f"{title} (baseline {baseline:.2f})"
+    return f"{title}\nbaseline {baseline:.2f}"
 
 
 def of_table(table: Table, title: str, annotate: bool = False, rows: Sequence = ()) -> Panel:

@@ -114,7 +114,7 @@ def test_figure_counts_layers_from_1_and_centres_its_colours_at_0():
     left, right = figure.axes[:2]
     assert [label.get_text() for label in left.get_yticklabels()] == ["1", "2"]
     assert [label.get_text() for label in left.get_xticklabels()] == ["Q2", "P2", "Q2P+P2"]
-    assert left.get_title() == "left (baseline 80.00)" and right.get_title().startswith("right")
+    assert left.get_title() == "left\nbaseline 80.00" and right.get_title().startswith("right")
     image = left.images[0]
     assert (image.norm(-10.0), image.norm(0.0), image.norm(2.0)) == (0.0, 0.5, 1.0)
     assert image.origin == "lower"
@@ -213,6 +213,21 @@ def written(folder, rows=None, table=None):
     return write(folder / "results.csv", table or "layer,q2,p2\nbaseline,80,80\n0,79,79\n1,79,79\n")
 
 
+def legends(figure):
+    return [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+
+
+def test_the_legend_is_clear_of_the_labels(tmp_path):
+    path = written(tmp_path)
+    table = results_table.read_table(path)
+    panel = panels.of_table(table, "t", rows=panels.effects_of(path, table, "em"))
+    figure = heat_map.draw([panel], "points", (-10, 2), panels.NOISE_TEXT)
+    figure.canvas.draw()
+    (legend,) = legends(figure)
+    label = figure.axes[0].xaxis.label
+    assert not legend.get_window_extent().overlaps(label.get_window_extent())
+
+
 def test_cells_that_are_not_told_from_noise_are_hatched(tmp_path):
     path = written(tmp_path)
     table = results_table.read_table(path)
@@ -221,7 +236,7 @@ def test_cells_that_are_not_told_from_noise_are_hatched(tmp_path):
     figure = heat_map.draw([panel], "points", (-10, 2), panels.NOISE_TEXT)
     hatched = [patch.get_xy() for patch in figure.axes[0].patches if patch.get_hatch()]
     assert sorted(hatched) == [(-0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)]
-    (legend,) = figure.legends
+    (legend,) = legends(figure)
     assert "p ≥ 0.05 after Holm" in legend.get_texts()[0].get_text()
 
 
@@ -230,7 +245,7 @@ def test_without_noise_there_is_no_legend(tmp_path):
     path = written(tmp_path, rows)
     table = results_table.read_table(path)
     panel = panels.of_table(table, "t", rows=panels.effects_of(path, table, "em"))
-    assert not heat_map.draw([panel], "points", (-10, 2), panels.NOISE_TEXT).legends
+    assert not legends(heat_map.draw([panel], "points", (-10, 2), panels.NOISE_TEXT))
 
 
 @pytest.mark.parametrize(
@@ -251,7 +266,7 @@ def test_effects_with_heads_are_layers_by_heads_with_a_panel_for_each_zone():
         for head in "01"
     ]
     first, second = panels.of_heads(rows, "reader")
-    assert first.title == "reader: P2Q (baseline 80.00)" and second.title.startswith("reader: OFF")
+    assert first.title == "reader: P2Q\nbaseline 80.00" and second.title.startswith("reader: OFF")
     assert (list(first.rows), list(first.columns)) == (["1", "2", "1+2"], ["1", "2"])
     assert first.changes.tolist() == [[0.0, -1.0]] * 3
     assert first.is_noise.tolist() == [[True, False]] * 3
@@ -263,7 +278,7 @@ def test_a_panel_for_each_type():
         "why": [effect("0", "q2", 0.01, -4.0, questions=5), effect("0", "q2", 0.5, metric="f1")],
     }
     who, why = panels.by_type(table, "em", "reader")
-    assert who.title == "reader: who, 3 questions (baseline 80.00)"
+    assert who.title == "reader: who, 3 questions\nbaseline 80.00"
     assert why.changes.tolist() == [[-4.0]] and not why.is_noise.any() and who.is_noise.all()
 
 
@@ -275,7 +290,7 @@ def test_the_average_has_mean_and_standard_deviation():
     panel = panels.average(tables, "seeds")
     # Changes -2, -4, -6: mean -4, standard deviation 2.
     assert panel.changes.tolist() == [[-4.0]] and panel.texts.tolist() == [["-4.0\n±2.0"]]
-    assert panel.title == "seeds (baseline 80.00)"
+    assert panel.title == "seeds\nbaseline 80.00"
 
 
 def test_tables_of_other_layers_have_no_average():

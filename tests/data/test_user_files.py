@@ -44,6 +44,11 @@ def test_other_ids_are_refused(read, value):
         read(PREDICTION, id=value)
 
 
+@pytest.mark.parametrize("value, text", [("Who?", "Who?"), (None, ""), (7, ""), (tiny.MISSING, "")])
+def test_scoring_takes_the_text_of_a_question_where_there_is_one(read, value, text):
+    assert read(SCORING, question=value).text == text
+
+
 ODD_IMPOSSIBLE = ["true", "maybe", 0, 1, 2, 0.5, None, [], {}]
 ODD_STARTS = ["8", "", 8.0, None, [8], True, tiny.MISSING]
 ODD_ANSWERS = [
