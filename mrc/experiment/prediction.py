@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 from mrc.answers import answer_files, decoding
 from mrc.data import feature_cache, tfrecords
 from mrc.data.windows import FIRST_UNIQUE_ID, PADDING_WINDOW, Windows
-from mrc.experiment import partial_results, provenance
+from mrc.experiment import memory, partial_results, provenance
 from mrc.experiment.inputs import TEXT_FLAGS, Inputs
 from mrc.experiment.tpu_options import explain_device_errors, tpu_options
 from mrc.model import estimator
@@ -233,6 +233,7 @@ def predict(
     cells = _cells_to_decode(inputs, record, fingerprint)
     if not cells:
         return []
+    memory.check_grid(inputs, windows, cells)
     with handler.deferred():
         partial = partial_results.PartialResults(
             provenance.unfinished_folder(folder, fingerprint, cells)

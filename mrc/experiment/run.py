@@ -8,7 +8,7 @@ import types
 import tensorflow.compat.v1 as tf
 
 from mrc.answers import scoring
-from mrc.experiment import explain, prediction, run_flags, run_record, training
+from mrc.experiment import explain, memory, prediction, run_flags, run_record, training
 from mrc.experiment import inputs as run_inputs
 from mrc.experiment.inputs import Inputs
 from mrc.util import errors, files, locks, signals, tensorflow_versions
@@ -45,6 +45,8 @@ def _train_predict_score(inputs: Inputs, handler: signals.SignalHandler, record)
     with record.part("text"):
         training_windows = training.make_windows(inputs) if options.do_train else None
         prediction_windows = prediction.make_windows(inputs) if options.do_predict else None
+    if options.do_train and options.do_predict:
+        memory.check_grid(inputs, prediction_windows, inputs.cells)
     if options.do_train:
         with record.part("training"):
             trained = training.train(inputs, training_windows, handler)

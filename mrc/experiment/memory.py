@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a grid fits into the memory of this machine."""
+
+import os
+
+from mrc.util.errors import InputError
+
+_BYTES = 4  # of a float32
+_GIB = 2**30
+
+
+def grid_bytes(num_cells: int, batch_size: int, length: int, hidden_size: int) -> int:
+    """Returns the bytes of the hidden states of a grid.
+
+    TensorFlow runs a graph breadth first, so the states of all cells are in memory together: one
+    [B, T, H] of float32 for each cell.
+
+        >>> grid_bytes(num_cells=61, batch_size=32, length=512, hidden_size=768) / 2**30
+        2.859375
+    """
+    return num_cells * batch_size * length * hidden_size * _BYTES
+
+
+def machine_bytes() -> int:
+    """Returns the memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def check_grid(inputs, windows, cells):
+    """Raises an `InputError` if `cells` cannot be decoded in one forward pass on this machine.
+
+    Args:
+      inputs: `inputs.Inputs`; a TPU is not checked, as its memory is not this machine's.
+      windows: `windows.Windows`; with --trim_padding batches are as long as their longest window.
+      cells: the cells to decode.
+    """
+    options = inputs.options
+    if options.use_tpu or not len(windows):
+        return
+    length = int(windows.lengths().max()) if options.trim_padding else options.max_seq_length
+    one = grid_bytes(1, options.predict_batch_size, length, inputs.config.hidden_size)
+    needed, there = one * len(cells), machine_bytes()
+    if needed > there:
+        # Half of the memory, as a layer needs some besides its outputs.
+        smaller = options.predict_batch_size * there // (2 * needed)
+        remedy = f"pass --predict_batch_size={smaller}" if smaller else "use a smaller batch"
+        raise InputError(
+            f"a grid of {len(cells)} cells with --predict_batch_size={options.predict_batch_size} "
+            f"needs {needed / _GIB:.1f} GiB of memory for hidden states, but this machine has "
+            f"{there / _GIB:.1f} GiB; {remedy}, or decode at most {max(there // (2 * one), 1)} cells with "
+            "each command: cells that are done are kept"
+        )

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of memory.py: the memory that a grid needs, computed by hand, and what is said of it."""
+
+import types
+
+import numpy as np
+import pytest
+import tiny
+
+from mrc import datasets
+from mrc.experiment import memory, prediction, run, training
+from mrc.util.errors import InputError
+
+MIB = 2**20
+
+
+class FakeWindows:
+    def __init__(self, *lengths):
+        self._lengths = lengths
+
+    def __len__(self):
+        return len(self._lengths)
+
+    def lengths(self):
+        return np.array(self._lengths)
+
+
+def check(monkeypatch, num_cells, mebibytes, windows=FakeWindows(200, 256), **changes):
+    flags = dict(use_tpu=False, trim_padding=False, predict_batch_size=32, max_seq_length=512)
+    inputs = types.SimpleNamespace(
+        options=types.SimpleNamespace(**dict(flags, **changes)),
+        config=types.SimpleNamespace(hidden_size=1024),
+    )
+    monkeypatch.setattr(memory, "machine_bytes", lambda: mebibytes * MIB)
+    memory.check_grid(inputs, windows, ["cell"] * num_cells)
+
+
+def test_a_state_of_each_cell_is_in_memory():
+    # 2 cells of 32 windows of 512 tokens of 1024 values of 4 bytes are 2 x 64 MiB.
+    assert memory.grid_bytes(2, 32, 512, 1024) == 128 * MIB
+
+
+def test_this_machine_has_some_memory():
+    assert memory.machine_bytes() > 256 * MIB
+
+
+def test_a_grid_that_just_fits_is_accepted(monkeypatch):
+    check(monkeypatch, num_cells=16, mebibytes=1024)
+
+
+def test_a_larger_grid_is_refused_with_both_remedies(monkeypatch):
+    with pytest.raises(InputError) as error:
+        check(monkeypatch, num_cells=17, mebibytes=1024)
+    assert str(error.value) == (
+        "a grid of 17 cells with --predict_batch_size=32 needs 1.1 GiB of memory for hidden "
+        "states, but this machine has 1.0 GiB; pass --predict_batch_size=15, or decode at most 8 "
+        "cells with each command: cells that are done are kept"
+    )
+
+
+def test_the_suggested_batch_is_accepted(monkeypatch):
+    check(monkeypatch, num_cells=17, mebibytes=1024, predict_batch_size=15)
+
+
+def test_trimmed_padding_needs_no_memory(monkeypatch):
+    check(monkeypatch, num_cells=32, mebibytes=1024, trim_padding=True)
+    with pytest.raises(InputError):
+        check(monkeypatch, num_cells=33, mebibytes=1024, trim_padding=True)
+
+
+@pytest.mark.parametrize("changes", [dict(use_tpu=True), dict(windows=FakeWindows())])
+def test_no_memory_of_this_machine_is_needed(monkeypatch, changes):
+    check(monkeypatch, num_cells=1000, mebibytes=1, **changes)
+
+
+def test_a_run_stops_before_the_forward_pass(paths, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(memory, "machine_bytes", lambda: 1)
+    monkeypatch.setattr(prediction, "_forward", None)
+    flags = tiny.model_flags(paths, output_dir=str(tmp_path), predict_file=paths["squad"])
+    grid = dict(flags, do_predict=True, mask_zone="q2,p2", mask_layer="0")
+    with pytest.raises(SystemExit, match="2"):
+        run.run(datasets.SQUAD, tiny.flag_values(**grid))
+    assert "a grid of 3 cells" in capsys.readouterr().err
+
+
+def test_a_run_stops_before_training(paths, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(memory, "machine_bytes", lambda: 1)
+    monkeypatch.setattr(training, "train", None)
+    flags = tiny.model_flags(
+        paths, output_dir=str(tmp_path), train_file=paths["squad"], predict_file=paths["squad"]
+    )
+    grid = dict(flags, do_train=True, do_predict=True, mask_zone="q2,p2", mask_layer="0")
+    with pytest.raises(SystemExit, match="2"):
+        run.run(datasets.SQUAD, tiny.flag_values(**grid))
+    assert "a grid of 3 cells" in capsys.readouterr().err
