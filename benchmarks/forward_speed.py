@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times the forward pass: the plain graph, the fast one, and the grid of every zone in every layer.
+"""Times the forward pass: the plain graph, the fast one, and a grid of zones in every layer.
 
     python benchmarks/forward_speed.py --layers=12 --hidden=768 --heads=12 --batch=4 --tokens=512 \\
-        [--real=170] [--grid=both] [--share]
+        [--real=170] [--grid=both [--mask_zone=p2q --mask_head=each]] [--share]
 
 Random weights. Prints seconds (the median of interleaved rounds), ratios, the largest difference of
 a logit and, with `--share`, the share of a (traced, slower) pass in which a matrix product runs.
@@ -130,6 +130,10 @@ def main():
         choices=["padded", "trimmed", "both"],
         help="time the grid, with --trim_padding or without",
     )
+    parser.add_argument("--mask_zone", default="all,q2,q2p,p2q,p2", help="zones of the grid")
+    parser.add_argument(
+        "--mask_head", help="heads of the grid, such as each (default: all at once)"
+    )
     parser.add_argument("--share", action="store_true", help="print the share of matrix products")
     args = parser.parse_args()
     config = bert_config.make(
@@ -153,7 +157,9 @@ def main():
     fast = Form(config, features, baseline, fast=True)
     names, grids = [], []
     if args.grid:
-        cells = attention_mask.read_cells("all,q2,q2p,p2q,p2", "each", args.layers)
+        cells = attention_mask.read_cells(
+            args.mask_zone, "each", args.layers, args.mask_head, args.heads
+        )
         names = [name for name in ("padded", "trimmed") if args.grid in (name, "both")]
         grids = [
             Form(config, features, cells, fast=True, trim_padding=name == "trimmed")
