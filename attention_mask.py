@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention zones, and the grammar of the flags that name the cells of a grid.
 
-A zone is a set of (query, key) pairs given by the roles of the two tokens: Q, a question token; P, a passage token;
-`[CLS]`, both `[SEP]` and padding have neither role (Cui et al., 2022, https://doi.org/10.1016/j.isci.2022.104176).
+A zone is a set of (query, key) pairs given by the roles of the two tokens: Q, a question token; P,
+a passage token; `[CLS]`, both `[SEP]` and padding have neither role (Cui et al., 2022,
+https://doi.org/10.1016/j.isci.2022.104176).
 
     zone  query       key         the zones do not overlap, so a union adds each pair once
     q2    Q           Q
     q2p   all but P   P
     p2q   all but Q   Q
     p2    P           P
-    all   every score is *replaced* by -10000 above its value, padding included, as in the released code
-    off   no pairs: the context vectors of the heads are zero (Michel et al., 2019, https://arxiv.org/abs/1905.10650)
+    all   the bias is *replaced* by -10000, padding included, as in the released code
+    off   no pairs: the context vectors of the heads are zero (https://arxiv.org/abs/1905.10650)
 """
 
 import re
@@ -37,7 +38,9 @@ class Roles(NamedTuple):
 
 
 class Mask(NamedTuple):
-    """What a cell masks in one layer: zones, and the heads in which it masks them, None for all heads."""
+    """What a cell masks in one layer: zones, and the heads in which it masks them, None for all
+    heads.
+    """
 
     zones: FrozenSet[str] = frozenset()
     heads: Optional[FrozenSet[int]] = None
@@ -78,7 +81,8 @@ BASELINE = Cell()
 
 
 def find_roles(input_mask, segment_ids):
-    """Returns the `Roles` of tokens by their position in `[CLS] question [SEP] passage [SEP] padding`.
+    """Returns the `Roles` of tokens by their position in `[CLS] question [SEP] passage [SEP]
+    padding`.
 
     Args:
       input_mask: [B, T], 1 on tokens and 0 on padding.
@@ -96,7 +100,9 @@ def find_roles(input_mask, segment_ids):
 
 
 def _queries_kept_from(role, inside, outside):
-    """The queries [B, T] that lose their keys of `role`: those in the role, those out of it, or all."""
+    """The queries [B, T] that lose their keys of `role`: those in the role, those out of it, or
+    all.
+    """
     if inside and outside:
         return tf.ones_like(role)
     return role if inside else 1.0 - role
@@ -152,8 +158,8 @@ def _read_zones(text):
     for zone in ALONE:
         if zone in zones and len(set(zones)) > 1:
             raise InputError(
-                f"--mask_zone={_shortened(text)}: {zone} does not join with other zones; every zone at "
-                "once is q2+q2p+p2q+p2"
+                f"--mask_zone={_shortened(text)}: {zone} does not join with other zones; every "
+                "zone at once is q2+q2p+p2q+p2"
             )
     return frozenset(zones)
 
@@ -175,8 +181,8 @@ def _windows(text, count):
     width = text[len(EACH) + 1 :]
     if not re.match("[0-9]{1,%d}$" % _MOST_DIGITS, width) or not int(width) % 2:
         raise InputError(
-            f"--mask_layer={_shortened(text)}: the width of a window is an odd number of layers, as in "
-            f"{EACH}:3"
+            f"--mask_layer={_shortened(text)}: the width of a window is an odd number of layers, "
+            f"as in {EACH}:3"
         )
     reach = int(width) // 2
     return [
@@ -207,12 +213,14 @@ def _choices(text, count, what):
 def read_cells(mask_zone, mask_layer, num_layers, mask_head=None, num_heads=1):
     """Returns the list of `Cell` that the mask flags name.
 
-    No flag is the baseline alone; one cell is that cell alone, as released; a grid of several begins with the baseline.
+    No flag is the baseline alone; one cell is that cell alone, as released; a grid of several
+    begins with the baseline.
 
     Args:
       mask_zone: None, or zones: a comma separates cells, a plus joins zones in one.
-      mask_layer: None (all layers at once), or layers: a comma separates cells, a plus joins, "each" is every layer, and
-        "each:3" every layer with the window of three around it (Geva et al., 2023, https://arxiv.org/abs/2304.14767).
+      mask_layer: None (all layers at once), or layers: a comma separates cells, a plus joins,
+        "each" is every layer, and "each:3" every layer with the window of three around it (Geva et
+        al., 2023, https://arxiv.org/abs/2304.14767).
       num_layers: number of layers of the model.
       mask_head: None (all heads at once), or heads, like layers.
       num_heads: number of heads of a layer.

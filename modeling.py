@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BERT (Devlin et al., 2019, https://arxiv.org/abs/1810.04805) in parts that can be called separately.
+"""BERT (Devlin et al., 2019, https://arxiv.org/abs/1810.04805) in parts that can be called
+separately.
 
-Variables have the names of Google's released checkpoints. The encoder knows nothing of questions and passages: a caller
-changes the attention bias of a layer and observes its probabilities.
+Variables have the names of Google's released checkpoints. The encoder knows nothing of questions
+and passages: a caller changes the attention bias of a layer and observes its probabilities.
 
-Shapes: B batch, T tokens, H hidden size, N heads, D = H / N head size, I intermediate size, V vocabulary.
+Shapes: B batch, T tokens, H hidden size, N heads, D = H / N head size, I intermediate size, V
+vocabulary.
 """
 
 import math
@@ -40,7 +42,9 @@ class LayerWeights(NamedTuple):
 
 
 def dimensions(tensor):
-    """Returns the shape of `tensor` as a list: integers where it is static, scalar tensors elsewhere."""
+    """Returns the shape of `tensor` as a list: integers where it is static, scalar tensors
+    elsewhere.
+    """
     dynamic = None
     sizes = tensor.shape.as_list()
     for axis, size in enumerate(sizes):
@@ -53,7 +57,8 @@ def dimensions(tensor):
 def gelu(x):
     """Gaussian error linear unit, tanh approximation (Hendrycks & Gimpel, 2016, https://arxiv.org/abs/1606.08415).
 
-    0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), factored so that the cube costs two multiplications.
+    0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), factored so that the cube costs two
+    multiplications.
     """
     scale = math.sqrt(2.0 / math.pi)
     half = 0.5 * x
@@ -78,7 +83,10 @@ ACTIVATIONS = {
 
 
 def product(x, kernel):
-    """Returns `x @ kernel` for `x` [..., K], `kernel` [K, M]; a two-dimensional product is the fastest."""
+    """Returns `x @ kernel` for `x` [..., K], `kernel` [K, M].
+
+    A two-dimensional product is the fastest.
+    """
     sizes = dimensions(x)
     return tf.reshape(
         tf.matmul(tf.reshape(x, [-1, sizes[-1]]), kernel), sizes[:-1] + kernel.shape.as_list()[-1:]
@@ -103,10 +111,11 @@ def no_dropout(x, rate=0.0):
 
 
 class Dropout:
-    """Sets elements to zero with probability `rate` and scales the others up (Srivastava et al., 2014).
+    """Sets elements to zero with probability `rate` and scales the others up (Srivastava et al.,
+    2014).
 
-    The mask depends only on `seed`, `step` and the position of the call in the model, so that a resumed training draws
-    the same numbers as an uninterrupted one.
+    The mask depends only on `seed`, `step` and the position of the call in the model, so that a
+    resumed training draws the same numbers as an uninterrupted one.
 
     Args:
       seed: an integer.
@@ -130,7 +139,8 @@ class Branch(NamedTuple):
 
     Attributes:
       bias: added to the scores of `heads`, broadcastable to `[B, 1, R, K]`.
-      rows: tuple of (start, stop), the stretches of tokens that are queries and are in the output, R together; None for all.
+      rows: tuple of (start, stop), the stretches of tokens that are queries and are in the output,
+        R together; None for all.
       keys: scalar K, how many of the first tokens are keys; None for all.
       heads: frozenset of the heads that differ from the others; None for all.
       other_bias: `bias` of the other heads, None where there are none.
@@ -223,7 +233,8 @@ def batched_attention(
     """Returns the contexts [B, R, H] (Vaswani et al., 2017, section 3.2).
 
     Args:
-      attention_inputs: list of `AttentionInputs`; scores of the same query and key are computed once.
+      attention_inputs: list of `AttentionInputs`; scores of the same query and key are computed
+        once.
       heads: N.
       dropout: function of the probabilities.
       see_probabilities: called with the probabilities `[B, N, R, K]` of each of the inputs.
@@ -266,12 +277,16 @@ def biased_activation(function, x, bias):
 
 
 def biased_residual_norm(x, bias, residual, beta, gamma):
-    """Returns the layer norm of `x + bias + residual` for `x` and `residual` [..., H], the others [H]."""
+    """Returns the layer norm of `x + bias + residual` for `x` and `residual` [..., H], the others
+    [H].
+    """
     return layer_norm(tf.nn.bias_add(x, bias) + residual, beta, gamma)
 
 
 class LayerOps(NamedTuple):
-    """The operations of a layer besides products with weights; a device may have faster ones for prediction.
+    """The operations of a layer besides products with weights.
+
+    A device may have faster ones for prediction.
 
     Attributes:
       attention: `attention(attention_inputs, heads)`, like `batched_attention`.
@@ -315,7 +330,8 @@ class Naming(NamedTuple):
       root: of all variables but the span head.
       projection: of the dense layer from narrower embeddings to the hidden size.
       layer: of a layer, with its number, or without where all layers share their weights.
-      attention, attention_output, attention_norm, intermediate, output, output_norm: of a layer's parts.
+      attention, attention_output, attention_norm, intermediate, output, output_norm: of a layer's
+        parts.
       has_pooler: whether checkpoints carry a pooler, which the span head does not read.
     """
 
@@ -359,8 +375,8 @@ class Bert:
       dropout: `dropout(x, rate)`, a `Dropout` in training.
       one_hot_embeddings: look words up by a matrix product, which is faster on TPU.
       ops: the `LayerOps` for the device; only the plain ones support dropout.
-      run: `run(form, function, *tensors) -> list of tensors` runs a layer; functions of the same form and signature are
-        equivalent. The default calls the function.
+      run: `run(form, function, *tensors) -> list of tensors` runs a layer; functions of the same
+        form and signature are equivalent. The default calls the function.
     """
 
     def __init__(
@@ -448,7 +464,8 @@ class Bert:
         return embedded if self._projection is None else dense(embedded, *self._projection)
 
     def branch(self, index, hidden, branches, see_probabilities=None):
-        """Returns the outputs of layer `index` from one input, a list with a [B, R, H] for each branch.
+        """Returns the outputs of layer `index` from one input, a list with a [B, R, H] for each
+        branch.
 
         The layer's projections and scores, which do not depend on the bias, are computed once.
 

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws the heat map of the study: what masking a zone of a layer, or a head, costs in exact match or F1.
+"""Draws the heat map of the study: what masking a zone of a layer, or a head, costs in exact match
+or F1.
 
     python visualize_zones.py results.csv figure.png
-    python visualize_zones.py --metric=f1 --annotate --range=auto a/results.csv b/results.csv figure.pdf
+    python visualize_zones.py --metric=f1 --annotate --range=auto a/results.csv b/results.csv a.pdf
     python visualize_zones.py --by_type results.csv figure.png
     python visualize_zones.py --average seed1/results.csv seed2/results.csv figure.png
     python visualize_zones.py effects.csv heads.png
 
-A results.csv is drawn as layers by zones. Cells are hatched where the effects.csv beside it does not
-tell their effect from noise. An effects.csv with single heads is drawn as layers by heads, a panel
-for each zone. Layers and heads count from 1 in the figure and from 0 in flags and files.
+A results.csv is drawn as layers by zones. Cells are hatched where the effects.csv beside it does
+not tell their effect from noise. An effects.csv with single heads is drawn as layers by heads, a
+panel for each zone. Layers and heads count from 1 in the figure and from 0 in flags and files.
 """
 
 import argparse
@@ -171,8 +172,8 @@ def _titles(args):
         titles = next(csv.reader([args.titles], skipinitialspace=True), [])
     if len(titles) != wanted:
         raise InputError(
-            f"--titles has {len(titles)} titles for {wanted} tables; pass one title per table, separated "
-            "by commas, and put a title that contains a comma in double quotes"
+            f"--titles has {len(titles)} titles for {wanted} tables; pass one title per table, "
+            "separated by commas, and put a title that contains a comma in double quotes"
         )
     return titles
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the effects of a grid's cells, over all questions and by type of question, and prints a summary."""
+"""Writes the effects of a grid's cells, over all questions and by type of question, and prints a
+summary.
+"""
 
 import collections
 import os
@@ -54,7 +56,7 @@ def _print_summary(rows, counts, types):
         tested = [row for row in rows if row.metric == metric]
         real = sum(row.p_holm < ALPHA for row in tested)
         print(
-            f"{name}: the effect of {real} of {len(tested)} cells is more than noise (p < {ALPHA} after "
-            "Holm's correction)"
+            f"{name}: the effect of {real} of {len(tested)} cells is more than noise (p < {ALPHA} "
+            "after Holm's correction)"
         )
     print("questions by type: " + ", ".join(f"{name} {counts[name]}" for name in types))

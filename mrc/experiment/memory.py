@@ -47,6 +47,6 @@ def check_grid(inputs, windows, cells):
         raise InputError(
             f"a grid of {len(cells)} cells with --predict_batch_size={options.predict_batch_size} "
             f"needs {needed / _GIB:.1f} GiB of memory for hidden states, but this machine has "
-            f"{there / _GIB:.1f} GiB; {remedy}, or decode at most {max(there // (2 * one), 1)} cells with "
-            "each command: cells that are done are kept"
+            f"{there / _GIB:.1f} GiB; {remedy}, or decode at most {max(there // (2 * one), 1)} "
+            "cells with each command: cells that are done are kept"
         )

@@ -199,8 +199,9 @@ def draw(panels: List[Panel], colour_label: str, value_range, noise_text: str = 
     size = 1.8 + max(widths) * columns, height * lines + _LEGEND_INCHES * has_noise
     if max(size) > _MOST_INCHES:
         raise InputError(
-            f"a figure of {len(panels)} panels with up to {max(len(p.rows) for p in panels)} rows and "
-            f"{max(len(p.columns) for p in panels)} columns is too large to draw; draw fewer of them"
+            f"a figure of {len(panels)} panels with up to {max(len(p.rows) for p in panels)} rows "
+            f"and {max(len(p.columns) for p in panels)} columns is too large to draw; draw fewer "
+            "of them"
         )
     figure = Figure(figsize=size, constrained_layout=True)
     FigureCanvasAgg(figure)

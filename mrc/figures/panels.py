@@ -21,7 +21,10 @@ _SAME = 1e-3  # points that two tables of the same results may differ by
 
 
 def from_one(label: str) -> str:
-    """Returns a label whose numbers count from 1, as in the figure; flags and files count from 0."""
+    """Returns a label whose numbers count from 1, as in the figure.
+
+    Flags and files count from 0.
+    """
     return (
         re.sub("[0-9]+", lambda number: str(int(number.group()) + 1), label)
         if all(_NUMBER.match(part) for part in re.split(r"\+| head ", label))
@@ -125,7 +128,8 @@ def by_type(table, metric: str, title: str, annotate: bool = False) -> List[Pane
 
 
 def average(tables: Sequence[Table], title: str) -> Panel:
-    """Returns the panel of the mean change of several readers, with mean and standard deviation in the cells.
+    """Returns the panel of the mean change of several readers, with mean and standard deviation in
+    the cells.
 
     Raises:
       InputError: the tables have other layers or zones.
@@ -134,7 +138,8 @@ def average(tables: Sequence[Table], title: str) -> Panel:
     for table in tables:
         if (table.layers, table.zones) != (first.layers, first.zones):
             raise InputError(
-                "--average needs tables of the same layers and zones; draw them side by side without it"
+                "--average needs tables of the same layers and zones; draw them side by side "
+                "without it"
             )
     changes = np.array([_changes(table) for table in tables])
     mean = changes.mean(axis=0)
@@ -152,7 +157,9 @@ def average(tables: Sequence[Table], title: str) -> Panel:
 
 
 def effects_of(path: str, table: Table, metric: str) -> Optional[Sequence]:
-    """Returns the effects of a table's cells from the file beside it, None where it has none that match."""
+    """Returns the effects of a table's cells from the file beside it, None where it has none that
+    match.
+    """
     beside = os.path.join(os.path.dirname(path), effect_tables.EFFECTS_FILE)
     if not files.exists(beside):
         return None
@@ -178,7 +185,8 @@ def read_effects(path: str) -> Sequence:
         return effects.read_csv(files.read_text(path, "table of effects"))
     except ValueError as error:
         raise InputError(
-            f"{path} is not a table of effects ({error}); pass the effects.csv that --do_eval writes"
+            f"{path} is not a table of effects ({error}); pass the effects.csv that --do_eval "
+            "writes"
         )
 
 
@@ -188,8 +196,8 @@ def read_by_type(path: str):
         return effects.read_csv_by_type(files.read_text(path, "table of effects by type"))
     except ValueError as error:
         raise InputError(
-            f"{path} is not a table of effects by type ({error}); pass the effects_by_type.csv that "
-            "--do_eval writes"
+            f"{path} is not a table of effects by type ({error}); pass the effects_by_type.csv "
+            "that --do_eval writes"
         )
 
 

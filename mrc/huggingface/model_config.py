@@ -76,7 +76,8 @@ def _check(values, path):
     position = values.get("position_embedding_type", "absolute")
     if position != "absolute":
         raise InputError(
-            f'{path}: position_embedding_type is "{position}"; only absolute positions can be imported'
+            f'{path}: position_embedding_type is "{position}"; only absolute positions '
+            "can be imported"
         )
     if values.get("pruned_heads"):
         raise InputError(f"{path}: models with pruned heads cannot be imported; use the original")
@@ -85,8 +86,8 @@ def _check(values, path):
     epsilon = values.get("layer_norm_eps", _EPSILON)
     if epsilon != _EPSILON:
         raise InputError(
-            f"{path}: layer_norm_eps is {epsilon!r}, and this project computes with {_EPSILON}, which "
-            "would change answers; use a model with that value"
+            f"{path}: layer_norm_eps is {epsilon!r}, and this project computes with {_EPSILON}, "
+            "which would change answers; use a model with that value"
         )
 
 

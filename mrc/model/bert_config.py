@@ -15,7 +15,9 @@ _ALIASES = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu"}  # other names of t
 
 
 class BertConfig(NamedTuple):
-    """Shape of an encoder, named as in the released `bert_config.json`; the defaults are BERT base's.
+    """Shape of an encoder, named as in the released `bert_config.json`.
+
+    The defaults are BERT base's.
 
     Attributes:
       family: "bert", "electra" or "albert".
@@ -53,14 +55,17 @@ def _count_weights(config):
 
 
 def _family(values, where):
-    """Returns the family of a config that does not name it; only Google's ALBERT has groups of layers."""
+    """Returns the family of a config that does not name it.
+
+    Only Google's ALBERT has groups of layers.
+    """
     groups = values.get("num_hidden_groups"), values.get("inner_group_num")
     if groups == (None, None):
         return values.get("family", "bert")
     if groups != (1, 1):
         raise InputError(
-            f"{where} has {groups[0]} groups of {groups[1]} layers; only ALBERTs in which all layers "
-            "share their weights (1 and 1) are supported"
+            f"{where} has {groups[0]} groups of {groups[1]} layers; only ALBERTs in which all "
+            "layers share their weights (1 and 1) are supported"
         )
     return "albert"
 
@@ -69,7 +74,8 @@ def make(values, where="bert_config"):
     """Returns the `BertConfig` of a dict; keys that BERT does not know are left aside.
 
     Raises:
-      InputError: a key is missing, of the wrong type or out of range, or the heads do not divide the width.
+      InputError: a key is missing, of the wrong type or out of range, or the heads do not divide
+        the width.
     """
 
     def wrong(key, what):

@@ -47,7 +47,9 @@ _INDEX = re.compile(r"(model\.ckpt-([0-9]+))\.index$")
 
 
 class Contents(NamedTuple):
-    """What the tensors of a checkpoint hold: their types, and whether all values are finite, by name."""
+    """What the tensors of a checkpoint hold: their types, and whether all values are finite, by
+    name.
+    """
 
     types: Dict[str, tf.DType]
     finite: Dict[str, bool]
@@ -84,7 +86,9 @@ def head_shapes(config):
 
 
 def _optional_shapes(config):
-    """Returns {variable name: shape} of what a trained reader has and a BERT to train from may lack."""
+    """Returns {variable name: shape} of what a trained reader has and a BERT to train from may
+    lack.
+    """
     return dict(pooler_shapes(config), **head_shapes(config))
 
 
@@ -203,7 +207,8 @@ def _explain_read_errors(path):
 
 def _foreign(path, what):
     return InputError(
-        f"{path} is {what}; pass a BERT, ELECTRA or ALBERT checkpoint in Google's TensorFlow 1 format"
+        f"{path} is {what}; pass a BERT, ELECTRA or ALBERT checkpoint in Google's TensorFlow 1 "
+        "format"
     )
 
 
@@ -222,7 +227,10 @@ def _read_contents(path, names):
 
 
 def _check_values(path, names, contents):
-    """Checks type and values of the tensors; the index of a checkpoint knows nothing of the latter."""
+    """Checks type and values of the tensors.
+
+    The index of a checkpoint knows nothing of the latter.
+    """
     for name in sorted(names):
         if contents.types[name] != tf.float32:
             raise InputError(
@@ -264,12 +272,14 @@ def check(path, config, needs_head, trained_here=False, contents=None):
     Args:
       path: the checkpoint's prefix, as `.../bert_model.ckpt`.
       config: `BertConfig`.
-      needs_head: whether it is to answer questions as it is; a warning says that its answers are random if it cannot.
+      needs_head: whether it is to answer questions as it is; a warning says that its answers are
+        random if it cannot.
       trained_here: whether a training wrote it, so that it has every variable of the reader.
       contents: its `Contents`, if they were read already.
 
     Raises:
-      InputError: it is not there, cannot be read, is of another kind of model, or its shapes are others.
+      InputError: it is not there, cannot be read, is of another kind of model, or its shapes are
+        others.
     """
     shapes = _read_shapes(path)
     _check_family(path, shapes, config)
@@ -318,7 +328,9 @@ def _read_list(folder):
 
 
 def _moved(path, folder):
-    """Returns where a listed checkpoint is now: the list may name the folder that it was copied from."""
+    """Returns where a listed checkpoint is now: the list may name the folder that it was copied
+    from.
+    """
     beside = os.path.join(folder, os.path.basename(path))
     return beside if not _exists(path) and _exists(beside) else path
 
@@ -364,7 +376,10 @@ def last(folder):
 
 
 def _read_whole(path):
-    """Returns the `Contents` of a checkpoint, None where a tensor cannot be read; each has its checksum."""
+    """Returns the `Contents` of a checkpoint, None where a tensor cannot be read.
+
+    Each has its checksum.
+    """
     try:
         opened = reader(path)
         return _read_tensors(opened, opened.get_variable_to_shape_map())
@@ -373,10 +388,10 @@ def _read_whole(path):
 
 
 def find_trained(folder, to_train):
-    """Returns the path and `Contents` of the checkpoint in `folder` to use; (None, None) where there is none.
+    """Returns the path and `Contents` of the checkpoint in `folder` to use, or (None, None).
 
-    It is the last one. Where that is truncated, a training resumes from the last whole one, with a warning; prediction
-    refuses, because its reader would be trained less than the user thinks.
+    It is the last one. Where that is truncated, a training resumes from the last whole one, with a
+    warning; prediction refuses, because its reader would be trained less than the user thinks.
 
     Args:
       folder: output folder.
@@ -408,7 +423,9 @@ def find_trained(folder, to_train):
 
 
 def make_last(folder, path):
-    """Makes a training in `folder` resume from the listed checkpoint `path`, whatever newer ones there are."""
+    """Makes a training in `folder` resume from the listed checkpoint `path`, whatever newer ones
+    there are.
+    """
     there = listed(folder)
     state = _read_list(folder)
     if state is not None and state.model_checkpoint_path == path:
@@ -420,7 +437,10 @@ def make_last(folder, path):
 
 
 def remove_unfinished(folder):
-    """Removes the checkpoints that killed trainings were writing in `folder`; no other training may run there."""
+    """Removes the checkpoints that killed trainings were writing in `folder`.
+
+    No other training may run there.
+    """
     for name in tf.gfile.ListDirectory(folder):
         if _UNFINISHED.match(name):
             tf.gfile.DeleteRecursively(os.path.join(folder, name))

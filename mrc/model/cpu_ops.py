@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layer operations for the CPU, where the plain graph is bound by memory rather than by arithmetic.
 
-Attention runs head by head, so that the scores of a head stay in the cache between products. XLA compiles the activation
-and the layer norms into one pass over their input each.
+Attention runs head by head, so that the scores of a head stay in the cache between products. XLA
+compiles the activation and the layer norms into one pass over their input each.
 """
 
 import ctypes
@@ -56,8 +56,8 @@ def _head_by_head(tensors, numbers, heads):
 
     Args:
       tensors: distinct queries [R, H], keys and values [K, H], and biases [R or 1, K or 1].
-      numbers: list of (query, key, value, biases of all heads, heads that are off); all but the last are indices into
-        `tensors`.
+      numbers: list of (query, key, value, biases of all heads, heads that are off); all but the
+        last are indices into `tensors`.
       heads: N.
     """
     biases = {bias for each in numbers for bias in each[3]}
@@ -122,7 +122,9 @@ def attention_by_head(functions, attention_inputs, heads):
 
 
 def keep_freed_memory():
-    """Makes the C library keep freed memory where it can (glibc); otherwise every large tensor is mapped again.
+    """Makes the C library keep freed memory where it can (glibc).
+
+    Otherwise every large tensor is mapped again.
 
     Otherwise the operating system spends a third of a forward pass filling new pages with zeros.
     """
@@ -134,7 +136,9 @@ def keep_freed_memory():
 
 
 def make_ops():
-    """Returns the keyword arguments that make a `modeling.Bert` fast on a CPU, for the current graph."""
+    """Returns the keyword arguments that make a `modeling.Bert` fast on a CPU, for the current
+    graph.
+    """
     functions = ReusedFunctions()
 
     def compiled_part(form, body, *tensors):

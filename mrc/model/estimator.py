@@ -61,7 +61,10 @@ def _tpu_summaries(output_dir, **scalars):
 
 
 def _initialize_from(checkpoint, use_tpu):
-    """Initializes the variables that `checkpoint` holds from it; returns the scaffold function for a TPU."""
+    """Initializes the variables that `checkpoint` holds from it.
+
+    Returns the scaffold function for a TPU.
+    """
     checkpoint = aliases.plain_path(checkpoint)
     in_checkpoint = dict(tf.train.list_variables(checkpoint))
     names = {
@@ -81,9 +84,11 @@ def _initialize_from(checkpoint, use_tpu):
 
 
 def step_of_core(step, input_ids):
-    """Returns a dropout step that differs from core to core of a TPU, because they read other windows.
+    """Returns a dropout step that differs from core to core of a TPU, because they read other
+    windows.
 
-    All cores run one program, so a dropout that depends on the step alone would drop the same units on each.
+    All cores run one program, so a dropout that depends on the step alone would drop the same units
+    on each.
 
     Args:
       step: the training step, a scalar integer.
@@ -195,8 +200,9 @@ def make_estimator(model_fn, device: TpuOptions, options) -> TPUEstimator:
     Args:
       model_fn: what `training_model_fn` or `prediction_model_fn` returned.
       device: where it runs.
-      options: flags `output_dir`, `train_batch_size` and `predict_batch_size` (over all cores of a TPU
-        together), `save_checkpoints_steps` and `rand_seed` (of the weights that no checkpoint gives).
+      options: flags `output_dir`, `train_batch_size` and `predict_batch_size` (over all cores of a
+        TPU together), `save_checkpoints_steps` and `rand_seed` (of the weights that no checkpoint
+        gives).
     """
     run_config = RunConfig(
         cluster=device.resolver(),

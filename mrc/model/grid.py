@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every cell of a grid of masks in one forward pass.
 
-Two cells share all layers below the first one in which their masks differ. In that layer they still share the
-projections, which do not depend on the mask, and the tokens whose keys are not masked. With a cell for each of N layers
-and Z zones, this takes less than N + Z N (N + 1) / 2 layer passes including the baseline; single runs take N (Z N + 1).
+Two cells share all layers below the first one in which their masks differ. In that layer they still
+share the projections, which do not depend on the mask, and the tokens whose keys are not masked.
+With a cell for each of N layers and Z zones, this takes less than N + Z N (N + 1) / 2 layer passes
+including the baseline; single runs take N (Z N + 1).
 
-Where shapes may be dynamic, padding keys are skipped (their probability is 0 except under the zone `all`), and padding
-queries are not computed unless needed.
+Where shapes may be dynamic, padding keys are skipped (their probability is 0 except under the zone
+`all`), and padding queries are not computed unless needed.
 """
 
 import collections
@@ -22,7 +23,9 @@ LENGTH_STEP = 16  # lengths are multiples of this, as each length is compiled se
 
 
 class State(NamedTuple):
-    """A hidden state `[B, T, H]`, the cells that continue from it, and whether trailing padding was cut off."""
+    """A hidden state `[B, T, H]`, the cells that continue from it, and whether trailing padding was
+    cut off.
+    """
 
     hidden: tf.Tensor
     cells: List[attention_mask.Cell]
@@ -30,7 +33,9 @@ class State(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Tokens `start` to `stop - 1` of all windows of a batch, and whether a mask changes their output."""
+    """Tokens `start` to `stop - 1` of all windows of a batch, and whether a mask changes their
+    output.
+    """
 
     start: tf.Tensor
     stop: tf.Tensor
@@ -47,7 +52,9 @@ def _round_down(number):
 
 
 class _Bounds:
-    """Where questions and passages lie in the windows of a batch, `[CLS] question [SEP] passage [SEP] padding`."""
+    """Where questions and passages lie in the windows of a batch, `[CLS] question [SEP] passage
+    [SEP] padding`.
+    """
 
     def __init__(self, roles):
         question_stop = 1 + tf.cast(tf.reduce_sum(roles.question, axis=1), tf.int32)
@@ -60,7 +67,9 @@ class _Bounds:
         self._last_passage = round_up(tf.reduce_max(passage_stop))
 
     def stretches(self, zones, end):
-        """Returns the `Stretch`es of tokens 0 to `end - 1` under `zones`, or None where nearly all tokens change."""
+        """Returns the `Stretch`es of tokens 0 to `end - 1` under `zones`, or None where nearly all
+        tokens change.
+        """
         question = tf.minimum(self._all_in_passage, end)
         if zones == {"q2"}:
             return [Stretch(0, question, True), Stretch(question, end, False)]
@@ -82,7 +91,9 @@ class _Bounds:
 
 
 def _put_together(stretches, changed, unchanged):
-    """Returns `[B, T, H]` from the changed tokens `[B, R, H]` and the unmasked state `[B, T or more, H]`."""
+    """Returns `[B, T, H]` from the changed tokens `[B, R, H]` and the unmasked state `[B, T or
+    more, H]`.
+    """
     pieces, done = [], 0
     for start, stop, is_changed in stretches:
         if is_changed:
@@ -123,7 +134,9 @@ class _Pass:
         return State(embedded if keep else embedded[:, : self._length], cells, not keep)
 
     def _stretches(self, mask, groups, trimmed, layer):
-        """Returns `Stretch`es if some tokens can come from the unmasked state, or None to compute all."""
+        """Returns `Stretch`es if some tokens can come from the unmasked state, or None to compute
+        all.
+        """
         if self._length is None or NO_MASK not in groups or not mask.zones:
             return None
         if not trimmed and not self._keeps_padding(groups[NO_MASK], layer):
@@ -187,8 +200,9 @@ def encode(bert, cells, embedded, bias, roles, length=None, trim_padding=False):
       embedded: the encoder's input, [B, T, H].
       bias: the attention bias without a mask, [B, 1, 1, T].
       roles: `attention_mask.Roles`.
-      length: scalar, at least the length of every window of the batch; keys beyond it are padding and are used only
-        under the zone `all`. None where shapes must be static; all keys are used then.
+      length: scalar, at least the length of every window of the batch; keys beyond it are padding
+        and are used only under the zone `all`. None where shapes must be static; all keys are used
+        then.
       trim_padding: whether outputs are only `length` tokens long; needs `length`.
     """
     forward = _Pass(bert, bias, roles, length, trim_padding)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reader: BERT with a span head for the start and end of an answer (Devlin et al., 2019, section 4.2).
+"""The reader: BERT with a span head for the start and end of an answer (Devlin et al., 2019,
+section 4.2).
 
 Shapes: B batch, T tokens, H hidden size, C cells of a grid, K best positions.
 """
@@ -36,7 +37,9 @@ class SpanModel:
         )
 
     def span_logits(self, hidden, input_span_mask=None):
-        """Returns the logits [B, T] of the starts and of the ends from the encoder's output [B, T, H]."""
+        """Returns the logits [B, T] of the starts and of the ends from the encoder's output [B, T,
+        H].
+        """
         batch, tokens, width = modeling.dimensions(hidden)
         both = (
             tf.matmul(tf.reshape(hidden, [-1, width]), self._weights, transpose_b=True) + self._bias
@@ -51,7 +54,8 @@ class SpanModel:
         """Returns the mean of the cross-entropies of start and end over all positions.
 
         Args:
-          features: dict of the arrays of `Windows.batch` with start_positions and end_positions [B].
+          features: dict of the arrays of `Windows.batch` with start_positions and end_positions
+            [B].
         """
         hidden = self.bert.embeddings(features["input_ids"], features["segment_ids"])
         bias = modeling.padding_bias(features["input_mask"])
@@ -66,7 +70,9 @@ class SpanModel:
         return (losses[0] + losses[1]) / 2.0
 
     def _best(self, scores, input_mask, size, trim_padding):
-        """Returns values and places [B, K] of the `size` best scores [B, T], the lower place first on ties."""
+        """Returns values and places [B, K] of the `size` best scores [B, T], the lower place first
+        on ties.
+        """
         if self._masks_question:
             scores = tf.nn.log_softmax(scores)
         if trim_padding:
@@ -90,12 +96,13 @@ class SpanModel:
           features: dict of the arrays of `Windows.batch`.
           cells: list of `attention_mask.Cell`.
           size: K, the number of best starts and ends.
-          trim_padding: whether to skip padding and exclude it from the ranking, which includes it in the released code.
+          trim_padding: whether to skip padding and exclude it from the ranking, which includes it
+            in the released code.
           static_shapes: whether every shape must be static, as on a TPU.
 
         Returns:
-          Dict of unique_ids [B]; start_values, end_values (float) and start_places, end_places (int), [B, C, K] each;
-          start_nulls and end_nulls [B, C], the scores at `[CLS]`.
+          Dict of unique_ids [B]; start_values, end_values (float) and start_places, end_places
+          (int), [B, C, K] each; start_nulls and end_nulls [B, C], the scores at `[CLS]`.
         """
         mask, span_mask = features["input_mask"], features.get("input_span_mask")
         roles = attention_mask.find_roles(mask, features["segment_ids"])

@@ -34,7 +34,10 @@ def rows_of(path):
 
 
 def write(folder, dataset=SQUAD, zones="p2,off", layers="0+1,1", heads=None, asked=None, right=()):
-    """Writes the tables of a grid whose baseline answers every question; a cell does so in `right`."""
+    """Writes the tables of a grid whose baseline answers every question.
+
+    A cell does so in `right`.
+    """
     asked = asked or [
         "Who?",
         "Where is it?",

@@ -201,7 +201,10 @@ def effect(layer, zone, p_holm, difference=-1.0, head="", metric="em", questions
 
 
 def written(folder, rows=None, table=None):
-    """Writes results.csv and effects.csv of a grid of two zones and two layers; returns the former's path."""
+    """Writes results.csv and effects.csv of a grid of two zones and two layers.
+
+    Returns the former's path.
+    """
     rows = rows or [
         effect("0", "q2", 0.2),
         effect("0", "p2", 0.01),
@@ -327,7 +330,7 @@ def overlapping(texts):
 
 def test_long_titles_do_not_collide():
     table = results_table.make_table(SCORES)
-    long = "A reader with a very long name, fine-tuned on a data set with a long name, too, for 3 epochs"
+    long = "A reader with a very long name, fine-tuned on data with a long name, too, for 3 epochs"
     figure = draw([table, table, table], [long, long, "short"])
     figure.canvas.draw()
     assert not overlapping([axes.title for axes in figure.axes[:3]])

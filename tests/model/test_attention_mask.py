@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of attention_mask.py and grid.py: zones written out by hand, layers, grids, the words of the two flags."""
+"""Tests of attention_mask.py and grid.py: zones written out by hand, layers, grids, the words of
+the two flags.
+"""
 
 import numpy as np
 import pytest
@@ -114,7 +116,8 @@ def test_pairs_of_a_zone(zones):
     np.testing.assert_array_equal(found, [[bias_by_hand(zones)] * 2])
 
 
-# A row of scores is ln 1, ln 2, ln 3, ln 4, ln 5, ln 6, ln 7: keys weigh 1 to 7, and masked ones nothing.
+# A row of scores is ln 1, ln 2, ln 3, ln 4, ln 5, ln 6, ln 7: keys weigh 1 to 7, and masked ones
+# nothing.
 @pytest.mark.parametrize(
     "zones, query, weights",
     [
@@ -141,7 +144,8 @@ def test_probabilities_of_a_zone(zones, query, weights):
 
 
 def test_all_rounds_scores_to_what_float32_keeps_near_10000():
-    # Between 8192 and 16384 float32 has steps of 1/1024 = 0.000977: 0.0004 is lost, 0.0006 becomes a whole one.
+    # Between 8192 and 16384 float32 has steps of 1/1024 = 0.000977: 0.0004 is lost, 0.0006 becomes
+    # a whole one.
     scores = np.zeros([1, 1, 7, 7], np.float32)
     scores[..., 1], scores[..., 2] = 0.0004, 0.0006
     found = tiny.values(lambda: tf.nn.softmax(tf.constant(scores) + changed_bias("all")))[0, 0, 0]

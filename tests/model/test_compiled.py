@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The form of the model that a TPU runs: compiled by XLA, here for the CPU, and held against the plain graph.
+"""The form of the model that a TPU runs: compiled by XLA, here for the CPU, and held against the
+plain graph.
 
-A TPU sums gradients over its cores with an op that no other device has; here the sum over a single core stands in for it.
+A TPU sums gradients over its cores with an op that no other device has; here the sum over a single
+core stands in for it.
 """
 
 import sys
@@ -40,7 +42,9 @@ TPU_OPS = {
 
 @pytest.fixture(scope="module")
 def batches(paths, tmp_path_factory):
-    """Gives a function that returns the first batches of a form's TPU input: arrays, after a check of their shapes."""
+    """Gives a function that returns the first batches of a form's TPU input: arrays, after a check
+    of their shapes.
+    """
 
     def read(data, form):
         folder = str(tmp_path_factory.mktemp("records"))
@@ -128,7 +132,10 @@ def run_steps(build, arrays, compiled):
 
 
 def sum_over_one_core(monkeypatch):
-    """Puts the sum over a single core in the place of the TPU's own op; returns the list of what was summed."""
+    """Puts the sum over a single core in the place of the TPU's own op.
+
+    Returns the list of what was summed.
+    """
     summed = []
 
     def keep(tensor, *_):
@@ -174,7 +181,7 @@ def test_prediction(paths, batches, data, form):
         for name, values in wanted.items():
             if values.dtype.kind == "i":
                 np.testing.assert_array_equal(got[name], values, err_msg=name)
-            else:  # -10000 is added to scores under `all`, of which a float32 keeps but three decimals
+            else:  # `all` adds -10000 to scores, of which a float32 keeps three decimals
                 np.testing.assert_allclose(got[name], values, atol=5e-3, err_msg=name)
                 np.testing.assert_allclose(
                     np.median(np.abs(got[name] - values)), 0, atol=1e-4, err_msg=name
@@ -221,8 +228,8 @@ def test_no_dimension_is_dynamic(on_cores, data, form):
 def compilable_ops():
     """Returns the ops that XLA compiles for the CPU.
 
-    TensorFlow's packages know the list of no TPU; nearest is the CPU's, as nearly all ops are made of the same XLA code for
-    every device. The kernels are known once something was compiled.
+    TensorFlow's packages know the list of no TPU; nearest is the CPU's, as nearly all ops are made
+    of the same XLA code for every device. The kernels are known once something was compiled.
     """
     with tf.Graph().as_default(), tf.Session() as session:
         session.run(xla.compile(lambda x: x + 1.0, [tf.constant(0.0)]))

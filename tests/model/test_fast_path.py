@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The forms of the model that are fast on a CPU, and the one that leaves padding out, against the plain one."""
+"""The forms of the model that are fast on a CPU, and the one that leaves padding out, against the
+plain one.
+"""
 
 import numpy as np
 import pytest
@@ -74,7 +76,9 @@ def test_a_function_is_made_once_however_often_it_is_called():
 
 @pytest.mark.parametrize("form", [dict(), dict(trim_padding=True)], ids=["padded", "trimmed"])
 def test_what_is_left_out_does_not_show(form):
-    """Windows of many lengths, against the graph with static shapes in which everything is computed."""
+    """Windows of many lengths, against the graph with static shapes in which everything is
+    computed.
+    """
     windows = features(lengths=(44, 60, 38), question=18, tokens=64)
     cells = attention_mask.read_cells("all,q2,q2p,p2q,p2,q2+q2p,q2+p2", "each", 2)
     with tiny.reader(tiny.config()) as (model, session):

@@ -60,8 +60,9 @@ def test_layer_norm_of_equal_values_is_beta():
 
 
 def test_attention_of_one_head_by_hand():
-    # Query and key are x but for a factor, so that the score of tokens x, y is ln 3 * x . y. Of the tokens (0, 0)
-    # and (1, 0) the first scores (0, 0) and attends by halves, the second (0, ln 3) and attends by 1/4 and 3/4.
+    # Query and key are x but for a factor, so that the score of tokens x, y is ln 3 * x . y. Of the
+    # tokens (0, 0) and (1, 0) the first scores (0, 0) and attends by halves, the second (0, ln 3)
+    # and attends by 1/4 and 3/4.
     weights = {
         "query/kernel": np.eye(2),
         "key/kernel": np.log(3) * np.sqrt(2) * np.eye(2),
