@@ -113,7 +113,7 @@ def of_heads(rows: Sequence, title: str, annotate: bool = False) -> List[Panel]:
 
 
 def by_type(table, metric: str, title: str, annotate: bool = False) -> List[Panel]:
-    """Returns a panel for each type of question in {type: effects}, without cells of single heads."""
+    """Returns a panel for each type of question in {type: effects}; cells of heads are left out."""
     panels = []
     for name, rows in table.items():
         mine = [row for row in rows if row.metric == metric and not row.head]

@@ -182,7 +182,7 @@ def test_roles(input_mask, segment_ids, question, passage):
 
 
 def encode(bert, cells):
-    """Returns the tensors [T, H] that `grid.encode` gives for `cells`, and the embeddings [T, H]."""
+    """Returns the tensors [T, H] that `grid.encode` gives for `cells`, and the embeddings."""
     ids, mask, segments = map(tf.constant, (INPUT_IDS, INPUT_MASK, SEGMENT_IDS))
     embedded = bert.embeddings(ids, segments)
     outputs = grid.encode(

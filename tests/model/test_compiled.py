@@ -190,7 +190,7 @@ def test_prediction(paths, batches, data, form):
 
 @pytest.fixture(scope="module")
 def on_cores(paths, batches):
-    """Gives a function that builds a form as TPUEstimator does, for two cores, and returns its ops."""
+    """Gives a function that builds a form as TPUEstimator does on two cores and returns its ops."""
 
     def build(data, form):
         config = tiny.config(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
