@@ -78,9 +78,11 @@ def test_google_names_of_albert_base():
 
 
 @pytest.mark.parametrize("family", sorted(modeling.NAMINGS))
-@pytest.mark.parametrize("embedding_size", [NARROW, 8])
-def test_the_graph_has_the_variables_that_are_checked(family, embedding_size):
-    config = tiny.config(family=family, embedding_size=embedding_size)
+@pytest.mark.parametrize(
+    "widths", [dict(embedding_size=NARROW), {}, dict(project_embeddings=True)], ids=str
+)
+def test_the_graph_has_the_variables_that_are_checked(family, widths):
+    config = tiny.config(family=family, **widths)
     with tf.Graph().as_default():
         modeling.Bert(config)
         found = {variable.op.name: variable.shape.as_list() for variable in tf.global_variables()}
@@ -111,6 +113,13 @@ def test_narrow_embeddings_are_projected_after_their_norm():
     project = "electra/embeddings_project/"
     wanted = tiny.dense(normed, weights[project + "kernel"], weights[project + "bias"])
     np.testing.assert_allclose(encoded(config, weights)[0], wanted, atol=1e-5)
+
+
+def test_equally_wide_embeddings_are_projected_only_if_the_config_says_so():
+    scope = "bert/encoder/embedding_hidden_mapping_in/kernel"
+    assert scope not in checkpoint.encoder_shapes(tiny.config(family="albert"))
+    config = tiny.config(family="albert", project_embeddings=True)
+    assert checkpoint.encoder_shapes(config)[scope] == [8, 8]
 
 
 def test_an_albert_is_a_bert_whose_layers_have_the_same_weights():
@@ -160,6 +169,8 @@ def test_the_erf_form_of_gelu():
         ({"family": "gpt"}, '"family" must be one of bert, electra, albert'),
         ({"family": []}, '"family" must be one of bert, electra, albert'),
         ({"embedding_size": 0}, '"embedding_size" must be a whole number'),
+        ({"embedding_size": 4, "project_embeddings": False}, '"project_embeddings" must be true'),
+        ({"project_embeddings": []}, '"project_embeddings" must be true'),
     ],
 )
 def test_configs_of_other_shapes_are_refused(values, problem):
