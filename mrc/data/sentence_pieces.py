@@ -15,6 +15,7 @@ from tokenization import Vocabulary
 
 SPACE = "\u2581"  # begins the first piece of a word
 SPECIAL_TOKENS = ("<unk>", "[CLS]", "[SEP]")  # padding is row 0, <pad> in ALBERT
+_REMEDY = "use the spiece.model that came with the checkpoint"
 _QUOTES = ("``", "''")  # written as one mark
 
 
@@ -51,17 +52,16 @@ def read(path: str) -> SentencePieces:
             f"reading {path} needs the sentencepiece package: pip install -r "
             "requirements/huggingface.txt"
         )
-    data, remedy = files.read_bytes(path, "sentencepiece model"), "use the spiece.model"
-    remedy += " that came with the checkpoint"
+    data = files.read_bytes(path, "sentencepiece model")
     if not data:
-        raise InputError(f"the sentencepiece model {path} is empty; {remedy}")
+        raise InputError(f"the sentencepiece model {path} is empty; {_REMEDY}")
     try:
         pieces = SentencePieces(sentencepiece.SentencePieceProcessor(model_proto=data))
     except RuntimeError as error:
-        raise InputError(f"{path} is not a sentencepiece model ({first_line(error)}); {remedy}")
+        raise InputError(f"{path} is not a sentencepiece model ({first_line(error)}); {_REMEDY}")
     missing = [token for token in SPECIAL_TOKENS if token not in pieces.ids]
     if missing:
-        raise InputError(f"the sentencepiece model {path} lacks {', '.join(missing)}; {remedy}")
+        raise InputError(f"the sentencepiece model {path} lacks {', '.join(missing)}; {_REMEDY}")
     return pieces
 
 
