@@ -194,7 +194,7 @@ class _PassageTextsByOffsets:
         """Returns the text of the pieces `first` to `last`; their words where it is empty."""
         (first_word, (begin, _)), (last_word, (_, end)) = self._offsets(first), self._offsets(last)
         text = self._joiner.join(self._words[first_word : last_word + 1])
-        return text[begin : len(text) - len(self._words[last_word]) + end] or text
+        return text[begin : len(text) - len(self._words[last_word]) + end].strip() or text
 
 
 class _WordTokens:

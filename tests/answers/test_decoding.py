@@ -299,6 +299,7 @@ def test_answers_are_cut_out_by_the_offsets_of_sentence_pieces(tmp_path):
     case = Case("OLD (Cafe\u0301, River)", max_seq_length=20, doc_stride=20, tokenizer=tokenizer)
     for first, last, wanted in (
         (5, 5, "OLD"),
+        (5, 6, "OLD"),
         (4, 8, "OLD (C"),
         (8, 11, "Cafe\u0301"),
         (11, 14, "e\u0301, River"),
