@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """ELECTRA and ALBERT: Google's variable names, and outputs equal to a BERT of the same weights."""
 
+import json
+import os
+import re
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -45,10 +49,13 @@ def weights_of(config):
     return tiny.random_weights(shapes)
 
 
+def documented_electra():
+    with open(os.path.join(tiny.ROOT, "docs", "readers.md"), encoding="utf-8") as reader:
+        return json.loads(re.search("```json\n(.*?)```", reader.read(), re.DOTALL).group(1))
+
+
 def test_google_names_of_electra_small():
-    config = bert_config.make(
-        dict(tiny.CONFIG, vocab_size=30522, family="electra", embedding_size=128, hidden_size=256)
-    )
+    config = bert_config.make(documented_electra())
     shapes = checkpoint.encoder_shapes(config)
     assert shapes["electra/embeddings/word_embeddings"] == [30522, 128]
     assert shapes["electra/embeddings/LayerNorm/gamma"] == [128]
