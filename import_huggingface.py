@@ -5,9 +5,9 @@
     python import_huggingface.py MODEL_FOLDER OUTPUT_FOLDER
 
 MODEL_FOLDER is a downloaded model: config.json, model.safetensors (or shards, or pytorch_model.bin)
-and vocab.txt or tokenizer.json. The script writes bert_model.ckpt, bert_config.json and vocab.txt
-to OUTPUT_FOLDER and prints the command to run next. It runs no code from the model and does not
-need PyTorch.
+and vocab.txt or tokenizer.json, or spiece.model for an English ALBERT. The script writes
+bert_model.ckpt, bert_config.json and vocab.txt or spiece.model to OUTPUT_FOLDER and prints the
+command to run next. It runs no code from the model and does not need PyTorch.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from mrc.huggingface import model_config, names, vocabulary, weights
 from mrc.model import bert_config, checkpoint
 from mrc.util import errors, files
 
-CHECKPOINT, CONFIG, VOCABULARY = "bert_model.ckpt", "bert_config.json", "vocab.txt"
+CHECKPOINT, CONFIG = "bert_model.ckpt", "bert_config.json"
 _MOST_WINDOWS = 384  # tokens, in the printed command
 
 
@@ -29,8 +29,8 @@ def convert(model_folder: str, output_folder: str) -> str:
     config_path = os.path.join(model_folder, "config.json")
     values = model_config.convert(files.read_json(config_path, "model config"), config_path)
     config = bert_config.make(values, config_path)
-    tokenizer = vocabulary.read(model_folder)
-    if len(tokenizer.pieces) > config.vocab_size:
+    tokenizer = vocabulary.read(model_folder, config.family)
+    if tokenizer.pieces and len(tokenizer.pieces) > config.vocab_size:
         raise errors.InputError(
             f"the vocabulary of {model_folder} has {len(tokenizer.pieces)} pieces and its "
             f"config.json {config.vocab_size}; download the model folder again"
@@ -39,7 +39,13 @@ def convert(model_folder: str, output_folder: str) -> str:
     variables = names.to_variables(tensors, config, model_folder)
     files.make_folder(output_folder)
     checkpoint.write(os.path.join(output_folder, CHECKPOINT), variables)
-    files.write(os.path.join(output_folder, VOCABULARY), "\n".join(tokenizer.pieces) + "\n")
+    if tokenizer.pieces is None:
+        name = vocabulary.SENTENCE_PIECES
+        data = files.read_bytes(os.path.join(model_folder, name), "sentencepiece model")
+        files.write(os.path.join(output_folder, name), data, binary=True)
+    else:
+        text = "\n".join(tokenizer.pieces) + "\n"
+        files.write(os.path.join(output_folder, vocabulary.VOCABULARY), text)
     files.write_json(os.path.join(output_folder, CONFIG), values)
     return _report(output_folder, config, tokenizer, names.has_head(tensors))
 
@@ -47,10 +53,13 @@ def convert(model_folder: str, output_folder: str) -> str:
 def _report(folder, config, tokenizer, has_head):
     lines = [f"warning: {text}" for text in tokenizer.warnings]
     length = min(_MOST_WINDOWS, config.max_position_embeddings)
+    flag, name = "--vocab_file", vocabulary.VOCABULARY
+    if tokenizer.pieces is None:
+        flag, name = "--spm_model_file", vocabulary.SENTENCE_PIECES
     command = [
         "python run_squad.py",
         f"--bert_config_file={os.path.join(folder, CONFIG)}",
-        f"--vocab_file={os.path.join(folder, VOCABULARY)}",
+        f"{flag}={os.path.join(folder, name)}",
         f"--init_checkpoint={os.path.join(folder, CHECKPOINT)}",
         f"--do_lower_case={tokenizer.do_lower_case}",
         f"--max_seq_length={length}",

@@ -411,7 +411,7 @@ class Bert:
             self._positions = table("position_embeddings", config.max_position_embeddings)
             self._embedding_norm = _layer_norm_variables("LayerNorm", config.embedding_size)
         self._projection = None
-        if config.embedding_size != config.hidden_size:
+        if config.project_embeddings:
             self._projection = _dense_variables(
                 self._naming.projection,
                 config.embedding_size,

@@ -117,6 +117,10 @@ class Vocabulary:
         """Returns the ids of `pieces`, which must all be in the vocabulary."""
         return [self.ids[piece] for piece in pieces]
 
+    def tokenizer(self, do_lower_case):
+        """Returns the tokenizer of these pieces."""
+        return WordPieceTokenizer(self, do_lower_case)
+
 
 def _warn_of_odd_lines(vocabulary, path):
     pieces = [piece for piece in vocabulary.pieces if piece]
@@ -174,6 +178,8 @@ def read_vocabulary(path: str) -> Vocabulary:
 
 class WordPieceTokenizer:
     """Splits basic tokens into the longest pieces of a `Vocabulary`, greedily from the left."""
+
+    has_offsets = False
 
     def __init__(self, vocabulary, do_lower_case):
         self.vocabulary = vocabulary

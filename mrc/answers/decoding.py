@@ -178,6 +178,25 @@ class _PassageTexts:
         )
 
 
+class _PassageTextsByOffsets:
+    """The texts of the spans of one passage, cut out by the offsets of its pieces in words."""
+
+    def __init__(self, text, pieces, tokenizer, joiner):
+        self._words, self._pieces, self._joiner = text.words, pieces, joiner
+        self._tokenizer = tokenizer
+
+    def _offsets(self, piece):
+        word = self._pieces.word_of[piece]
+        number = piece - self._pieces.first_piece[word]
+        return word, self._tokenizer.offsets(self._words[word])[number]
+
+    def __call__(self, first, last):
+        """Returns the text of the pieces `first` to `last`; their words where it is empty."""
+        (first_word, (begin, _)), (last_word, (_, end)) = self._offsets(first), self._offsets(last)
+        text = self._joiner.join(self._words[first_word : last_word + 1])
+        return text[begin : len(text) - len(self._words[last_word]) + end].strip() or text
+
+
 class _WordTokens:
     """The joined basic tokens of words; each word is tokenized once per run."""
 
@@ -249,16 +268,13 @@ class Decoder:
         """Returns the texts of the passage, cached because successive questions mostly share it."""
         passage = self._windows.passage_of[example]
         if self._texts_of_passage[0] != passage:
-            self._texts_of_passage = (
-                passage,
-                _PassageTexts(
-                    self._windows.examples[example].text,
-                    self._windows.passages[passage],
-                    self._vocabulary,
-                    self._dataset.joiner,
-                    self._tokens,
-                ),
-            )
+            text, pieces = self._windows.examples[example].text, self._windows.passages[passage]
+            tokenizer, joiner = self._windows.tokenizer, self._dataset.joiner
+            if tokenizer.has_offsets:
+                texts = _PassageTextsByOffsets(text, pieces, tokenizer, joiner)
+            else:
+                texts = _PassageTexts(text, pieces, self._vocabulary, joiner, self._tokens)
+            self._texts_of_passage = passage, texts
         return self._texts_of_passage[1]
 
     def _pairs(self, example, rows, best):

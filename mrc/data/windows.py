@@ -138,19 +138,37 @@ def slide(num_pieces, longest, stride):
     )
 
 
+def _pieces_inside(example, tokenizer):
+    """Returns the numbers, among the pieces of the answer's words, of those in the answer."""
+    words = example.text.words[example.first_word : example.last_word + 1]
+    answer = " ".join(example.answer.split())
+    begin = " ".join(words).find(answer)
+    number, shift, inside = 0, 0, []
+    for word in words:
+        for piece_begin, piece_end in tokenizer.offsets(word):
+            if shift + piece_begin < begin + len(answer) and shift + piece_end > begin:
+                inside.append(number)
+            number += 1
+        shift += len(word) + 1
+    return inside
+
+
 def _answer_pieces(example, pieces, tokenizer, refine):
     """Returns (first, last) piece of the training answer.
 
     Args:
       example: an `Example` with an answer.
       pieces: `PassagePieces` of its passage.
-      tokenizer: the `WordPieceTokenizer` of the pieces.
+      tokenizer: the tokenizer of the pieces.
       refine: whether to return the first pieces of the span that spell the answer exactly.
     """
     # Example: in "The mill (1902-1904) burnt down." the answer "1902" is part of one word. Its
     # pieces are "( 1902 - 1904 )"; refined, the span is the piece "1902" alone.
     first = pieces.first_piece[example.first_word]
     last = pieces.first_piece[example.last_word + 1] - 1
+    if refine and tokenizer.has_offsets:
+        inside = _pieces_inside(example, tokenizer)
+        return (first + inside[0], first + inside[-1]) if inside else (first, last)
     answer = tokenizer.text_ids(example.answer) if refine else []
     if answer:
         ids = pieces.ids[first : last + 1].tolist()
@@ -165,6 +183,7 @@ class Windows:
 
     Attributes:
       examples: the list of `Example`.
+      tokenizer: of the questions and passages.
       question_ids, passage_of, passages: as in `Pieces`.
       example_of: for each window, the index of its example, [windows] int32.
       starts, span_lengths: for each window, the index of its first passage piece and the number of
@@ -176,7 +195,7 @@ class Windows:
     ):
         """Creates the windows of `examples`; `pieces`, if given, are the result of `cut`."""
         self.examples, self.max_seq_length = examples, max_seq_length
-        self._tokenizer, self._stride = tokenizer, doc_stride
+        self.tokenizer, self._stride = tokenizer, doc_stride
         self._cls, self._sep = tokenizer.vocabulary.to_ids(["[CLS]", "[SEP]"])
         self.question_ids, self.passage_of, self.passages = pieces or cut(
             examples, tokenizer, max_query_length
@@ -296,7 +315,7 @@ class Windows:
         answers = [
             (NO_ANSWER, NO_ANSWER)
             if example.first_word == NO_ANSWER
-            else _answer_pieces(example, self.passages[passage], self._tokenizer, refine)
+            else _answer_pieces(example, self.passages[passage], self.tokenizer, refine)
             for example, passage in zip(self.examples, self.passage_of)
         ]
         first, last = np.array(answers, np.int32).reshape([-1, 2])[self.example_of].T

@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 import attention_mask
 import tokenization
 from mrc.answers import answer_files
-from mrc.data import examples, squad_format
+from mrc.data import examples, sentence_pieces, squad_format
 from mrc.datasets import Dataset
 from mrc.experiment import cloud_tpu, provenance, training_record
 from mrc.model import bert_config, checkpoint
@@ -69,8 +69,8 @@ class Inputs(NamedTuple):
         """Null odds above which a question has no answer (SQuAD 2.0)."""
         return getattr(self.options, "null_score_diff_threshold", 0.0)
 
-    def tokenizer(self) -> tokenization.WordPieceTokenizer:
-        return tokenization.WordPieceTokenizer(self.vocabulary, self.options.do_lower_case)
+    def tokenizer(self):
+        return self.vocabulary.tokenizer(self.options.do_lower_case)
 
     def file_names(self, cell: attention_mask.Cell) -> Dict[str, str]:
         """Returns the names of the answer files of `cell`."""
@@ -87,7 +87,7 @@ class Inputs(NamedTuple):
         found = OrderedDict([("dataset", self.dataset.name)])
         if weights:
             found["checkpoint"] = provenance.checkpoint_sha256(weights)
-        for flag in ("bert_config_file", "vocab_file", data_flag):
+        for flag in ("bert_config_file", vocabulary_flag(self.options), data_flag):
             found[flag] = self.file_hashes[getattr(self.options, flag)]
         for name in flag_names:
             if hasattr(self.options, name):
@@ -99,7 +99,7 @@ class Inputs(NamedTuple):
         options = self.options
         files = [
             ("bert_config_file", True),
-            ("vocab_file", True),
+            (vocabulary_flag(options), True),
             ("train_file", options.do_train),
             ("predict_file", options.do_predict),
         ]
@@ -130,16 +130,25 @@ def eval_file(options) -> Optional[str]:
     return options.eval_file or options.predict_file
 
 
+def vocabulary_flag(options) -> str:
+    """Returns the name of the flag that names the vocabulary."""
+    return "spm_model_file" if options.spm_model_file else "vocab_file"
+
+
 def check_flags(options):
     """Checks the flags against each other, before any file is read."""
-    missing = [
-        "--" + name
-        for name in ("bert_config_file", "vocab_file", "output_dir")
-        if not getattr(options, name)
-    ]
+    required = ("bert_config_file", vocabulary_flag(options), "output_dir")
+    missing = ["--" + name for name in required if not getattr(options, name)]
+    if "--vocab_file" in missing:
+        missing[missing.index("--vocab_file")] += " (or --spm_model_file)"
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise InputError(f"{', '.join(missing)} {verb} required; see --help")
+    if options.spm_model_file and options.vocab_file:
+        raise InputError(
+            f"--vocab_file={options.vocab_file} and --spm_model_file={options.spm_model_file} both "
+            "name the vocabulary; pass the one that came with the checkpoint"
+        )
     if not (options.do_train or options.do_predict or options.do_eval):
         raise InputError(
             "nothing to do; pass at least one of --do_train, --do_predict and --do_eval"
@@ -178,12 +187,14 @@ def _read_config(options):
 
 
 def _read_vocabulary(options, config):
-    vocabulary = tokenization.read_vocabulary(options.vocab_file)
+    path = getattr(options, vocabulary_flag(options))
+    read = sentence_pieces.read if options.spm_model_file else tokenization.read_vocabulary
+    vocabulary = read(path)
     # Fewer pieces than rows are fine: checkpoints are padded to round sizes.
     beyond = [piece for piece in vocabulary.pieces[config.vocab_size :] if piece]
     if beyond:
         raise InputError(
-            f"the vocabulary {options.vocab_file} has {len(vocabulary)} entries, but vocab_size in "
+            f"the vocabulary {path} has {len(vocabulary)} entries, but vocab_size in "
             f"{options.bert_config_file} is {config.vocab_size}; use the pair of files that came "
             "with the checkpoint"
         )
@@ -225,6 +236,11 @@ def read(dataset: Dataset, options) -> Inputs:
       InputError: a flag, file or model is wrong.
     """
     check_flags(options)
+    if options.spm_model_file and not dataset.joiner:
+        raise InputError(
+            f"--spm_model_file={options.spm_model_file} is for text with spaces between words, "
+            f"unlike {dataset.name}; pass the --vocab_file of a Chinese model"
+        )
     has_model = options.do_train or options.do_predict
     if options.use_tpu and has_model:
         cloud_tpu.check(options.tpu_name, options.tpu_zone, options.gcp_project, options.master)
@@ -244,7 +260,7 @@ def read(dataset: Dataset, options) -> Inputs:
         config.num_attention_heads,
     )
     vocabulary = _read_vocabulary(options, config)
-    for path in (options.bert_config_file, options.vocab_file):
+    for path in (options.bert_config_file, getattr(options, vocabulary_flag(options))):
         hashes[path] = provenance.file_sha256(path)
     checkpoints = checkpoint.listed(options.output_dir) if has_model else []
     trained = _find_checkpoint(options, config) if has_model else None

@@ -17,6 +17,7 @@ _MOST_EPOCHS = 10.0**4
 _PATHS = (
     "bert_config_file",
     "vocab_file",
+    "spm_model_file",
     "output_dir",
     "train_file",
     "predict_file",
@@ -52,6 +53,11 @@ def _define_files():
         "bert_config_file", None, "The bert_config.json that came with the checkpoint."
     )
     flags.DEFINE_string("vocab_file", None, "The vocab.txt that came with the checkpoint.")
+    flags.DEFINE_string(
+        "spm_model_file",
+        None,
+        "The sentencepiece model (spiece.model) of an English ALBERT, instead of --vocab_file.",
+    )
     flags.DEFINE_string("output_dir", None, "Folder for checkpoints, predictions and scores.")
     flags.DEFINE_string("train_file", None, "Questions with answers to train on, in SQuAD format.")
     flags.DEFINE_string("predict_file", None, "Questions to answer, in SQuAD format.")

@@ -108,6 +108,7 @@ def convert(values: dict, path: str) -> OrderedDict:
     if family == "albert":  # bert_config checks that all layers share their weights
         made["num_hidden_groups"] = values.get("num_hidden_groups", 1)
         made["inner_group_num"] = values.get("inner_group_num", 1)
+        made["project_embeddings"] = True
     activation = values.get("hidden_act", "gelu")
     if activation not in list(_ACTIVATIONS):
         raise InputError(

@@ -22,6 +22,8 @@ class BertConfig(NamedTuple):
     Attributes:
       family: "bert", "electra" or "albert".
       embedding_size: width of the embeddings; that of the layers for BERT.
+      project_embeddings: whether a dense layer lies between embeddings and layers; by default, where
+        they differ in width. Hugging Face's ALBERT always has one.
     """
 
     vocab_size: int
@@ -37,6 +39,7 @@ class BertConfig(NamedTuple):
     initializer_range: float = 0.02
     family: str = "bert"
     embedding_size: int = 0
+    project_embeddings: bool = False
 
 
 _SIZES = BertConfig._fields[:7] + ("embedding_size",)
@@ -98,6 +101,8 @@ def make(values, where="bert_config"):
     given["family"] = _family(values, where)
     given.setdefault("embedding_size", given.get("hidden_size", BertConfig(1).hidden_size))
     values = BertConfig(**given)._asdict()
+    if "project_embeddings" not in given:
+        values["project_embeddings"] = values["embedding_size"] != values["hidden_size"]
     if values["family"] not in list(NAMINGS):  # it may be a list
         raise wrong("family", "one of " + ", ".join(NAMINGS))
     for key in _SIZES:
@@ -124,6 +129,11 @@ def make(values, where="bert_config"):
             "that came with "
             "the checkpoint" % (where, values["num_attention_heads"], values["hidden_size"])
         )
+    if values["project_embeddings"] not in (
+        True,
+        values["embedding_size"] != values["hidden_size"],
+    ):
+        raise wrong("project_embeddings", "true, or false where the widths are equal")
     config = BertConfig(**values)
     weights = _count_weights(config)
     if weights > _MOST_WEIGHTS:

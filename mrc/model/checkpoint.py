@@ -128,7 +128,7 @@ def encoder_shapes(config):
         at + "position_embeddings": [config.max_position_embeddings, width],
     }
     shapes.update(_norm_shapes(at + "LayerNorm", width))
-    if width != config.hidden_size:
+    if config.project_embeddings:
         scope = f"{naming.root}/{naming.projection}"
         shapes.update(_dense_shapes(scope, width, config.hidden_size))
     for layer in range(config.num_hidden_layers):

@@ -8,6 +8,7 @@ import pytest
 import tiny
 
 from mrc.answers.decoding import Decoder, project, softmax
+from mrc.data import sentence_pieces
 from mrc.data.examples import Example
 from mrc.data.passages import Text
 from mrc.data.windows import Windows
@@ -63,9 +64,16 @@ def test_softmax():
 class Case:
     """A question with its windows and a decoder."""
 
-    def __init__(self, context, dataset=SQUAD, max_seq_length=14, doc_stride=3, **options):
+    def __init__(
+        self,
+        context,
+        dataset=SQUAD,
+        max_seq_length=14,
+        doc_stride=3,
+        tokenizer=WordPieceTokenizer(VOCABULARY, do_lower_case=True),
+        **options,
+    ):
         example = Example("id", "q", Text(context, dataset.word_pattern), -1, -1, "")
-        tokenizer = WordPieceTokenizer(VOCABULARY, do_lower_case=True)
         self.windows = Windows([example], tokenizer, max_seq_length, doc_stride, 64)
         self.dataset = dataset
         self.options = dict(
@@ -281,3 +289,22 @@ def test_cells_are_decoded_independently():
         ("x", 1.0),
         ("z", 2.0),
     ]
+
+
+def test_answers_are_cut_out_by_the_offsets_of_sentence_pieces(tmp_path):
+    path = tiny.write_sentence_pieces(tmp_path / "spiece.model", symbols=["old", "river"])
+    tokenizer = sentence_pieces.read(path).tokenizer(do_lower_case=True)
+    # Positions: 0 [CLS], 1 "▁", 2 "q", 3 [SEP], 4 "▁", 5 "old", 6 "▁", 7 "(", 8 "c", 9 "a", 10 "f",
+    # 11 "e", 12 ",", 13 "▁", 14 "river", 15 ")", 16 [SEP].
+    case = Case("OLD (Cafe\u0301, River)", max_seq_length=20, doc_stride=20, tokenizer=tokenizer)
+    for first, last, wanted in (
+        (5, 5, "OLD"),
+        (5, 6, "OLD"),
+        (4, 8, "OLD (C"),
+        (8, 11, "Cafe\u0301"),
+        (11, 14, "e\u0301, River"),
+        (14, 15, "River)"),
+        (13, 13, "River)"),  # the piece is not in the text: its word
+    ):
+        start, end = logits(20, **{f"p{first}": 5.0}), logits(20, **{f"p{last}": 5.0})
+        assert case.answer([start, end]).text == wanted

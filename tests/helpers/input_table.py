@@ -143,6 +143,11 @@ def vocabulary(change):
     return written(text if isinstance(text, bytes) else text.encode("utf-8"), "vocab.txt")
 
 
+def sentence_pieces(**options):
+    """Writes a sentencepiece model; see `tiny.write_sentence_pieces`."""
+    return lambda case: tiny.write_sentence_pieces(case.folder / "spiece.model", **options)
+
+
 def one_per_line(pieces):
     return "\n".join(pieces) + "\n"
 
@@ -810,6 +815,22 @@ VOCABULARIES = [
     for piece in ("[UNK]", "[CLS]", "[SEP]")
 ]
 
+SENTENCE_PIECES = [
+    ("that does not exist", "nowhere/spiece.model", "nowhere/spiece.model does not exist"),
+    ("that is empty", written(b"", "spiece.model"), "PATH is empty; use the spiece.model"),
+    ("that is a vocabulary", vocabulary(one_per_line), "PATH is not a sentencepiece model"),
+    (
+        "without special tokens",
+        sentence_pieces(special="[CLS]"),
+        "PATH lacks [SEP]; use the spiece",
+    ),
+    (
+        "with extra pieces",
+        sentence_pieces(symbols=["piece%d" % number for number in range(len(tiny.PIECES))]),
+        "entries, but vocab_size in",
+    ),
+]
+
 CHECKPOINTS = [
     (
         "that does not exist",
@@ -914,6 +935,16 @@ def model_rows():
         )
         for name, change, wanted in VOCABULARIES
     ]
+    rows += [
+        refused(
+            f"a sentencepiece model {name}",
+            wanted,
+            predict_file=tiny_file("squad"),
+            vocab_file=None,
+            spm_model_file=model,
+        )
+        for name, model, wanted in SENTENCE_PIECES
+    ]
     for number, (name, maker, wanted) in enumerate(CHECKPOINTS):
         step = ("do_predict", "do_train")[number % 2]
         flags = collections.OrderedDict(
@@ -948,11 +979,29 @@ def model_rows():
         refused("no config", "--bert_config_file is required; see --help", bert_config_file=None),
         refused(
             "no config and no vocabulary",
-            "--bert_config_file, --vocab_file are required; see --help",
+            "--bert_config_file, --vocab_file (or --spm_model_file) are required; see --help",
             bert_config_file=None,
             vocab_file=None,
         ),
-        refused("no vocabulary", "--vocab_file is required; see --help", vocab_file=None),
+        refused(
+            "no vocabulary",
+            "--vocab_file (or --spm_model_file) is required; see --help",
+            vocab_file=None,
+        ),
+        refused(
+            "a vocabulary and a sentencepiece model",
+            "--spm_model_file=spiece.model both name the vocabulary; pass the one that came with",
+            predict_file=tiny_file("squad"),
+            spm_model_file="spiece.model",
+        ),
+        refused(
+            "a sentencepiece model for Chinese",
+            "is for text with spaces between words, unlike CMRC 2018; pass the --vocab_file",
+            script=CMRC,
+            predict_file=tiny_file("cmrc"),
+            vocab_file=None,
+            spm_model_file="spiece.model",
+        ),
         refused(
             "predicting without a model",
             "has no trained checkpoint; pass --init_checkpoint, or train first",

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import types
+import unicodedata
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -227,6 +228,42 @@ def make_folder(folder):
         "squad2": write_json(folder / "squad2.json", squad2()),
         "cmrc": write_json(folder / "cmrc.json", cmrc()),
     }
+
+
+_OTHER_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789?-'\""
+_TRAIN_SENTENCE_PIECES = """
+import json, sys, sentencepiece
+sentences, options = json.load(sys.stdin)
+with open(sys.argv[1], "wb") as writer:
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences), model_writer=writer, **options)
+"""
+
+
+def write_sentence_pieces(path, symbols=(), special="[CLS],[SEP]"):
+    """Writes a sentencepiece model of single characters and whole `symbols`; returns its path."""
+    text = [unicodedata.normalize("NFKD", each).lower() for each in (LANTERN, BRIDGE)]
+    options = dict(
+        model_type="char",
+        vocab_size=200,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        pad_id=0,
+        unk_id=1,
+        bos_id=-1,
+        eos_id=-1,
+        control_symbols=special,
+        user_defined_symbols=list(symbols),
+        minloglevel=2,
+    )
+    # In a process of its own: beside TensorFlow 1.15, training crashes in protobuf.
+    subprocess.run(
+        [sys.executable, "-c", _TRAIN_SENTENCE_PIECES, str(path)],
+        input=json.dumps([text + [" ".join(_OTHER_CHARACTERS)], options]),
+        encoding="utf-8",
+        check=True,
+    )
+    return str(path)
 
 
 def model_flags(paths, **changes):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of importing Hugging Face models, and of the messages for those that are refused."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -68,19 +69,28 @@ FAMILIES = {
         CONFIG, model_type="albert", embedding_size=4, num_hidden_groups=1, inner_group_num=1
     ),
 }
+FAMILIES["albert of equal widths"] = dict(FAMILIES["albert"], embedding_size=8)
+
+
+def random_tensors(config, family):
+    """Returns random weights of a reader by Google's names, and by those of Hugging Face."""
+    shapes = dict(checkpoint.encoder_shapes(config), **checkpoint.head_shapes(config))
+    arrays, tensors = tiny.random_weights(shapes), {}
+    for variable, array in arrays.items():
+        name, is_transposed = names.source_of(variable, family)
+        tensors[name] = array.T.copy() if is_transposed else array
+    assert len(tensors) == len(arrays)
+    return arrays, tensors
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_other_families_are_imported(tmp_path, family):
     values = model_config.convert(FAMILIES[family], "config.json")
     config = bert_config.make(values)
-    shapes = dict(checkpoint.encoder_shapes(config), **checkpoint.head_shapes(config))
-    arrays = tiny.random_weights(shapes)
-    tensors = {}
-    for variable, array in arrays.items():
-        name, is_transposed = names.source_of(variable, family)
-        tensors[name] = array.T.copy() if is_transposed else array
-    assert len(tensors) == len(arrays)
+    arrays, tensors = random_tensors(config, values["family"])
+    # Hugging Face's ALBERT has a dense layer after the embeddings, also where widths are equal.
+    mapping = "albert.encoder.embedding_hidden_mapping_in.weight"
+    assert (mapping in tensors) == (values["family"] == "albert")
     code, stdout, stderr = run_import(
         write_model(tmp_path / "model", tensors, FAMILIES[family]), tmp_path / "out"
     )
@@ -275,3 +285,68 @@ def test_checkpoints_are_written_without_a_graph(tmp_path):
     ]
     for name, array in variables_of(tmp_path / "bert_model.ckpt").items():
         np.testing.assert_array_equal(array, arrays[name])
+
+
+def albert_folder(folder, **tokenizer_config):
+    """Writes an English ALBERT: a reader with a sentencepiece model instead of a vocabulary."""
+    config = dict(FAMILIES["albert"], vocab_size=200)
+    made = bert_config.make(model_config.convert(config, "config.json"))
+    tensors = random_tensors(made, "albert")[1]
+    path = write_model(folder, tensors, config, pieces=None, **tokenizer_config)
+    tiny.write_sentence_pieces(folder / "spiece.model", symbols=["old", "2,"])
+    return path
+
+
+def test_an_english_albert_keeps_its_sentencepiece_model(paths, tmp_path):
+    folder, out = albert_folder(tmp_path / "model", keep_accents=True), tmp_path / "out"
+    code, stdout, stderr = run_import(folder, out)
+    assert (code, stderr) == (0, "") and not (out / "vocab.txt").exists()
+    assert "warning: its tokenizer keeps accents, but this project strips them" in stdout
+    assert f"--spm_model_file={out}/spiece.model" in stdout and "--vocab_file" not in stdout
+    model = (out / "spiece.model").read_bytes()
+    assert model == (tmp_path / "model" / "spiece.model").read_bytes()
+    flags = tiny.model_flags(
+        paths,
+        bert_config_file=str(out / "bert_config.json"),
+        init_checkpoint=str(out / "bert_model.ckpt"),
+        vocab_file=None,
+        spm_model_file=str(out / "spiece.model"),
+        max_seq_length=64,
+        max_query_length=40,
+        train_file=paths["squad"],
+        predict_file=paths["squad"],
+        output_dir=str(tmp_path / "reader"),
+    )
+    words = ["--do_train", "--do_predict", "--do_eval"]
+    code, _, stderr = tiny.run("run_squad.py", *words, **flags)
+    assert code == 0, stderr
+    contexts = [tiny.LANTERN, tiny.BRIDGE]
+    answers = tiny.read_json(tmp_path, "reader", "nbest_predictions.json")
+    for entries in answers.values():
+        assert len(entries) > 1
+        assert all(any(entry["text"] in context for context in contexts) for entry in entries)
+    runs = tiny.read_json(tmp_path, "reader", "run.json")["runs"]
+    assert runs[-1]["inputs"]["spm_model_file"] == hashlib.sha256(model).hexdigest()
+    # Another sentencepiece model outdates the feature cache and the answers.
+    tiny.write_sentence_pieces(out / "spiece.model", symbols=["old", "over"])
+    before = (tmp_path / "reader" / "eval.features.npz").read_bytes()
+    code, stdout, stderr = tiny.run("run_squad.py", "--do_predict", **flags)
+    assert code == 0 and "made with another spm_model_file" in stdout + stderr
+    assert (tmp_path / "reader" / "eval.features.npz").read_bytes() != before
+
+
+def test_a_chinese_albert_keeps_its_vocabulary(tmp_path):
+    folder = albert_folder(tmp_path / "model")
+    (tmp_path / "model" / "vocab.txt").write_text("\n".join(tiny.PIECES) + "\n", "utf-8")
+    code, stdout, _ = run_import(folder, tmp_path / "out")
+    assert code == 0 and "--vocab_file=" in stdout and "--spm_model_file" not in stdout
+
+
+def test_an_albert_with_only_tokenizer_json_is_refused(tmp_path):
+    folder = albert_folder(tmp_path / "model")
+    (tmp_path / "model" / "spiece.model").unlink()
+    tokenizer = {"model": {"type": "Unigram", "unk_id": 1, "vocab": [["<pad>", 0.0]]}}
+    tiny.write_json(tmp_path / "model" / "tokenizer.json", tokenizer)
+    code, _, stderr = run_import(folder, tmp_path / "out")
+    assert code == 2 and stderr.count("\n") == 1 and not (tmp_path / "out").exists()
+    assert "download spiece.model into the folder, too" in stderr

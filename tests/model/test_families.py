@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """ELECTRA and ALBERT: Google's variable names, and outputs equal to a BERT of the same weights."""
 
+import json
+import os
+import re
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -45,10 +49,13 @@ def weights_of(config):
     return tiny.random_weights(shapes)
 
 
+def documented_electra():
+    with open(os.path.join(tiny.ROOT, "docs", "readers.md"), encoding="utf-8") as reader:
+        return json.loads(re.search("```json\n(.*?)```", reader.read(), re.DOTALL).group(1))
+
+
 def test_google_names_of_electra_small():
-    config = bert_config.make(
-        dict(tiny.CONFIG, vocab_size=30522, family="electra", embedding_size=128, hidden_size=256)
-    )
+    config = bert_config.make(documented_electra())
     shapes = checkpoint.encoder_shapes(config)
     assert shapes["electra/embeddings/word_embeddings"] == [30522, 128]
     assert shapes["electra/embeddings/LayerNorm/gamma"] == [128]
@@ -78,9 +85,11 @@ def test_google_names_of_albert_base():
 
 
 @pytest.mark.parametrize("family", sorted(modeling.NAMINGS))
-@pytest.mark.parametrize("embedding_size", [NARROW, 8])
-def test_the_graph_has_the_variables_that_are_checked(family, embedding_size):
-    config = tiny.config(family=family, embedding_size=embedding_size)
+@pytest.mark.parametrize(
+    "widths", [dict(embedding_size=NARROW), {}, dict(project_embeddings=True)], ids=str
+)
+def test_the_graph_has_the_variables_that_are_checked(family, widths):
+    config = tiny.config(family=family, **widths)
     with tf.Graph().as_default():
         modeling.Bert(config)
         found = {variable.op.name: variable.shape.as_list() for variable in tf.global_variables()}
@@ -111,6 +120,13 @@ def test_narrow_embeddings_are_projected_after_their_norm():
     project = "electra/embeddings_project/"
     wanted = tiny.dense(normed, weights[project + "kernel"], weights[project + "bias"])
     np.testing.assert_allclose(encoded(config, weights)[0], wanted, atol=1e-5)
+
+
+def test_equally_wide_embeddings_are_projected_only_if_the_config_says_so():
+    scope = "bert/encoder/embedding_hidden_mapping_in/kernel"
+    assert scope not in checkpoint.encoder_shapes(tiny.config(family="albert"))
+    config = tiny.config(family="albert", project_embeddings=True)
+    assert checkpoint.encoder_shapes(config)[scope] == [8, 8]
 
 
 def test_an_albert_is_a_bert_whose_layers_have_the_same_weights():
@@ -160,6 +176,8 @@ def test_the_erf_form_of_gelu():
         ({"family": "gpt"}, '"family" must be one of bert, electra, albert'),
         ({"family": []}, '"family" must be one of bert, electra, albert'),
         ({"embedding_size": 0}, '"embedding_size" must be a whole number'),
+        ({"embedding_size": 4, "project_embeddings": False}, '"project_embeddings" must be true'),
+        ({"project_embeddings": []}, '"project_embeddings" must be true'),
     ],
 )
 def test_configs_of_other_shapes_are_refused(values, problem):
