@@ -1248,6 +1248,28 @@ def flag_rows():
             mask_zone="all+q2",
             **predict,
         ),
+        refused(
+            "attention of a grid",
+            "--do_attention reads one cell at a time, and the mask flags name 2 cells; pass one",
+            words=("--do_attention",),
+            mask_zone="q2",
+            mask_layer="each",
+            **predict,
+        ),
+        refused(
+            "attention of nothing",
+            "--do_attention needs --predict_file; pass the questions to read",
+            words=("--do_attention",),
+        ),
+        accepted(
+            "attention of one cell",
+            [],
+            words=("--do_attention",),
+            mask_zone="q2",
+            mask_layer="0",
+            mask_head="1",
+            **predict,
+        ),
         refused("an empty zone", "--mask_zone= has an empty part", mask_zone="", **predict),
         refused(
             "an extra comma",
