@@ -215,13 +215,13 @@ def take(tensor, rows):
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
 
 
-def _split_heads(x, heads):
+def split_heads(x, heads):
     """[B, T, H] -> [B, N, T, D]."""
     batch, tokens, hidden = dimensions(x)
     return tf.transpose(tf.reshape(x, [batch, tokens, heads, hidden // heads]), [0, 2, 1, 3])
 
 
-def _join_heads(x):
+def join_heads(x):
     """[B, N, T, D] -> [B, T, H]."""
     batch, heads, tokens, size = dimensions(x)
     return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [batch, tokens, heads * size])
@@ -244,31 +244,31 @@ def batched_attention(
         pair = each.query, each.key
         if pair not in scores:
             scores[pair] = tf.matmul(
-                _split_heads(each.query, heads), _split_heads(each.key, heads), transpose_b=True
+                split_heads(each.query, heads), split_heads(each.key, heads), transpose_b=True
             )
-        probabilities = tf.nn.softmax(scores[pair] + _joined_biases(each.biases))
+        probabilities = tf.nn.softmax(scores[pair] + joined_biases(each.biases))
         if see_probabilities is not None:
             see_probabilities(probabilities)
-        context = tf.matmul(dropout(probabilities), _split_heads(each.value, heads))
+        context = tf.matmul(dropout(probabilities), split_heads(each.value, heads))
         if each.off:
-            context *= _indicator([head not in each.off for head in range(heads)])
-        contexts.append(_join_heads(context))
+            context *= indicator([head not in each.off for head in range(heads)])
+        contexts.append(join_heads(context))
     return contexts
 
 
-def _indicator(chosen):
+def indicator(chosen):
     """Returns 1.0 where a head is chosen and 0.0 elsewhere, [1, N, 1, 1]."""
     return tf.constant([float(each) for each in chosen], tf.float32, [1, len(chosen), 1, 1])
 
 
-def _joined_biases(biases):
+def joined_biases(biases):
     """Returns the biases of all heads as one tensor, broadcastable to [B, N, R, K]."""
     found, numbers = distinct(biases)
     if len(found) == 1:
         return found[0]
     # Exact: each head adds its own bias, and zeros.
     chosen = ([number == other for other in numbers] for number in range(len(found)))
-    return sum(_indicator(heads) * bias for heads, bias in zip(chosen, found))
+    return sum(indicator(heads) * bias for heads, bias in zip(chosen, found))
 
 
 def biased_activation(function, x, bias):

@@ -15,7 +15,6 @@ panel for each zone. Layers and heads count from 1 in the figure and from 0 in f
 
 import argparse
 import csv
-import io
 import os
 
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
@@ -25,13 +24,11 @@ import tensorflow.compat.v1 as tf
 
 from mrc.answers import effect_tables, results_table
 from mrc.experiment import run_record
-from mrc.figures import heat_map, panels
+from mrc.figures import figure_files, heat_map, panels
 from mrc.util import errors, files
 from mrc.util.errors import InputError, exit_with_message
 
 PUBLISHED_RANGE = (-10.0, 2.0)
-# Formats of figures, each with the name of its metadata field for a description.
-FORMATS = {"png": "Description", "pdf": "Subject", "svg": "Description"}
 _SMALLEST_END, _LARGEST_END = 1e-6, 1e6  # of the colour range, in points
 METRIC_NAMES = {"em": "exact match", "f1": "F1"}
 
@@ -56,19 +53,6 @@ def _origin(path):
             later,
         )
     return f"{os.path.basename(path)} of run {run or 'unknown'}"
-
-
-def _save(figure, path, origin):
-    extension = os.path.splitext(path)[1][1:].lower()
-    buffer = io.BytesIO()
-    figure.savefig(
-        buffer,
-        format=extension,
-        dpi=heat_map.DOTS_PER_INCH,
-        metadata={FORMATS[extension]: origin},
-    )
-    files.make_folder_of(path)
-    files.write(path, buffer.getvalue(), binary=True)
 
 
 def _parse_range(text):
@@ -138,7 +122,7 @@ def _parse_arguments():
         help="draw the mean of several readers (seeds), with its standard deviation in the cells",
     )
     args = parser.parse_args()
-    if os.path.splitext(args.figure)[1][1:].lower() not in FORMATS:
+    if figure_files.extension(args.figure) not in figure_files.FORMATS:
         parser.error(f"the figure {args.figure} must end in .png, .pdf or .svg")
     return args
 
@@ -205,10 +189,7 @@ def _panels_of(path, title, metric, args):
 
 def main():
     args = _parse_arguments()
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise InputError("drawing needs matplotlib: pip install -r requirements/figures.txt")
+    figure_files.check_matplotlib()
     metric, titles = _metric(args), _titles(args)
     paths = [_table_path(path, metric) for path in args.results]
     if args.average:
@@ -222,7 +203,7 @@ def main():
     figure = heat_map.draw(
         found, f"change of {METRIC_NAMES[metric]} (points)", args.range, panels.NOISE_TEXT
     )
-    _save(figure, args.figure, ", ".join(map(_origin, paths)))
+    figure_files.save(figure, args.figure, ", ".join(map(_origin, paths)))
 
 
 if __name__ == "__main__":

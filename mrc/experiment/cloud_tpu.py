@@ -50,7 +50,8 @@ def check_flags(options):
             "--trim_padding makes batches of different lengths, which a TPU cannot run; remove it, "
             "or remove --use_tpu"
         )
-    if options.do_predict and cores > _CORES_OF_A_HOST:
+    predicts = options.do_predict or options.do_attention
+    if predicts and cores > _CORES_OF_A_HOST:
         raise InputError(
             f"--num_tpu_cores={cores}: prediction runs on a TPU with a single host, with at most "
             f"{_CORES_OF_A_HOST} cores; train there, and decode on a v2-8 or v3-8"
@@ -64,7 +65,7 @@ def check_flags(options):
             )
     for is_used, flag in (
         (options.do_train, "train_batch_size"),
-        (options.do_predict, "predict_batch_size"),
+        (predicts, "predict_batch_size"),
     ):
         size = getattr(options, flag)
         if is_used and size % cores:

@@ -37,7 +37,7 @@ class Inputs(NamedTuple):
       checkpoints: paths of the checkpoints in the output folder, newest first.
       trained: the checkpoint among them to resume from or to predict with, or None.
       training_examples, prediction_examples: the examples to train on and to answer; None without
-        --do_train or --do_predict.
+        --do_train, or without --do_predict and --do_attention.
       eval_passages: passages with the answers to score against; None without --do_eval.
       file_hashes: {path: SHA-256} of each file as it was read.
     """
@@ -57,7 +57,12 @@ class Inputs(NamedTuple):
     @property
     def has_model(self) -> bool:
         """Whether the run needs a model; scoring alone does not."""
-        return self.options.do_train or self.options.do_predict
+        return self.options.do_train or self.reads_questions
+
+    @property
+    def reads_questions(self) -> bool:
+        """Whether the run passes the prediction file through the model."""
+        return _reads_questions(self.options)
 
     @property
     def with_negatives(self) -> bool:
@@ -101,7 +106,7 @@ class Inputs(NamedTuple):
             ("bert_config_file", True),
             (vocabulary_flag(options), True),
             ("train_file", options.do_train),
-            ("predict_file", options.do_predict),
+            ("predict_file", self.reads_questions),
         ]
         for flag, is_read in files:
             if is_read:
@@ -123,6 +128,10 @@ class Inputs(NamedTuple):
             raise InputError(
                 f"another run trained in {folder} while this one read its files; rerun the command"
             )
+
+
+def _reads_questions(options) -> bool:
+    return options.do_predict or options.do_attention
 
 
 def eval_file(options) -> Optional[str]:
@@ -149,14 +158,17 @@ def check_flags(options):
             f"--vocab_file={options.vocab_file} and --spm_model_file={options.spm_model_file} both "
             "name the vocabulary; pass the one that came with the checkpoint"
         )
-    if not (options.do_train or options.do_predict or options.do_eval):
+    if not (options.do_train or _reads_questions(options) or options.do_eval):
         raise InputError(
-            "nothing to do; pass at least one of --do_train, --do_predict and --do_eval"
+            "nothing to do; pass at least one of --do_train, --do_predict, --do_attention and "
+            "--do_eval"
         )
     if options.do_train and not options.train_file:
         raise InputError("--do_train needs --train_file; pass the questions to train on")
     if options.do_predict and not options.predict_file:
         raise InputError("--do_predict needs --predict_file; pass the questions to answer")
+    if options.do_attention and not options.predict_file:
+        raise InputError("--do_attention needs --predict_file; pass the questions to read")
     if options.do_eval and not eval_file(options):
         raise InputError(
             "--do_eval needs --eval_file or --predict_file to score against; pass a file with "
@@ -164,7 +176,7 @@ def check_flags(options):
         )
     flags = (options.mask_zone, options.mask_layer, options.mask_head)
     masks = any(flag is not None for flag in flags)
-    if options.do_train and masks and not (options.do_predict or options.do_eval):
+    if options.do_train and masks and not (_reads_questions(options) or options.do_eval):
         raise InputError(
             "--mask_zone, --mask_layer and --mask_head apply to prediction; remove them or add "
             "--do_predict"
@@ -204,7 +216,7 @@ def _read_vocabulary(options, config):
 def _find_checkpoint(options, config):
     """Returns the trained checkpoint in the output folder or None; checks all checkpoints."""
     trained, contents = checkpoint.find_trained(options.output_dir, to_train=options.do_train)
-    only_predicts = options.do_predict and not options.do_train
+    only_predicts = _reads_questions(options) and not options.do_train
     if trained:
         checkpoint.check(trained, config, needs_head=True, trained_here=True, contents=contents)
     if trained and options.init_checkpoint and only_predicts:
@@ -241,7 +253,7 @@ def read(dataset: Dataset, options) -> Inputs:
             f"--spm_model_file={options.spm_model_file} is for text with spaces between words, "
             f"unlike {dataset.name}; pass the --vocab_file of a Chinese model"
         )
-    has_model = options.do_train or options.do_predict
+    has_model = options.do_train or _reads_questions(options)
     if options.use_tpu and has_model:
         cloud_tpu.check(options.tpu_name, options.tpu_zone, options.gcp_project, options.master)
     hashes = {}
@@ -259,6 +271,11 @@ def read(dataset: Dataset, options) -> Inputs:
         options.mask_head,
         config.num_attention_heads,
     )
+    if options.do_attention and len(cells) > 1:
+        raise InputError(
+            f"--do_attention reads one cell at a time, and the mask flags name {len(cells) - 1} "
+            "cells; pass one --mask_zone, --mask_layer and --mask_head, or none of them"
+        )
     vocabulary = _read_vocabulary(options, config)
     for path in (options.bert_config_file, getattr(options, vocabulary_flag(options))):
         hashes[path] = provenance.file_sha256(path)
@@ -277,7 +294,7 @@ def read(dataset: Dataset, options) -> Inputs:
             options.train_file,
             with_negatives,
         )
-    if options.do_predict:
+    if _reads_questions(options):
         scores_it = options.do_eval and eval_file(options) == options.predict_file
         keys = squad_format.PREDICTION | (squad_format.SCORING if scores_it else frozenset())
         passages = read_passages(options.predict_file, "prediction file", keys)

@@ -138,5 +138,10 @@ class PartialResults:
 
     def remove(self):
         """Removes all parts."""
-        with contextlib.suppress(tf.errors.OpError):  # the answers are complete anyway
-            tf.gfile.DeleteRecursively(self._folder)
+        remove(self._folder)
+
+
+def remove(folder):
+    """Removes the folder of partial results whose files are complete."""
+    with contextlib.suppress(tf.errors.OpError):  # nothing else needs it
+        tf.gfile.DeleteRecursively(folder)

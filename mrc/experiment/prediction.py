@@ -263,6 +263,15 @@ def predict(
     return [name for cell in cells for name in names[cell].values()]
 
 
+def input_fn_of_run(inputs: Inputs, windows: Windows, batches):
+    """Returns the input function for the device of the run that reads the windows of `batches`."""
+    if inputs.options.use_tpu:
+        return make_tpu_input_fn(
+            windows, batches, inputs.options.output_dir, _text_fingerprint(inputs)
+        )
+    return make_input_fn(windows, batches)
+
+
 def _forward(inputs, windows, cells, partial, trained, handler):
     """Runs the forward pass over the windows that are not in `partial`."""
     options = inputs.options
@@ -279,12 +288,7 @@ def _forward(inputs, windows, cells, partial, trained, handler):
     )
     reader = estimator.make_estimator(model_fn, tpu_options(options), options)
     batches = batches_to_do(windows, partial, options.predict_batch_size)
-    if options.use_tpu:
-        input_fn = make_tpu_input_fn(
-            windows, batches, options.output_dir, _text_fingerprint(inputs)
-        )
-    else:
-        input_fn = make_input_fn(windows, batches)
+    input_fn = input_fn_of_run(inputs, windows, batches)
     path = aliases.plain_path(trained) if trained else None
     with explain_device_errors(options):
         forward(reader, input_fn, windows, partial, path, lambda: handler.received is not None)

@@ -12,6 +12,7 @@ import os
 
 import tensorflow.compat.v1 as tf
 
+import attention_mask
 from mrc.util import files
 from mrc.util.errors import InputError
 from mrc.util.tensorflow_versions import IS_TF2
@@ -134,6 +135,32 @@ class CellRecord:
                 },
             )
         files.write_json(self._path, self._cells)
+
+
+def warn_of_other_reader(folder):
+    """Warns if the attention without a mask and the answers without one are not of one reader and
+    data.
+    """
+    path = os.path.join(folder, RECORD_FILE)
+    cells = (read_record(path) if tf.gfile.Exists(path) else None) or {}
+    baseline = attention_mask.BASELINE.name
+    made = [cells.get(name, {}).get("made_from") for name in (attention_entry(baseline), baseline)]
+    if None in made:
+        return
+    names = ("dataset", "checkpoint", "predict_file", "max_seq_length", "doc_stride")
+    attention, answers = ({name: each.get(name) for name in names} for each in made)
+    if attention != answers:
+        tf.logging.warning(
+            "the attention and the answers in %s were made with another %s; run both again with "
+            "the same reader and data",
+            folder,
+            differences(attention, answers),
+        )
+
+
+def attention_entry(cell_name):
+    """Returns the name of a cell's attention in the record."""
+    return f"attention of {cell_name}"
 
 
 def unfinished_folder(output_dir, fingerprint, cells):

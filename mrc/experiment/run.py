@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run: read and check the inputs, then train, predict and score as the flags ask."""
+"""One run: read and check the inputs, then train, predict, sum attention and score as the flags
+ask.
+"""
 
 import logging
 import os
@@ -8,7 +10,7 @@ import types
 import tensorflow.compat.v1 as tf
 
 from mrc.answers import scoring
-from mrc.experiment import explain, memory, prediction, run_flags, run_record, training
+from mrc.experiment import attention, explain, memory, prediction, run_flags, run_record, training
 from mrc.experiment import inputs as run_inputs
 from mrc.experiment.inputs import Inputs
 from mrc.util import errors, files, locks, signals, tensorflow_versions
@@ -44,7 +46,7 @@ def _train_predict_score(inputs: Inputs, handler: signals.SignalHandler, record)
         record.add_input(role, sha256)
     with record.part("text"):
         training_windows = training.make_windows(inputs) if options.do_train else None
-        prediction_windows = prediction.make_windows(inputs) if options.do_predict else None
+        prediction_windows = prediction.make_windows(inputs) if inputs.reads_questions else None
     if options.do_train and options.do_predict:
         memory.check_grid(inputs, prediction_windows, inputs.cells)
     if options.do_train:
@@ -54,6 +56,9 @@ def _train_predict_score(inputs: Inputs, handler: signals.SignalHandler, record)
     if options.do_predict:
         with record.part("prediction"):
             record.add_results(prediction.predict(inputs, prediction_windows, trained, handler))
+    if options.do_attention:
+        with record.part("attention"):
+            record.add_results(attention.write(inputs, prediction_windows, trained, handler))
     if options.do_eval:
         with record.part("scoring"):
             written = _score(inputs, record.name)

@@ -138,6 +138,11 @@ def _define_training():
 
 def _define_prediction():
     flags.DEFINE_bool("do_predict", False, "Answer the questions of --predict_file.")
+    flags.DEFINE_bool(
+        "do_attention",
+        False,
+        "Write where each head attends over --predict_file: attention.csv, attention_entropy.csv.",
+    )
     flags.DEFINE_bool("do_eval", False, "Score the answers against --eval_file.")
     flags.DEFINE_integer(
         "predict_batch_size",

@@ -124,6 +124,16 @@ def find(path):
     return _maker(runs, name, provenance.file_sha256(path))
 
 
+def last_with_flag(folder, names):
+    """Returns the entry of the newest run in `folder` that had one of these flags on, or None."""
+    runs = _read(os.path.join(folder, RECORD_FILE))
+    for run in reversed(runs):
+        flag_values = run.get("flags")
+        if isinstance(flag_values, dict) and any(flag_values.get(name) for name in names):
+            return run
+    return None
+
+
 def outdated_by(path, maker):
     """Returns the name of the last run that outdated a table, or None.
 

@@ -67,9 +67,9 @@ def _pieces(folder, family, tokenizer) -> Optional[List[str]]:
 def read(folder: str, family: str = "bert") -> Tokenizer:
     """Returns the `Tokenizer` of a model folder.
 
-    Pieces come from `vocab.txt`, else from `spiece.model` (ALBERT), else from `tokenizer.json`. Letter case comes from
-    `tokenizer_config.json`, else from the normalizer in `tokenizer.json`; the default is BERT's,
-    lower case.
+    Pieces come from `vocab.txt`, else from `spiece.model` (ALBERT), else from `tokenizer.json`.
+    Letter case comes from `tokenizer_config.json`, else from the normalizer in `tokenizer.json`;
+    the default is BERT's, lower case.
     """
     tokenizer = _read_object(folder, TOKENIZER)
     pieces = _pieces(folder, family, tokenizer)

@@ -22,8 +22,8 @@ class BertConfig(NamedTuple):
     Attributes:
       family: "bert", "electra" or "albert".
       embedding_size: width of the embeddings; that of the layers for BERT.
-      project_embeddings: whether a dense layer lies between embeddings and layers; by default, where
-        they differ in width. Hugging Face's ALBERT always has one.
+      project_embeddings: whether a dense layer lies between embeddings and layers; by default,
+        where they differ in width. Hugging Face's ALBERT always has one.
     """
 
     vocab_size: int

@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 
 import modeling
 import optimization
-from mrc.model import cpu_ops, span_model
+from mrc.model import attention_sums, cpu_ops, span_model
 from mrc.util import aliases, tensorflow_versions
 from mrc.util.tensorflow_versions import (
     InputPipelineConfig,
@@ -190,6 +190,27 @@ def prediction_model_fn(
             features, cells, size, trim_padding=trim_padding, static_shapes=use_tpu
         )
         return TPUEstimatorSpec(mode, predictions=best, scaffold_fn=scaffold_fn)
+
+    return model_fn
+
+
+def attention_model_fn(config, cell, init_checkpoint: Optional[str] = None, use_tpu: bool = False):
+    """Returns the model function that sums attention probabilities (see `attention_sums`).
+
+    Args:
+      config: the `BertConfig`.
+      cell: the `attention_mask.Cell` to run.
+      init_checkpoint, use_tpu: as in `prediction_model_fn`.
+    """
+
+    def model_fn(features, labels, mode, params):
+        del labels, params
+        on_cpu = runs_on_cpu(use_tpu)
+        if on_cpu:
+            cpu_ops.keep_freed_memory()
+        sums = attention_sums.attention_sums(config, features, cell, on_cpu, static_shapes=use_tpu)
+        scaffold_fn = _initialize_from(init_checkpoint, use_tpu) if init_checkpoint else None
+        return TPUEstimatorSpec(mode, predictions=sums, scaffold_fn=scaffold_fn)
 
     return model_fn
 

@@ -19,6 +19,7 @@ import tensorflow.compat.v1 as tf
 import tiny
 from tiny import MISSING
 
+from mrc.answers import attention_tables, effects
 from mrc.model import checkpoint
 
 
@@ -1297,6 +1298,28 @@ def flag_rows():
             mask_zone="all+q2",
             **predict,
         ),
+        refused(
+            "attention of a grid",
+            "--do_attention reads one cell at a time, and the mask flags name 2 cells; pass one",
+            words=("--do_attention",),
+            mask_zone="q2",
+            mask_layer="each",
+            **predict,
+        ),
+        refused(
+            "attention of nothing",
+            "--do_attention needs --predict_file; pass the questions to read",
+            words=("--do_attention",),
+        ),
+        accepted(
+            "attention of one cell",
+            [],
+            words=("--do_attention",),
+            mask_zone="q2",
+            mask_layer="0",
+            mask_head="1",
+            **predict,
+        ),
         refused("an empty zone", "--mask_zone= has an empty part", mask_zone="", **predict),
         refused(
             "an extra comma",
@@ -1424,6 +1447,7 @@ EVALUATE, CMRC_EVALUATE, VISUALIZE = (
     "cmrc2018_evaluate.py",
     "visualize_zones.py",
 )
+ATTENTION, CORRELATE = "visualize_attention.py", "correlate.py"
 FIGURE = "FOLDER/figure.png"  # in the case's folder
 GOOD = "layer,q2,p2\nbaseline,80,80\n0,79,70\n"
 ALL_OF_SQUAD = {"colour": "green", "where": "", "boat": "x", "bridge": "y"}
@@ -1493,6 +1517,91 @@ ODDS = [
     ("with NaN", dict.fromkeys(ALL_OF_SQUAD, float("nan")), "PATH has NaN for question"),
     ("without a question", {"colour": 0.5}, "PATH has no value for question where"),
 ]
+
+
+def attention_rows():
+    """Wrong tables of correlate.py and visualize_attention.py."""
+    table = attention_tables.to_csv(np.full([2, 2, 4, 5], 0.2), np.zeros([2, 2, 4]))[0]
+    lines = table.splitlines(True)
+    rows = [
+        refused_by_script(
+            f"an attention table {name}", wanted, ATTENTION, written(data, "attention.csv"), FIGURE
+        )
+        for name, data, wanted in (
+            ("that is empty", b"", "PATH is not a table of attention"),
+            ("of another kind", b"layer,q2\nbaseline,1\n", "PATH is not a table of attention"),
+            ("without rows", lines[0].encode(), "PATH lacks rows of some layers"),
+            ("that is cut", "".join(lines[:-3]).encode(), "PATH lacks rows of some layers"),
+            (
+                "with a wrong group",
+                (lines[0] + "0,0,question,verb,0.1\n").encode(),
+                'PATH, line 2: "0,0,question,verb,0.1" is not a layer',
+            ),
+            (
+                "with a negative mass",
+                (lines[0] + "0,0,question,cls,-0.1\n").encode(),
+                "PATH, line 2",
+            ),
+        )
+    ]
+    for name, wanted, words in (
+        ("a layer without a question", "--layer needs --question", ["--layer=1"]),
+        ("a window without a number", '"x" is not a number from 0', ["--window=x"]),
+        (
+            "a folder without runs",
+            "FOLDER/run.json names no run that read questions",
+            ["--question=a"],
+        ),
+    ):
+        rows.append(
+            refused_by_script(
+                f"a map: {name}",
+                wanted.replace("FOLDER/", ""),
+                ATTENTION,
+                *words,
+                "FOLDER",
+                FIGURE,
+            )
+        )
+    rows.append(
+        refused_by_script(
+            "a map: a page without a question",
+            "must end in one of .png, .pdf, .svg; python visualize_attention.py --help",
+            ATTENTION,
+            "attention.csv",
+            "page.html",
+        )
+    )
+    return rows + [
+        refused_by_script(
+            "correlation without attention", "has no attention.csv; run with", CORRELATE, "FOLDER"
+        ),
+        refused_by_script(
+            "correlation without effects",
+            "has no effects.csv; decode and score a grid first",
+            CORRELATE,
+            _folder_with({"attention.csv": table}),
+        ),
+        refused_by_script(
+            "correlation of unions only",
+            "has no cell of a single layer and zone",
+            CORRELATE,
+            _folder_with({"attention.csv": table, "effects.csv": effects.to_csv([])}),
+        ),
+    ]
+
+
+def _folder_with(texts):
+    """Writes files, {name: text}, to a folder."""
+
+    def make(case):
+        folder = case.folder / "reader"
+        folder.mkdir(exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        return str(folder)
+
+    return make
 
 
 def score_rows():
@@ -1818,4 +1927,12 @@ def output_rows():
     ]
 
 
-ROWS = data_rows() + model_rows() + list(case_rows()) + flag_rows() + score_rows() + output_rows()
+ROWS = (
+    data_rows()
+    + model_rows()
+    + list(case_rows())
+    + flag_rows()
+    + score_rows()
+    + attention_rows()
+    + output_rows()
+)

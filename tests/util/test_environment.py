@@ -596,6 +596,7 @@ def test_an_old_python_is_reported(tmp_path):
         "squad_evaluate.py",
         "cmrc2018_evaluate.py",
         "visualize_zones.py",
+        "correlate.py",
         "demo/sample_data.py",
         "demo/make_checkpoint.py",
         "benchmarks/tpu_estimate.py",

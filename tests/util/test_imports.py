@@ -8,7 +8,7 @@ import os
 import tiny
 
 BASE = ("attention_mask", "modeling", "tokenization", "optimization")
-SCRIPTS = ("run_", "visualize_", "import_")
+SCRIPTS = ("run_", "visualize_", "import_", "correlate")
 LEVELS = {"mrc.util": 0, "mrc.data": 2, "mrc.model": 2, "mrc.answers": 2, "mrc.experiment": 3}
 
 

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does attention predict what its loss costs? Correlates attention.csv with effects.csv of a
+folder.
+
+    python run_squad.py ... --do_attention --output_dir=reader
+    python run_squad.py ... --do_predict --do_eval --mask_zone=q2,q2p,p2q,p2 --mask_layer=each
+    --output_dir=reader python correlate.py reader
+
+For each zone, Spearman and Pearson between the mass of its block (q2: question to question, q2p:
+question to passage, p2q: passage to question, p2: passage to passage) and the loss of exact match
+and F1 from masking the zone, over layers, and over heads where the grid masks single heads. Writes
+correlation.csv and correlation.png to the folder.
+"""
+
+import argparse
+import os
+
+from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
+
+# isort: split
+from mrc.answers import attention_tables, correlation, effect_tables, effects
+from mrc.experiment import provenance
+from mrc.figures import figure_files, panels, scatter
+from mrc.util import errors, files
+from mrc.util.errors import InputError, exit_with_message
+
+TABLE_FILE, FIGURE_FILE = "correlation.csv", "correlation.png"
+
+
+def _parse_arguments():
+    parser = errors.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "output_folder", type=files.normalized, help="folder with attention.csv and effects.csv"
+    )
+    return parser.parse_args()
+
+
+def _needed(folder, name, remedy):
+    path = os.path.join(folder, name)
+    if not files.exists(path):
+        raise InputError(f"{folder} has no {name}; {remedy}")
+    return path
+
+
+def main():
+    folder = _parse_arguments().output_folder
+    figure_files.check_matplotlib()
+    masses = attention_tables.read(
+        _needed(
+            folder,
+            attention_tables.file_names(attention_tables.BASELINE)[0],
+            "run with --do_attention and without a mask first",
+        )
+    )
+    rows = panels.read_effects(
+        _needed(
+            folder,
+            effect_tables.EFFECTS_FILE,
+            "decode and score a grid first, such as --mask_zone=q2,q2p,p2q,p2 --mask_layer=each",
+        )
+    )
+    provenance.warn_of_other_reader(folder)
+    found = {
+        over: {
+            (zone, over, metric): points[over]
+            for metric in effects.METRICS
+            for zone in attention_tables.BLOCKS
+            for points in [correlation.find_points(masses, rows, zone, metric)]
+            if over in points
+        }
+        for over in (correlation.LAYERS, correlation.HEADS)
+    }
+    points = {label: mine for each in found.values() for label, mine in each.items()}
+    if not points:
+        raise InputError(
+            f"{folder}/{effect_tables.EFFECTS_FILE} has no cell of a single layer and zone; decode "
+            "a grid such as --mask_zone=q2,q2p,p2q,p2 --mask_layer=each"
+        )
+    table = correlation.all_rows(points)
+    files.write(os.path.join(folder, TABLE_FILE), correlation.to_csv(table))
+    figure_files.save(
+        scatter.draw(points, table),
+        os.path.join(folder, FIGURE_FILE),
+        f"{TABLE_FILE} beside this figure",
+    )
+    for row in table:
+        print(correlation.in_words(row))
+
+
+if __name__ == "__main__":
+    with exit_with_message():
+        main()

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The attention of one window: runs the reader of a folder's last run for one question."""
+
+import os
+import re
+import types
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+import attention_mask
+import modeling
+from mrc import datasets
+from mrc.answers import decoding, predictions_file
+from mrc.data import squad_format
+from mrc.data.passages import AnswerNotFound
+from mrc.data.windows import Windows
+from mrc.experiment import inputs as run_inputs
+from mrc.experiment import run_record
+from mrc.experiment.inputs import Inputs
+from mrc.model import attention_sums, span_model
+from mrc.util import aliases, tensorflow_versions
+from mrc.util.errors import InputError
+
+_DATASETS = {dataset.name: dataset for dataset in (datasets.SQUAD, datasets.CMRC2018)}
+_PREDICTIONS = re.compile(r"predictions_layer(.*)\.json")
+_ARRAYS = ("input_ids", "input_mask", "segment_ids", "input_span_mask")
+# What differs from the recorded run: no training, no mask, and this machine.
+_CHANGES = dict(
+    do_train=False,
+    do_eval=False,
+    do_predict=False,
+    do_attention=True,
+    use_tpu=False,
+    tpu_name=None,
+    master=None,
+    mask_zone=None,
+    mask_layer=None,
+    mask_head=None,
+)
+_IDS_SHOWN = 3
+
+
+class Window(NamedTuple):
+    """One window of a question and its attention.
+
+    Attributes:
+      question_id, question: as in the data file.
+      number, of: this window, from 0, and the number of windows of the question.
+      tokens: the T word pieces, without padding.
+      groups: for each token the index of its group in `attention_tables.KEY_GROUPS`, [T].
+      attention: probabilities [L, N, T, T].
+      answer: the predicted answer.
+      predicted: its first and last token, None where it is not in this window.
+      gold_answers: texts of the gold answers.
+      gold: (first, last) tokens of the distinct gold answers in this window.
+      joiner: text between words.
+    """
+
+    question_id: str
+    question: str
+    number: int
+    of: int
+    tokens: List[str]
+    groups: np.ndarray
+    attention: np.ndarray
+    answer: str
+    predicted: Optional[Tuple[int, int]]
+    gold_answers: List[str]
+    gold: List[Tuple[int, int]]
+    joiner: str
+
+
+def read_inputs(folder: str) -> Inputs:
+    """Returns the inputs of the last run in `folder` that read questions, without its mask."""
+    path = os.path.join(folder, run_record.RECORD_FILE)
+    entry = run_record.last_with_flag(folder, ("do_predict", "do_attention"))
+    if entry is None:
+        raise InputError(
+            f"{path} names no run that read questions; run with --do_predict or --do_attention "
+            "first"
+        )
+    dataset = _DATASETS.get(entry.get("dataset"))
+    if dataset is None:
+        raise InputError(
+            f"{path} names the dataset {entry.get('dataset')}; run with --do_attention again"
+        )
+    options = types.SimpleNamespace(**dict(entry["flags"], output_dir=folder, **_CHANGES))
+    needed = ("bert_config_file", "vocab_file", "predict_file", "max_seq_length", "n_best_size")
+    for name in needed:
+        if getattr(options, name, None) is None:
+            raise InputError(f"{path} lacks the flag {name}; run with --do_attention again")
+    return run_inputs.read(dataset, options)
+
+
+def _find_example(inputs, question_id):
+    found = [example for example in inputs.prediction_examples if example.id == question_id]
+    if not found:
+        ids = ", ".join(example.id for example in inputs.prediction_examples[:_IDS_SHOWN])
+        raise InputError(
+            f"there is no question {question_id} in {inputs.options.predict_file}; its first ids "
+            f"are {ids}"
+        )
+    return found[-1]
+
+
+def _gold_answers(inputs, question_id):
+    """Returns the answers to a question in the prediction file, none where the file has none."""
+    try:
+        passages = squad_format.read(
+            inputs.options.predict_file,
+            "prediction file",
+            squad_format.SCORING | {"answer_start"},
+        )
+    except InputError:  # a file without answers can be read, too
+        return ()
+    found = [
+        question.answers
+        for passage in passages
+        for question in passage.questions
+        if question.id == question_id
+    ]
+    return found[-1] if found else ()
+
+
+def _gold_spans(dataset, windows, row, answers):
+    """Returns the sorted (first, last) tokens of the answers that are whole in window `row`."""
+    example, pieces = windows.examples[0], windows.passages[0]
+    passage_start, spans = int(windows.passage_start(row)), set()
+    for answer in answers:
+        try:
+            first, last = dataset.locate_answer(example.text, answer)
+        except AnswerNotFound:
+            continue
+        shift = passage_start - int(windows.starts[row])
+        begin = int(pieces.first_piece[first]) + shift
+        end = int(pieces.first_piece[last + 1]) - 1 + shift
+        if passage_start <= begin <= end < passage_start + int(windows.span_lengths[row]):
+            spans.add((begin, end))
+    return sorted(spans)
+
+
+class _Reader:
+    """The reader of a run in a session of its own, which reads one window at a time."""
+
+    def __init__(self, inputs):
+        options, self._attention = inputs.options, []
+        with tf.Graph().as_default() as graph:
+            # The length is that of the window, so that there is no padding.
+            self._arrays = {name: tf.placeholder(tf.int32, [1, None]) for name in _ARRAYS}
+            self._arrays["unique_ids"] = tf.placeholder(tf.int32, [1])
+            model = span_model.SpanModel(
+                modeling.Bert(inputs.config), inputs.dataset.masks_question
+            )
+            self._best = model.best_positions(
+                self._arrays,
+                [attention_mask.BASELINE],
+                min(options.n_best_size, options.max_seq_length),
+                options.trim_padding,
+            )
+            self._see(model)
+            weights = aliases.plain_path(inputs.trained or options.init_checkpoint)
+            saver = tf.train.Saver(_in_checkpoint(weights))
+            self._session = tf.Session(
+                graph=graph, config=tensorflow_versions.session_config(use_tpu=False)
+            )
+            self._session.run(tf.global_variables_initializer())
+            saver.restore(self._session, weights)
+
+    def _see(self, model):
+        ids, mask, segments = (
+            self._arrays[name] for name in ("input_ids", "input_mask", "segment_ids")
+        )
+        model.bert.layers(
+            0,
+            model.bert.config.num_hidden_layers,
+            model.bert.embeddings(ids, segments),
+            modeling.padding_bias(mask),
+            see_probabilities=lambda seen, layer: self._attention.append(seen[0]),
+        )
+        self._groups = tf.argmax(attention_sums.find_groups(mask, segments)[0], axis=1)
+
+    def _run(self, tensors, arrays):
+        return self._session.run(
+            tensors, {self._arrays[name]: arrays[name] for name in self._arrays}
+        )
+
+    def best(self, arrays):
+        """Returns the best positions of one window (see `SpanModel.best_positions`)."""
+        return self._run(self._best, arrays)
+
+    def attention(self, arrays):
+        """Returns the groups [T] and the probabilities [L, N, T, T] of one window."""
+        groups, attention = self._run([self._groups, self._attention], arrays)
+        return groups, np.array(attention)
+
+
+def _in_checkpoint(path):
+    """Returns the variables of the graph that a checkpoint holds; a pooler is not needed."""
+    names = dict(tf.train.list_variables(path))
+    return [variable for variable in tf.global_variables() if variable.op.name in names]
+
+
+def _place_of(entry, best):
+    """Returns the index of the window in which an n-best entry was found."""
+    for number, (starts, ends) in enumerate(zip(best["start_places"], best["end_places"])):
+        starts = dict(zip(starts[0].tolist(), best["start_values"][number, 0].tolist()))
+        ends = dict(zip(ends[0].tolist(), best["end_values"][number, 0].tolist()))
+        logits = starts.get(entry.start_index), ends.get(entry.end_index)
+        if logits == (entry.start_logit, entry.end_logit):
+            return number
+    return None
+
+
+def read_window(inputs: Inputs, question_id: str, number: Optional[int] = None) -> Window:
+    """Runs the reader on a question and returns one of its windows.
+
+    Args:
+      inputs: of `read_inputs`.
+      question_id: of the question.
+      number: of the window, from 0; None for the one with the predicted answer.
+    """
+    options, example = inputs.options, _find_example(inputs, question_id)
+    windows = Windows(
+        [example],
+        inputs.tokenizer(),
+        options.max_seq_length,
+        options.doc_stride,
+        options.max_query_length,
+    )
+    if not len(windows):
+        raise InputError(f"the passage of question {question_id} is blank; choose another question")
+    if number is not None and number >= len(windows):
+        raise InputError(
+            f"--window={number}: question {question_id} has {len(windows)} windows, from 0"
+        )
+    reader, rows = _Reader(inputs), range(len(windows))
+    found = [reader.best(windows.batch([row])) for row in rows]
+    best = {
+        name: np.concatenate([each[name] for each in found])
+        for name in found[0]
+        if name != "unique_ids"
+    }
+    decoder = decoding.Decoder(
+        windows,
+        inputs.vocabulary,
+        inputs.dataset,
+        options.do_lower_case,
+        options.n_best_size,
+        options.max_answer_length,
+        inputs.with_negatives,
+        inputs.null_threshold,
+    )
+    (answer,) = decoder.answer(0, rows, best)
+    entry = next((each for each in answer.entries if each.text == answer.text), None)
+    at = _place_of(entry, best) if entry is not None and answer.text else None
+    row = number if number is not None else at or 0
+    arrays = windows.batch([row], int(windows.lengths()[row]))
+    groups, attention = reader.attention(arrays)
+    gold = _gold_answers(inputs, question_id)
+    return Window(
+        question_id=question_id,
+        question=example.question,
+        number=row,
+        of=len(windows),
+        tokens=[inputs.vocabulary.pieces[each] for each in arrays["input_ids"][0]],
+        groups=groups,
+        attention=attention,
+        answer=answer.text,
+        predicted=(entry.start_index, entry.end_index) if at == row else None,
+        gold_answers=list(dict.fromkeys(each.text for each in gold)),
+        gold=_gold_spans(inputs.dataset, windows, row, gold),
+        joiner=inputs.dataset.joiner,
+    )
+
+
+def masked_answers(folder: str, question_id: str) -> Dict[str, str]:
+    """Returns {cell: answer to the question} of every file of predictions, the baseline first."""
+    found, baseline = {}, f"predictions_{attention_mask.BASELINE.name}.json"
+    names = tf.gfile.ListDirectory(folder)
+    for name in sorted(names, key=lambda name: (name != baseline, name)):
+        match = _PREDICTIONS.fullmatch(name)
+        if match:
+            answers = predictions_file.read_object(os.path.join(folder, name), "prediction file")
+            if isinstance(answers.get(question_id), str):
+                found[match.group(1)] = answers[question_id]
+    return found

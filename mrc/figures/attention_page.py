@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An interactive page of the attention of one window: a single file without network access.
+
+Each probability p is a byte, round(255 sqrt(p)), so that those of long windows keep their size. The
+sums by group of tokens are taken before that.
+"""
+
+import base64
+import json
+import os
+from typing import Dict
+
+import numpy as np
+
+from mrc.answers.attention_tables import KEY_GROUPS, QUERY_GROUPS
+from mrc.util import files
+
+_TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "attention_page.html")
+_DATA, _BYTES = '"PAGE_DATA"', "PAGE_BYTES"
+
+
+def quantise(attention: np.ndarray) -> np.ndarray:
+    """Returns the bytes of probabilities; (byte / 255)^2 is the probability again."""
+    return np.rint(255.0 * np.sqrt(np.clip(attention, 0.0, 1.0))).astype(np.uint8)
+
+
+def group_masses(attention: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Returns the mean mass [L, N, 4, 5] of each query and key group, 0 for no query."""
+    member = (groups[:, np.newaxis] == np.arange(len(KEY_GROUPS))).astype(np.float64)
+    queries = member[:, : len(QUERY_GROUPS)]
+    means = queries / np.maximum(queries.sum(axis=0), 1.0)
+    return np.einsum("qa,lhqk,kb->lhab", means, attention, member)
+
+
+def make(window, masked_answers: Dict[str, str]) -> str:
+    """Returns the page.
+
+    Args:
+      window: `attention_window.Window`.
+      masked_answers: {cell: answer to the question}; the baseline is `_`.
+    """
+    layers, heads = window.attention.shape[:2]
+    data = {
+        "id": window.question_id,
+        "question": window.question,
+        "window": window.number + 1,
+        "windows": window.of,
+        "layers": layers,
+        "heads": heads,
+        "tokens": window.tokens,
+        "groups": window.groups.tolist(),
+        "groupNames": KEY_GROUPS,
+        "masses": np.round(group_masses(window.attention, window.groups), 4).tolist(),
+        "answer": window.answer,
+        "predicted": window.predicted,
+        "gold": window.gold,
+        "goldAnswers": window.gold_answers,
+        "masked": [[_cell_name(cell), text] for cell, text in masked_answers.items()],
+    }
+    # A script ends at the first </script, even within a string.
+    text = json.dumps(data, ensure_ascii=True).replace("<", "\\u003c")
+    page = files.read_text(_TEMPLATE).replace(_DATA, text)
+    encoded = base64.b64encode(quantise(window.attention).tobytes()).decode("ascii")
+    return page.replace(_BYTES, encoded)
+
+
+def _cell_name(cell):
+    """`3_q2` -> `q2, layer 4` and `3_q2_head0` -> `q2, layer 4, head 1`; layers from 1."""
+    layer, _, zone = cell.partition("_")
+    zone, _, head = zone.partition("_head")
+    if not zone:
+        return "no mask"
+
+    def from_one(label):
+        return "+".join(str(int(part) + 1) for part in label.split("+"))
+
+    name = f"{zone}, layer {from_one(layer)}" if layer else f"{zone}, every layer"
+    return f"{name}, head {from_one(head)}" if head else name

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of visualize_attention.py: panels, maps, contact sheets and the interactive page."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import tiny
+
+from mrc import datasets
+from mrc.answers import attention_tables
+from mrc.experiment import attention_window
+from mrc.experiment import run as experiment
+from mrc.figures import attention_map, attention_page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+GRID = dict(do_predict=True, mask_zone="q2,p2", mask_layer="each")
+
+
+@pytest.fixture(scope="module")
+def folders(paths, tmp_path_factory):
+    """Output folders of a grid, {dataset: path}."""
+    made = {}
+    for dataset, data in ((datasets.SQUAD, "squad"), (datasets.CMRC2018, "cmrc")):
+        folder = tmp_path_factory.mktemp(data)
+        flags = tiny.model_flags(paths, output_dir=str(folder), predict_file=paths[data])
+        experiment.run(dataset, tiny.flag_values(**dict(flags, **GRID)))
+        made[data] = str(folder)
+    return made
+
+
+def read_window(folder, question, number=None):
+    return attention_window.read_window(attention_window.read_inputs(folder), question, number)
+
+
+@pytest.mark.parametrize("data, question", [("squad", "boat"), ("cmrc", "TINY_1")])
+def test_a_window_has_the_answer_of_the_run(folders, data, question):
+    window = read_window(folders[data], question)
+    answers = attention_window.masked_answers(folders[data], question)
+    assert window.answer == answers["_"] and len(answers) == 5
+    assert window.attention.shape == (2, 2) + 2 * (len(window.tokens),)
+    np.testing.assert_allclose(window.attention.sum(axis=-1), 1.0, atol=1e-5)
+    first, last = window.predicted
+    if data == "cmrc":
+        assert "".join(window.tokens[first : last + 1]) == window.answer
+    assert window.tokens[0] == "[CLS]" and window.tokens[-1] == "[SEP]"
+    assert window.groups[0] == 2 and window.groups[-1] == 3
+
+
+def test_gold_answers_are_found_in_their_window(folders):
+    found = [read_window(folders["squad"], "boat", number) for number in range(2)]
+    every = found + [read_window(folders["squad"], "boat", n) for n in range(2, found[0].of)]
+    spelled = {
+        " ".join(window.tokens[first : last + 1]) for window in every for first, last in window.gold
+    }
+    assert spelled == {"eclair"} and every[0].gold_answers == ["Éclair"]
+
+
+def test_the_mean_of_windows_is_the_attention_table(paths, folders, tmp_path):
+    flags = tiny.model_flags(paths, output_dir=str(tmp_path), predict_file=paths["squad"])
+    experiment.run(datasets.SQUAD, tiny.flag_values(do_attention=True, **flags))
+    masses = attention_tables.read(str(tmp_path / "attention.csv"))
+    inputs = attention_window.read_inputs(str(tmp_path))
+    sums, count = np.zeros([2, 2]), 0
+    for example in inputs.prediction_examples:
+        number, of = 0, 1
+        while number < of:
+            window = attention_window.read_window(inputs, example.id, number)
+            queries, of = window.groups == 0, window.of
+            sums += window.attention[:, :, queries][..., window.groups == 1].sum(axis=(2, 3))
+            count, number = count + queries.sum(), number + 1
+    np.testing.assert_allclose(masses["question", "passage"], sums / count, atol=1e-5)
+
+
+def test_bytes_keep_small_and_large_probabilities():
+    probabilities = np.array([0.0, 0.0005, 0.002, 0.1, 1.0])
+    again = (attention_page.quantise(probabilities) / 255.0) ** 2
+    assert np.abs(again - probabilities).max() < 0.002 and again[1] > 0.0 and again[-1] == 1.0
+
+
+def test_strongest_links_skip_special_tokens():
+    groups = np.array([2, 0, 3, 1, 1, 3])
+    values = np.zeros([6, 6])
+    values[1, 0], values[1, 3], values[4, 1] = 0.9, 0.4, 0.6
+    assert attention_map.strongest(values, groups) == [(4, 1), (1, 3)]
+    assert attention_map.borders(groups) == [1, 2, 3, 5]
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("map.png", ["--layer=1", "--head=0"]),
+        ("map.pdf", []),
+        ("sheet.svg", ["--layer=0,1", "--head=each,mean", "--window=0"]),
+    ],
+)
+@pytest.mark.parametrize("data, question", [("squad", "boat"), ("cmrc", "TINY_1")])
+def test_maps_are_written(folders, tmp_path, data, question, name, words):
+    path = tmp_path / name
+    code, _, stderr = tiny.run(
+        "visualize_attention.py", f"--question={question}", *words, folders[data], str(path)
+    )
+    assert code == 0 and "Traceback" not in stderr, stderr
+    assert path.read_bytes().startswith(
+        {"map.png": b"\x89PNG", "map.pdf": b"%PDF", "sheet.svg": b"<?xml"}[name]
+    )
+
+
+def test_panels_are_written(tmp_path):
+    text = attention_tables.to_csv(np.full([3, 4, 4, 5], 0.2), np.zeros([3, 4, 4]))[0]
+    (tmp_path / "attention.csv").write_text(text, encoding="utf-8")
+    path = tmp_path / "panels.png"
+    code, _, stderr = tiny.run("visualize_attention.py", str(tmp_path / "attention.csv"), str(path))
+    assert code == 0, stderr
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "words, wanted",
+    [
+        (["--question=nobody"], "there is no question nobody in"),
+        (["--question=boat", "--layer=2"], 'there is no layer "2"; the layers are 0 to 1'),
+        (["--question=boat", "--head=x"], 'there is no head "x"; the heads are 0 to 1'),
+        (["--question=boat", "--window=99"], "--window=99: question boat has"),
+    ],
+)
+def test_a_wrong_question_layer_or_head_is_refused(folders, tmp_path, words, wanted):
+    code, _, stderr = tiny.run(
+        "visualize_attention.py", *words, folders["squad"], str(tmp_path / "map.png")
+    )
+    assert code == 2 and wanted in stderr and "Traceback" not in stderr
+
+
+def page_of(folder, question):
+    window = read_window(folder, question)
+    answers = attention_window.masked_answers(folder, question)
+    return window, answers, attention_page.make(window, answers)
+
+
+def test_a_page_is_whole_and_needs_no_network(folders):
+    window, answers, page = page_of(folders["squad"], "boat")
+    assert "PAGE_DATA" not in page and "PAGE_BYTES" not in page
+    assert not re.search(r"https?://|src=|@import", page)
+    data = json.loads(re.search(r"const page = (\{.*\});", page).group(1))
+    assert data["tokens"] == window.tokens and data["answer"] == window.answer
+    names = ["no mask", "p2, layer 1", "q2, layer 1", "p2, layer 2", "q2, layer 2"]
+    assert [name for name, _ in data["masked"]] == names
+    assert [text for _, text in data["masked"]] == list(answers.values())
+    encoded = re.search('type="text/plain">(.*)</script>', page).group(1)
+    raw = np.frombuffer(base64.b64decode(encoded), np.uint8)
+    np.testing.assert_array_equal(
+        raw.reshape(window.attention.shape), attention_page.quantise(window.attention)
+    )
+
+
+def test_text_that_ends_a_script_does_not_end_the_page(folders):
+    window = read_window(folders["squad"], "boat")._replace(question="</script><b>")
+    assert "</script><b>" not in attention_page.make(window, {})
+
+
+@pytest.mark.parametrize("tokens, megabytes", [(170, 10), (512, 60)])
+def test_the_size_of_a_page_is_bounded(folders, tokens, megabytes):
+    window = read_window(folders["squad"], "boat")._replace(
+        tokens=["a"] * tokens,
+        groups=np.ones(tokens, int),
+        attention=np.zeros([12, 12, tokens, tokens], np.float32),
+    )
+    assert len(attention_page.make(window, {})) < megabytes * 10**6
+
+
+# Appended to a page: hovers a token and writes what the page shows into the document.
+_HOVER = """<script>
+window.onerror = message => document.body.setAttribute("data-error", message);
+byId("layer").value = "1"; byId("head").value = "0"; load();
+spans[3].dispatchEvent(new Event("mouseenter"));
+document.body.setAttribute("data-shown", JSON.stringify(spans.map(span => span.title)));
+</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_hovering_shows_the_numbers_in_a_browser(folders, tmp_path):
+    window, _, page = page_of(folders["squad"], "boat")
+    path = tmp_path / "page.html"
+    path.write_text(page.replace("</body>", _HOVER + "</body>"), encoding="utf-8")
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += ["--enable-logging=stderr", f"--user-data-dir={tmp_path}/profile", path.as_uri()]
+    done = subprocess.run(command, capture_output=True, timeout=120)
+    document, log = done.stdout.decode("utf-8"), done.stderr.decode("utf-8", "replace")
+    assert "data-error" not in document.split("<script")[0] and "CONSOLE" not in log
+    shown = re.search('data-shown="(.*?)"', document).group(1).replace("&quot;", '"')
+    expected = (attention_page.quantise(window.attention[1, 0, 3]) / 255.0) ** 2
+    assert json.loads(shown) == [f"{value:.4f}" for value in expected]

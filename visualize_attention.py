@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draws where a reader attends: every head over a data set, or single heads on one question.
+
+    python visualize_attention.py reader/attention.csv figure.png
+    python visualize_attention.py --question=ID --layer=5 --head=3 reader map.png
+    python visualize_attention.py --question=ID --layer=0,5 --head=each reader sheet.pdf
+    python visualize_attention.py --question=ID reader page.html
+
+The first draws a panel of layers by heads for each zone, and one for the mass on [CLS] and [SEP].
+The others take an output folder and run the reader of its last run (see run.json) on one window of
+the question: as a map of tokens by tokens, as a contact sheet, or as an interactive page of all
+layers and heads. Layers and heads count from 1 in figures and from 0 in flags and files.
+"""
+
+import argparse
+import os
+
+from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
+
+# isort: split
+import numpy as np
+
+from attention_mask import EACH
+from mrc.answers import attention_tables
+from mrc.experiment import attention_window, explain
+from mrc.figures import attention_map, attention_page, figure_files
+from mrc.util import errors, files, tensorflow_versions
+from mrc.util.errors import InputError, exit_with_message
+
+MEAN = "mean"
+_PAGE = "html"
+_MOST_MAPS = 240  # in a contact sheet
+
+
+def _parse_arguments():
+    parser = errors.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "source",
+        type=files.normalized,
+        help="an attention.csv or, with --question, an output folder",
+    )
+    parser.add_argument(
+        "output", type=files.normalized, help="the file to write: .png, .pdf, .svg or .html"
+    )
+    parser.add_argument("--question", help="id of the question to read")
+    parser.add_argument(
+        "--window", type=_number, help="window of the question, from 0 (default: the answer's)"
+    )
+    for name in ("layer", "head"):
+        parser.add_argument(
+            f"--{name}",
+            help=f'{name}s from 0, separated by commas, "{EACH}" or "{MEAN}" (default: {MEAN})',
+        )
+    args = parser.parse_args()
+    formats = list(figure_files.FORMATS) + ([_PAGE] if args.question is not None else [])
+    if figure_files.extension(args.output) not in formats:
+        listed = ", ".join("." + name for name in formats)
+        parser.error(f"the output {args.output} must end in one of {listed}")
+    given = [name for name in ("window", "layer", "head") if getattr(args, name) is not None]
+    if args.question is None and given:
+        parser.error(f"--{given[0]} needs --question; pass the id of a question")
+    chosen = [name for name in given if name != "window"]
+    if figure_files.extension(args.output) == _PAGE and chosen:
+        parser.error(f"--{chosen[0]} does not apply to a page, which has all of them; remove it")
+    return args
+
+
+def _number(text):
+    if not (text.isdigit() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f'"{text}" is not a number from 0')
+    return int(text)
+
+
+def _choices(text, count, what):
+    """Returns [(name, numbers)] of the layers or heads that a flag names, each averaged over."""
+    found = []
+    for part in (text or MEAN).split(","):
+        part = part.strip()
+        if part == MEAN:
+            found.append((f"mean of {what}s", list(range(count))))
+        elif part == EACH:
+            found.extend((f"{what} {number + 1}", [number]) for number in range(count))
+        elif part.isdigit() and len(part) < 10 and int(part) < count:
+            found.append((f"{what} {int(part) + 1}", [int(part)]))
+        else:
+            raise InputError(
+                f'--{what}: there is no {what} "{part[:20]}"; the {what}s are 0 to {count - 1}, '
+                f'"{EACH}" or "{MEAN}"'
+            )
+    return found
+
+
+def _draw_question(args):
+    tensorflow_versions.silence_deprecation_warnings()
+    inputs = attention_window.read_inputs(args.source)
+    config = inputs.config
+    layers = _choices(args.layer, config.num_hidden_layers, "layer")
+    heads = _choices(args.head, config.num_attention_heads, "head")
+    if len(layers) * len(heads) > _MOST_MAPS:
+        raise InputError(
+            f"{len(layers) * len(heads)} maps do not fit on a sheet of {_MOST_MAPS}; choose fewer "
+            "layers or heads, or write a page.html"
+        )
+    with explain.explain_tensorflow_errors(False):
+        window = attention_window.read_window(inputs, args.question, args.window)
+    if figure_files.extension(args.output) == _PAGE:
+        answers = attention_window.masked_answers(args.source, args.question)
+        files.make_folder_of(args.output)
+        files.write(args.output, attention_page.make(window, answers))
+        return
+    names, maps = [], []
+    for layer_name, layer in layers:
+        for head_name, head in heads:
+            names.append(f"{layer_name}, {head_name}")
+            maps.append(np.mean(window.attention[np.ix_(layer, head)], axis=(0, 1)))
+    if len(maps) == 1:
+        figure = attention_map.draw_map(window, maps[0], names[0])
+    else:
+        columns = len(heads) if len(heads) > 1 else min(len(layers), 4)
+        figure = attention_map.draw_sheet(window, maps, names, columns)
+    figure_files.save(
+        figure, args.output, f"attention of {inputs.trained or inputs.options.init_checkpoint}"
+    )
+
+
+def main():
+    args = _parse_arguments()
+    if figure_files.extension(args.output) != _PAGE:
+        figure_files.check_matplotlib()
+    if args.question is not None:
+        _draw_question(args)
+        return
+    masses = attention_tables.read(args.source)
+    folder = os.path.basename(os.path.dirname(os.path.abspath(args.source)))
+    title = f"attention mass, {folder}: {os.path.basename(args.source)}"
+    figure_files.save(attention_map.draw_panels(masses, title), args.output, title)
+
+
+if __name__ == "__main__":
+    with exit_with_message():
+        main()
