@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does attention predict what its loss costs? Correlates attention.csv with effects.csv of a
-folder.
+"""Correlates the attention of each zone with what masking it costs: attention.csv with effects.csv.
 
-    python run_squad.py ... --do_attention --output_dir=reader
-    python run_squad.py ... --do_predict --do_eval --mask_zone=q2,q2p,p2q,p2 --mask_layer=each
-    --output_dir=reader python correlate.py reader
+    python run_squad.py --output_dir=reader ... --do_attention
+    python run_squad.py --output_dir=reader ... --do_predict --do_eval --mask_zone=q2,q2p,p2q,p2 \\
+        --mask_layer=each
+    python correlate.py reader
 
 For each zone, Spearman and Pearson between the mass of its block (q2: question to question, q2p:
 question to passage, p2q: passage to question, p2: passage to passage) and the loss of exact match
