@@ -1237,7 +1237,7 @@ def flag_rows():
         ),
         refused(
             "nothing to do",
-            "nothing to do; pass at least one of --do_train, --do_predict, --do_attention and --do_eval",
+            "nothing to do; pass at least one of --do_train, --do_predict, --do_attention and ",
             words=[],
         ),
         refused("no output folder", "--output_dir is required; see --help", output_dir=None),
