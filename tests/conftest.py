@@ -3,6 +3,7 @@
 
 import os
 
+import forked
 import hypothesis
 import pytest
 import tensorflow.compat.v1 as tf
@@ -23,3 +24,11 @@ hypothesis.settings.register_profile("thorough", max_examples=2000)
 def paths(tmp_path_factory):
     """The tiny model and data: {flag or dataset: path}. Do not write into their folder."""
     return tiny.make_folder(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def command_lines():
+    """Runs command lines of the project without importing TensorFlow for each, `CommandLines`."""
+    lines = forked.CommandLines()
+    yield lines
+    lines.close()

@@ -99,9 +99,9 @@ def test_strongest_links_skip_special_tokens():
     ],
 )
 @pytest.mark.parametrize("data, question", [("squad", "boat"), ("cmrc", "TINY_1")])
-def test_maps_are_written(folders, tmp_path, data, question, name, words):
+def test_maps_are_written(command_lines, folders, tmp_path, data, question, name, words):
     path = tmp_path / name
-    code, _, stderr = tiny.run(
+    code, _, stderr, _ = command_lines.run(
         "visualize_attention.py", f"--question={question}", *words, folders[data], str(path)
     )
     assert code == 0 and "Traceback" not in stderr, stderr
@@ -110,11 +110,13 @@ def test_maps_are_written(folders, tmp_path, data, question, name, words):
     )
 
 
-def test_panels_are_written(tmp_path):
+def test_panels_are_written(command_lines, tmp_path):
     text = attention_tables.to_csv(np.full([3, 4, 4, 5], 0.2), np.zeros([3, 4, 4]))[0]
     (tmp_path / "attention.csv").write_text(text, encoding="utf-8")
     path = tmp_path / "panels.png"
-    code, _, stderr = tiny.run("visualize_attention.py", str(tmp_path / "attention.csv"), str(path))
+    code, _, stderr, _ = command_lines.run(
+        "visualize_attention.py", str(tmp_path / "attention.csv"), str(path)
+    )
     assert code == 0, stderr
     assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -128,8 +130,8 @@ def test_panels_are_written(tmp_path):
         (["--question=boat", "--window=99"], "--window=99: question boat has"),
     ],
 )
-def test_a_wrong_question_layer_or_head_is_refused(folders, tmp_path, words, wanted):
-    code, _, stderr = tiny.run(
+def test_a_wrong_question_layer_or_head_is_refused(command_lines, folders, tmp_path, words, wanted):
+    code, _, stderr, _ = command_lines.run(
         "visualize_attention.py", *words, folders["squad"], str(tmp_path / "map.png")
     )
     assert code == 2 and wanted in stderr and "Traceback" not in stderr

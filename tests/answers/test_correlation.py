@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-import tiny
 from scipy import stats
 
 from mrc.answers import attention_tables, correlation, effects
@@ -87,7 +86,7 @@ def test_a_constant_or_a_single_point_has_no_correlation(loss):
     assert correlation.to_csv([row]).splitlines()[1] == f"q2,layers,em,{len(loss)},,,,,,"
 
 
-def test_the_script_writes_a_table_and_a_figure(tmp_path):
+def test_the_script_writes_a_table_and_a_figure(command_lines, tmp_path):
     found, table = masses()
     entropies = np.zeros([LAYERS, HEADS, 4])
     text = attention_tables.to_csv(found, entropies)[0]
@@ -100,7 +99,7 @@ def test_the_script_writes_a_table_and_a_figure(tmp_path):
     heads = ("0", "1", "2", "0+1+2")
     cells = rows(loss, "em", heads) + rows(lambda *_: 1.0, "f1", heads)
     (tmp_path / "effects.csv").write_text(effects.to_csv(cells), encoding="utf-8")
-    code, stdout, stderr = tiny.run("correlate.py", str(tmp_path))
+    code, stdout, stderr, _ = command_lines.run("correlate.py", str(tmp_path))
     assert code == 0, stderr
     with open(str(tmp_path / "correlation.csv"), encoding="utf-8") as reader:
         lines = list(csv.DictReader(reader))

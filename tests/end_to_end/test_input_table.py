@@ -6,20 +6,12 @@ neither a traceback, more than 2 GB of memory or more than three minutes. A wron
 before any model is trained or run.
 """
 
-import forked
 import input_table
 import pytest
 import tiny
 
 MEBIBYTES = 2048
 REMEDIES = ("; ", "?")  # the separator of cause and remedy, or the end of a question
-
-
-@pytest.fixture(scope="module")
-def command_lines():
-    lines = forked.CommandLines()
-    yield lines
-    lines.close()
 
 
 def words_of(row, case):
