@@ -132,7 +132,7 @@ def in_words(row: Correlation) -> str:
     if not math.isnan(row.pearson_low):
         begin += f" [{row.pearson_low:+.2f}, {row.pearson_high:+.2f}]"
     if row.spearman_low <= 0.0 <= row.spearman_high:
-        return begin + "; the rank correlation is not told from zero"
+        return begin + "; the rank correlation is not significant"
     more = "more" if row.spearman > 0.0 else "less"
     return begin + f"; {what} with more attention to the zone lose {more} when it is masked"
 

@@ -12,12 +12,12 @@ import tensorflow.compat.v1 as tf
 import attention_mask
 import modeling
 from mrc import datasets
-from mrc.answers import decoding, predictions_file
+from mrc.answers import predictions_file
 from mrc.data import squad_format
 from mrc.data.passages import AnswerNotFound
 from mrc.data.windows import Windows
 from mrc.experiment import inputs as run_inputs
-from mrc.experiment import run_record
+from mrc.experiment import prediction, run_record
 from mrc.experiment.inputs import Inputs
 from mrc.model import attention_sums, span_model
 from mrc.util import aliases, tensorflow_versions
@@ -242,16 +242,7 @@ def read_window(inputs: Inputs, question_id: str, number: Optional[int] = None) 
         for name in found[0]
         if name != "unique_ids"
     }
-    decoder = decoding.Decoder(
-        windows,
-        inputs.vocabulary,
-        inputs.dataset,
-        options.do_lower_case,
-        options.n_best_size,
-        options.max_answer_length,
-        inputs.with_negatives,
-        inputs.null_threshold,
-    )
+    decoder = prediction.make_decoder(inputs, windows)
     (answer,) = decoder.answer(0, rows, best)
     entry = next((each for each in answer.entries if each.text == answer.text), None)
     at = _place_of(entry, best) if entry is not None and answer.text else None

@@ -211,6 +211,21 @@ def _cells_to_decode(inputs, record, fingerprint):
     return cells
 
 
+def make_decoder(inputs: Inputs, windows: Windows) -> decoding.Decoder:
+    """Returns the decoder of the windows' best positions with the settings of the flags."""
+    options = inputs.options
+    return decoding.Decoder(
+        windows,
+        inputs.vocabulary,
+        inputs.dataset,
+        options.do_lower_case,
+        options.n_best_size,
+        options.max_answer_length,
+        inputs.with_negatives,
+        inputs.null_threshold,
+    )
+
+
 def predict(
     inputs: Inputs, windows: Windows, trained: Optional[str], handler: SignalHandler
 ) -> List[str]:
@@ -246,16 +261,7 @@ def predict(
             )
         _forward(inputs, windows, cells, partial, trained, handler)
     handler.check(f"{len(partial)} of {len(windows)} windows are done and kept in {folder}")
-    decoder = decoding.Decoder(
-        windows,
-        inputs.vocabulary,
-        inputs.dataset,
-        options.do_lower_case,
-        options.n_best_size,
-        options.max_answer_length,
-        inputs.with_negatives,
-        inputs.null_threshold,
-    )
+    decoder = make_decoder(inputs, windows)
     names = collections.OrderedDict((cell, inputs.file_names(cell)) for cell in cells)
     decode(windows, partial, decoder, inputs.dataset, folder, names.values())
     record.add({cell.name: list(names[cell].values()) for cell in cells}, fingerprint)

@@ -34,7 +34,7 @@ class Panel(NamedTuple):
       rows, columns: their labels, rows from the bottom.
       changes: `[rows, columns]` in points, NaN where there is no cell.
       row_label, column_label: what rows and columns are.
-      is_noise: `[rows, columns]`, cells whose effect is not told from noise, or None.
+      is_noise: `[rows, columns]`, cells whose effect is not significant, or None.
       texts: `[rows, columns]`, what is written in the cells, or None.
     """
 

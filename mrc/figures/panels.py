@@ -15,7 +15,7 @@ from mrc.figures.heat_map import Panel
 from mrc.util import files
 from mrc.util.errors import InputError
 
-NOISE_TEXT = f"hatched: not told from noise (p ≥ {effect_tables.ALPHA} after Holm's correction)"
+NOISE_TEXT = f"hatched: not significant (p ≥ {effect_tables.ALPHA} after Holm's correction)"
 _NUMBER = re.compile("[0-9]{1,9}$")
 _SAME = 1e-3  # points that two tables of the same results may differ by
 
@@ -49,7 +49,7 @@ def of_table(table: Table, title: str, annotate: bool = False, rows: Sequence = 
     """Returns the panel of a table of results.
 
     Args:
-      rows: the `effects.Effect`s of the table's cells, to mark those that are not told from noise.
+      rows: the `effects.Effect`s of the table's cells, to mark those that are not significant.
     """
     changes = _changes(table)
     holm = {(row.layer, row.zone): row.p_holm for row in rows}

@@ -73,7 +73,7 @@ def test_coefficients_and_the_interval_of_fishers_z():
     z, r = math.atanh(row.spearman), row.spearman
     reach = 1.96 * math.sqrt((1 + r * r / 2) / 2)
     assert row.spearman_low == pytest.approx(math.tanh(z - reach), abs=1e-4)
-    assert "not told from zero" in correlation.in_words(row) and "5 layers" in (
+    assert "not significant" in correlation.in_words(row) and "5 layers" in (
         correlation.in_words(row)
     )
 
