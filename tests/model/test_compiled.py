@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The form of the model that a TPU runs: compiled by XLA, here for the CPU, and held against the
-plain graph.
+"""Checks the model as a TPU runs it, compiled by XLA for the CPU, against the plain graph.
 
-A TPU sums gradients over its cores with an op that no other device has; here the sum over a single
-core stands in for it.
+A TPU sums gradients over its cores with an op that no other device has; the tests replace it by
+the sum over a single core.
 """
 
 import sys
