@@ -179,26 +179,22 @@ def effects_of(path: str, table: Table, metric: str) -> Optional[Sequence]:
     return rows
 
 
+def _read(path, parse, kind, name):
+    try:
+        return parse(files.read_text(path, kind))
+    except ValueError as error:
+        raise InputError(f"{path} is not a {kind} ({error}); pass the {name} that --do_eval writes")
+
+
 def read_effects(path: str) -> Sequence:
     """Returns the effects in an effects.csv."""
-    try:
-        return effects.read_csv(files.read_text(path, "table of effects"))
-    except ValueError as error:
-        raise InputError(
-            f"{path} is not a table of effects ({error}); pass the effects.csv that --do_eval "
-            "writes"
-        )
+    return _read(path, effects.read_csv, "table of effects", effect_tables.EFFECTS_FILE)
 
 
 def read_by_type(path: str):
     """Returns {type: effects} of an effects_by_type.csv."""
-    try:
-        return effects.read_csv_by_type(files.read_text(path, "table of effects by type"))
-    except ValueError as error:
-        raise InputError(
-            f"{path} is not a table of effects by type ({error}); pass the effects_by_type.csv "
-            "that --do_eval writes"
-        )
+    name = effect_tables.BY_TYPE_FILE
+    return _read(path, effects.read_csv_by_type, "table of effects by type", name)
 
 
 def is_results(path: str) -> bool:
