@@ -16,8 +16,10 @@ if tf.__version__.startswith("1.14."):  # programs compiled at level 0 may crash
 os.environ.setdefault("XLA_FLAGS", _XLA_FLAGS)
 # TensorFlow 1.13 raises FutureWarnings in the processes that tests start.
 os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
-# pytest --hypothesis-profile=thorough
+# A run of the tests can be repeated; --hypothesis-profile=thorough draws new values each time.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.register_profile("thorough", max_examples=2000)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

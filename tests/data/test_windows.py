@@ -185,6 +185,10 @@ def positions(context, words, answer, refine=True, max_seq_length=12, doc_stride
         ("a?a a?a", (0, 1), "a", [(4, 4)]),  # the first of several
         ("x abc z", (1, 1), "bc", [(5, 7)]),  # "bc" is unknown, and no piece of the span
         ("x abc z", (1, 1), "", [(5, 7)]),
+        # A word of dropped characters has no piece: as in the released system, its answer ends
+        # one before it starts.
+        ("x \u200b z", (1, 1), "y", [(5, 4)]),
+        ("x \u200b", (1, 1), "\u200b", [(5, 4)]),
         ("x y z", (NO_ANSWER, NO_ANSWER), "", [(0, 0)]),
     ],
 )
