@@ -36,6 +36,9 @@ def _without_warnings():
 if IS_TF2:
     import tensorflow.compat.v2 as tf2
 
+    if VERSION < (2, 13):  # its tf.function knows no _noinline
+        from tensorflow.python.eager.polymorphic_function import quarantine as eager_function
+
     with _without_warnings():
         tf.disable_v2_behavior()
         tpu, CrossShardOptimizer = tf.estimator.tpu, tf.tpu.CrossShardOptimizer
@@ -88,7 +91,7 @@ def graph_function(body, tensors):
       tensors: tensors with the shapes and types of the arguments.
     """
     signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
-    if IS_TF2:
+    if VERSION >= (2, 13):
         return tf2.function(
             body, input_signature=signature, autograph=False, experimental_attributes=_NOT_INLINED
         )
