@@ -83,19 +83,23 @@ ACTIVATIONS = {
 
 
 def product(x, kernel):
-    """Returns `x @ kernel` for `x` [..., K], `kernel` [K, M].
+    """Returns `x @ kernel` for `x` [..., K], `kernel` [K, M], in the type of `kernel`.
 
     A two-dimensional product is the fastest.
     """
     sizes = dimensions(x)
-    return tf.reshape(
-        tf.matmul(tf.reshape(x, [-1, sizes[-1]]), kernel), sizes[:-1] + kernel.shape.as_list()[-1:]
-    )
+    rows = tf.cast(tf.reshape(x, [-1, sizes[-1]]), kernel.dtype.base_dtype)
+    return tf.reshape(tf.matmul(rows, kernel), sizes[:-1] + kernel.shape.as_list()[-1:])
 
 
 def dense(x, kernel, bias):
     """Returns `x @ kernel + bias` for `x` [..., K], `kernel` [K, M], `bias` [M]."""
-    return tf.nn.bias_add(product(x, kernel), bias)
+    return add_bias(product(x, kernel), bias)
+
+
+def add_bias(x, bias):
+    """Returns `x + bias` for `x` [..., M] and `bias` [M], in the type of `bias`."""
+    return tf.nn.bias_add(tf.cast(x, bias.dtype.base_dtype), bias)
 
 
 def layer_norm(x, beta, gamma):
@@ -243,17 +247,28 @@ def batched_attention(
     for each in attention_inputs:
         pair = each.query, each.key
         if pair not in scores:
-            scores[pair] = tf.matmul(
-                split_heads(each.query, heads), split_heads(each.key, heads), transpose_b=True
+            scores[pair] = attention_scores(
+                split_heads(each.query, heads), split_heads(each.key, heads)
             )
         probabilities = tf.nn.softmax(scores[pair] + joined_biases(each.biases))
         if see_probabilities is not None:
             see_probabilities(probabilities)
-        context = tf.matmul(dropout(probabilities), split_heads(each.value, heads))
+        context = attention_context(dropout(probabilities), split_heads(each.value, heads))
         if each.off:
-            context *= indicator([head not in each.off for head in range(heads)])
+            kept = indicator([head not in each.off for head in range(heads)])
+            context *= tf.cast(kept, context.dtype)
         contexts.append(join_heads(context))
     return contexts
+
+
+def attention_scores(query, key):
+    """Returns the scores [..., R, K] in float32 for `query` [..., R, D] and `key` [..., K, D]."""
+    return tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
+
+
+def attention_context(probabilities, value):
+    """Returns the contexts [..., R, D] for `probabilities` [..., R, K] and `value` [..., K, D]."""
+    return tf.matmul(tf.cast(probabilities, value.dtype), value)
 
 
 def indicator(chosen):
@@ -272,15 +287,15 @@ def joined_biases(biases):
 
 
 def biased_activation(function, x, bias):
-    """Returns `function(x + bias)` for `x` [..., I] and `bias` [I]."""
-    return function(tf.nn.bias_add(x, bias))
+    """Returns `function(x + bias)` for `x` [..., I] and `bias` [I], in the type of `x`."""
+    return tf.cast(function(add_bias(x, bias)), x.dtype)
 
 
 def biased_residual_norm(x, bias, residual, beta, gamma):
     """Returns the layer norm of `x + bias + residual` for `x` and `residual` [..., H], the others
     [H].
     """
-    return layer_norm(tf.nn.bias_add(x, bias) + residual, beta, gamma)
+    return layer_norm(add_bias(x, bias) + residual, beta, gamma)
 
 
 class LayerOps(NamedTuple):
@@ -377,15 +392,24 @@ class Bert:
       ops: the `LayerOps` for the device; only the plain ones support dropout.
       run: `run(form, function, *tensors) -> list of tensors` runs a layer; functions of the same
         form and signature are equivalent. The default calls the function.
+      convert: `convert(kernel)` returns the weights of a layer's product in another type, in which
+        the products of layers and attention are then computed. The default returns the variable.
     """
 
     def __init__(
-        self, config, dropout=no_dropout, one_hot_embeddings=False, ops=PLAIN_OPS, run=None
+        self,
+        config,
+        dropout=no_dropout,
+        one_hot_embeddings=False,
+        ops=PLAIN_OPS,
+        run=None,
+        convert=lambda kernel: kernel,
     ):
         self.config = config
         self._dropout, self._ops = dropout, ops
         self._one_hot = one_hot_embeddings
         self._run = run or (lambda form, function, *tensors: function(*tensors))
+        self._convert = convert
         self._naming = NAMINGS[config.family]
         with tf.variable_scope(self._naming.root):
             self._make_embeddings()
@@ -440,7 +464,12 @@ class Bert:
         weights.extend(_dense_variables(naming.intermediate, hidden, wide, initializer))
         weights.extend(_dense_variables(naming.output, wide, hidden, initializer))
         weights.extend(_layer_norm_variables(naming.output_norm, hidden))
-        return LayerWeights(*weights)
+        return LayerWeights(
+            *[
+                self._convert(weight) if name.endswith("_kernel") else weight
+                for name, weight in zip(LayerWeights._fields, weights)
+            ]
+        )
 
     def _look_up(self, table, ids, one_hot):
         """Rows of `table` [R, H] for `ids` [B, T] -> [B, T, H]."""
@@ -507,15 +536,18 @@ class Bert:
     def _attention_inputs(self, hidden, branches, weights):
         """Returns the `AttentionInputs` of each branch; branches share tensors where they can."""
         head_size = self.config.hidden_size // self.config.num_attention_heads
+        product_type = weights.query_kernel.dtype.base_dtype
+        hidden = tf.cast(hidden, product_type)
         query = dense(hidden, weights.query_kernel, weights.query_bias) * (
             1.0 / math.sqrt(head_size)
         )
+        query = tf.cast(query, product_type)
         queries = {rows: take(query, rows) for rows in {branch.rows for branch in branches}}
         numbers = {branch.keys for branch in branches}
         most = branches[0].keys if len(numbers) == 1 else None
         attended = hidden if most is None else hidden[:, :most]
-        key = dense(attended, weights.key_kernel, weights.key_bias)
-        value = dense(attended, weights.value_kernel, weights.value_bias)
+        key = tf.cast(dense(attended, weights.key_kernel, weights.key_bias), product_type)
+        value = tf.cast(dense(attended, weights.value_kernel, weights.value_bias), product_type)
         pairs = {
             number: (key, value) if number is most else (key[:, :number], value[:, :number])
             for number in numbers

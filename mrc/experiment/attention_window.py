@@ -19,7 +19,7 @@ from mrc.data.windows import Windows
 from mrc.experiment import inputs as run_inputs
 from mrc.experiment import prediction, run_record
 from mrc.experiment.inputs import Inputs
-from mrc.model import attention_sums, span_model
+from mrc.model import attention_sums, estimator, precision, span_model
 from mrc.util import aliases, tensorflow_versions
 from mrc.util.errors import InputError
 
@@ -39,6 +39,8 @@ _CHANGES = dict(
     mask_layer=None,
     mask_head=None,
 )
+# Of flags that a run before them did not record.
+_DEFAULTS = dict(spm_model_file=None, precision=precision.FLOAT32)
 _IDS_SHOWN = 3
 
 
@@ -86,9 +88,10 @@ def read_inputs(folder: str) -> Inputs:
         raise InputError(
             f"{path} names the dataset {entry.get('dataset')}; run with --do_attention again"
         )
-    options = types.SimpleNamespace(**dict(entry["flags"], output_dir=folder, **_CHANGES))
-    needed = ("bert_config_file", "vocab_file", "predict_file", "max_seq_length", "n_best_size")
-    for name in needed:
+    values = dict(_DEFAULTS, **entry["flags"])
+    options = types.SimpleNamespace(**dict(values, output_dir=folder, **_CHANGES))
+    vocabulary = run_inputs.vocabulary_flag(options)
+    for name in ("bert_config_file", vocabulary, "predict_file", "max_seq_length", "n_best_size"):
         if getattr(options, name, None) is None:
             raise InputError(f"{path} lacks the flag {name}; run with --do_attention again")
     return run_inputs.read(dataset, options)
@@ -151,7 +154,8 @@ class _Reader:
             self._arrays = {name: tf.placeholder(tf.int32, [1, None]) for name in _ARRAYS}
             self._arrays["unique_ids"] = tf.placeholder(tf.int32, [1])
             model = span_model.SpanModel(
-                modeling.Bert(inputs.config), inputs.dataset.masks_question
+                modeling.Bert(inputs.config, convert=estimator.converter(options.precision)),
+                inputs.dataset.masks_question,
             )
             self._best = model.best_positions(
                 self._arrays,
@@ -167,6 +171,7 @@ class _Reader:
             )
             self._session.run(tf.global_variables_initializer())
             saver.restore(self._session, weights)
+            self._session.run(tf.local_variables_initializer())
 
     def _see(self, model):
         ids, mask, segments = (

@@ -13,7 +13,7 @@ from mrc.answers import answer_files
 from mrc.data import examples, sentence_pieces, squad_format
 from mrc.datasets import Dataset
 from mrc.experiment import cloud_tpu, provenance, training_record
-from mrc.model import bert_config, checkpoint
+from mrc.model import bert_config, checkpoint, precision
 from mrc.model.bert_config import BertConfig
 from mrc.util.errors import InputError
 
@@ -97,6 +97,8 @@ class Inputs(NamedTuple):
         for name in flag_names:
             if hasattr(self.options, name):
                 found[name] = getattr(self.options, name)
+        if found.get("precision") == precision.FLOAT32:
+            del found["precision"]  # so are results from before there was a choice
         return found
 
     def hashes(self) -> Iterator[Tuple[str, str]]:
@@ -180,6 +182,13 @@ def check_flags(options):
         raise InputError(
             "--mask_zone, --mask_layer and --mask_head apply to prediction; remove them or add "
             "--do_predict"
+        )
+    if _reads_questions(options):
+        precision.check(options.precision, options.use_tpu)
+    elif options.do_train and options.precision != precision.FLOAT32:
+        raise InputError(
+            f"--precision={options.precision} applies to prediction, and training is in float32; "
+            "remove it or add --do_predict"
         )
     if options.do_train and not options.learning_rate:
         tf.logging.warning("--learning_rate=0: training will not change the weights")

@@ -28,6 +28,7 @@ _DECODING_FLAGS = TEXT_FLAGS + (
     "max_answer_length",
     "null_score_diff_threshold",
     "trim_padding",
+    "precision",
 )
 
 
@@ -291,6 +292,7 @@ def _forward(inputs, windows, cells, partial, trained, handler):
         init_checkpoint=options.init_checkpoint,
         trim_padding=options.trim_padding,
         use_tpu=options.use_tpu,
+        precision_name=options.precision,
     )
     reader = estimator.make_estimator(model_fn, tpu_options(options), options)
     batches = batches_to_do(windows, partial, options.predict_batch_size)

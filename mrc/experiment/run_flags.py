@@ -6,6 +6,7 @@ import re
 
 from absl import flags
 
+from mrc.model import precision
 from mrc.util import errors, files
 from mrc.util.errors import InputError
 
@@ -178,6 +179,13 @@ def _define_prediction():
         False,
         "Skip padding in the forward pass and exclude it from the n-best ranking. Faster, but an "
         "answer may rarely differ from that of the released code. Not with --use_tpu.",
+    )
+    flags.DEFINE_enum(
+        "precision",
+        precision.FLOAT32,
+        precision.NAMES,
+        "Precision of matrix products in prediction. bfloat16 is faster where the device has it "
+        "(TensorFlow 2, or a TPU); few answers differ. Training is in float32.",
     )
 
 

@@ -74,12 +74,12 @@ def _head_by_head(tensors, numbers, heads):
                 context.append(tf.zeros_like(parts[query][head]))
                 continue
             if (query, key) not in scores:
-                scores[query, key] = tf.matmul(
-                    parts[query][head], parts[key][head], transpose_b=True
-                )
+                scores[query, key] = modeling.attention_scores(parts[query][head], parts[key][head])
             if (query, key, value, bias) not in known:
                 probabilities = tf.nn.softmax(scores[query, key] + parts[bias])
-                known[query, key, value, bias] = tf.matmul(probabilities, parts[value][head])
+                known[query, key, value, bias] = modeling.attention_context(
+                    probabilities, parts[value][head]
+                )
             context.append(known[query, key, value, bias])
     return [tf.concat(context, axis=1) for context in contexts]
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reader as a TPUEstimator, which runs the same model on TPU, GPU and CPU."""
 
+import functools
 from typing import NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -8,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 import modeling
 import optimization
-from mrc.model import attention_sums, cpu_ops, span_model
+from mrc.model import attention_sums, cpu_ops, precision, span_model
 from mrc.util import aliases, tensorflow_versions
 from mrc.util.tensorflow_versions import (
     InputPipelineConfig,
@@ -106,6 +107,11 @@ def runs_on_cpu(use_tpu: bool) -> bool:
     return not use_tpu and not tf.test.is_gpu_available()
 
 
+def converter(precision_name, use_tpu=False):
+    """Returns the argument `convert` of a `modeling.Bert` that predicts in a precision."""
+    return functools.partial(precision.converted, name=precision_name, once=not use_tpu)
+
+
 def training_model_fn(
     config,
     dataset,
@@ -164,6 +170,7 @@ def prediction_model_fn(
     init_checkpoint: Optional[str] = None,
     trim_padding: bool = False,
     use_tpu: bool = False,
+    precision_name: str = precision.FLOAT32,
 ):
     """Returns the model function of prediction.
 
@@ -175,6 +182,7 @@ def prediction_model_fn(
       init_checkpoint: path of the weights, or None where the estimator restores others.
       trim_padding: see `SpanModel.best_positions`.
       use_tpu: whether the model runs on a TPU, which needs static shapes.
+      precision_name: of the products (see `precision`).
     """
 
     def model_fn(features, labels, mode, params):
@@ -183,7 +191,12 @@ def prediction_model_fn(
         if runs_on_cpu(use_tpu):
             cpu_ops.keep_freed_memory()
             fast = cpu_ops.make_ops()
-        bert = modeling.Bert(config, one_hot_embeddings=use_tpu, **fast)
+        bert = modeling.Bert(
+            config,
+            one_hot_embeddings=use_tpu,
+            convert=converter(precision_name, use_tpu),
+            **fast,
+        )
         model = span_model.SpanModel(bert, dataset.masks_question)
         scaffold_fn = _initialize_from(init_checkpoint, use_tpu) if init_checkpoint else None
         best = model.best_positions(
@@ -194,13 +207,19 @@ def prediction_model_fn(
     return model_fn
 
 
-def attention_model_fn(config, cell, init_checkpoint: Optional[str] = None, use_tpu: bool = False):
+def attention_model_fn(
+    config,
+    cell,
+    init_checkpoint: Optional[str] = None,
+    use_tpu: bool = False,
+    precision_name: str = precision.FLOAT32,
+):
     """Returns the model function that sums attention probabilities (see `attention_sums`).
 
     Args:
       config: the `BertConfig`.
       cell: the `attention_mask.Cell` to run.
-      init_checkpoint, use_tpu: as in `prediction_model_fn`.
+      init_checkpoint, use_tpu, precision_name: as in `prediction_model_fn`.
     """
 
     def model_fn(features, labels, mode, params):
@@ -208,7 +227,14 @@ def attention_model_fn(config, cell, init_checkpoint: Optional[str] = None, use_
         on_cpu = runs_on_cpu(use_tpu)
         if on_cpu:
             cpu_ops.keep_freed_memory()
-        sums = attention_sums.attention_sums(config, features, cell, on_cpu, static_shapes=use_tpu)
+        sums = attention_sums.attention_sums(
+            config,
+            features,
+            cell,
+            on_cpu,
+            static_shapes=use_tpu,
+            convert=converter(precision_name, use_tpu),
+        )
         scaffold_fn = _initialize_from(init_checkpoint, use_tpu) if init_checkpoint else None
         return TPUEstimatorSpec(mode, predictions=sums, scaffold_fn=scaffold_fn)
 

@@ -1432,6 +1432,18 @@ def flag_rows():
             tpu_name="t",
             **predict,
         ),
+        refused(
+            "a precision for training",
+            "--precision=bfloat16 applies to prediction, and training is in float32",
+            precision="bfloat16",
+            **train,
+        ),
+        refused(
+            "an unknown precision",
+            "--precision",
+            precision="half",
+            **predict,
+        ),
         accepted(
             "a repeated zone in a cell",
             "",

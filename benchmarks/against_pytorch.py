@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compares a grid in one pass with a loop over PyTorch's masked forward passes.
+
+    python3.11 -m venv torch && torch/bin/pip install torch transformers
+    python benchmarks/against_pytorch.py --torch_python=torch/bin/python --script=run_squad.py \\
+        --bert_config_file=... --vocab_file=... --init_checkpoint=... --predict_file=... \\
+        [--precisions=float32,bfloat16] [--lengths=padded,trimmed] [further flags of the script]
+
+The reader is a BERT; the grid is every zone in every layer unless the flags name one. PyTorch has
+an environment of its own, with the masks added in transformers' attention (`pytorch_loop.py`).
+Both sides use all cores, the same windows and batches, and run in turns. A trimmed pass is as long
+as the longest window of its batch. bfloat16 is `--precision=bfloat16` here, autocast in PyTorch,
+and needs TensorFlow 2.
+
+Prints seconds of the whole process and of its passes (ours with decoding and the compilation of
+the graph), ratios, differing answers, and the share of the machine's peak: the rate of the grid's
+matrix products over that of one product of [3072, 768] and [768, 3072].
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import types
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from absl import flags
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+from product_count import grid_operations
+
+from mrc import datasets
+from mrc.answers import predictions_file
+from mrc.experiment import inputs as run_inputs
+from mrc.experiment import prediction, run_flags, run_record
+from mrc.huggingface import names
+from mrc.model import checkpoint
+from mrc.util import tensorflow_versions
+
+ZONES = ("all", "q2", "q2p", "p2q", "p2")
+GRID = ["--mask_zone=" + ",".join(ZONES), "--mask_layer=each"]
+LOOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pytorch_loop.py")
+SQUARE = (3072, 768, 3072)  # of the product that measures the peak
+
+
+def read_inputs(dataset, script_flags, folder):
+    """Returns the `Inputs` of a run with the flags of its script."""
+    run_flags.define(dataset.do_lower_case, dataset.may_have_no_answer)
+    run_flags.parse([sys.argv[0], "--do_predict", "--output_dir=" + folder] + script_flags)
+    values = run_flags.with_normalized_paths(flags.FLAGS.flag_values_dict())
+    return run_inputs.read(dataset, types.SimpleNamespace(**values))
+
+
+def export_reader(inputs, path):
+    """Writes the weights by their names in transformers, with the config, to a .npz."""
+    config = inputs.config
+    reader = tf.train.load_checkpoint(inputs.options.init_checkpoint)
+    arrays = {}
+    for shapes in (checkpoint.encoder_shapes(config), checkpoint.head_shapes(config)):
+        for variable in shapes:
+            source, array = names.source_of(variable), reader.get_tensor(variable)
+            arrays[source.name] = array.T if source.is_transposed else array
+    activation = {"gelu": "gelu_new", "gelu_erf": "gelu"}.get(config.hidden_act, config.hidden_act)
+    values = dict(
+        {
+            name: getattr(config, name)
+            for name in (
+                "vocab_size",
+                "hidden_size",
+                "num_hidden_layers",
+                "num_attention_heads",
+                "intermediate_size",
+                "max_position_embeddings",
+                "type_vocab_size",
+            )
+        },
+        hidden_act=activation,
+        layer_norm_eps=1e-12,
+    )
+    np.savez(path, config=json.dumps(values), **arrays)
+
+
+def export_windows(inputs, windows, path):
+    """Writes the arrays, batches and cells to a .npz."""
+    batches = prediction.batches_to_do(windows, (), inputs.options.predict_batch_size)
+    arrays = windows.batch(range(len(windows)))
+    layers = np.arange(inputs.config.num_hidden_layers)
+    np.savez(
+        path,
+        batches=np.array(batches),
+        zones=np.array([[zone in cell.zones for zone in ZONES] for cell in inputs.cells]),
+        layers=np.array([[layer in cell.layers for layer in layers] for cell in inputs.cells]),
+        **{name: arrays[name] for name in ("input_ids", "input_mask", "segment_ids")},
+    )
+
+
+class BestPositions:
+    """Best positions of windows from logits, read as from `PartialResults`."""
+
+    def __init__(self, starts, ends, size):
+        self._logits, self._size = {"start": starts, "end": ends}, size
+
+    def read(self, first, stop):
+        found = {}
+        for side, logits in self._logits.items():
+            logits = logits[:, first:stop].transpose(1, 0, 2)
+            places = np.argsort(-logits, axis=2, kind="stable")[:, :, : self._size]
+            found[side + "_places"] = places.astype(np.int32)
+            found[side + "_values"] = np.take_along_axis(logits, places, 2)
+            found[side + "_nulls"] = logits[:, :, 0]
+        return found
+
+
+def decode(inputs, windows, logits_path, folder):
+    """Writes the prediction files of PyTorch's logits to `folder`."""
+    logits = np.load(logits_path)
+    size = min(inputs.options.n_best_size, inputs.options.max_seq_length)
+    prediction.decode(
+        windows,
+        BestPositions(logits["starts"], logits["ends"], size),
+        prediction.make_decoder(inputs, windows),
+        inputs.dataset,
+        folder,
+        [inputs.file_names(cell) for cell in inputs.cells],
+    )
+
+
+def run(command):
+    """Returns the output of a command and its seconds."""
+    begun = time.time()
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return done.stdout, time.time() - begun
+
+
+def answers(inputs, folder):
+    """Returns the answers of all cells, in order."""
+    found = []
+    for cell in inputs.cells:
+        path = os.path.join(folder, inputs.file_names(cell)["predictions"])
+        found.extend(predictions_file.read(path).items())
+    return found
+
+
+def count_differing(some, others):
+    return sum(one != other for one, other in zip(some, others))
+
+
+def peak(precision):
+    """Returns the rate of one large matrix product, in FLOP per second (the best of ten)."""
+    rows, inner, columns = SQUARE
+    with tf.Graph().as_default():
+        kind = tf.as_dtype(precision)
+        left, right = (
+            tf.Variable(tf.cast(tf.random.normal(shape), kind))
+            for shape in ([rows, inner], [inner, columns])
+        )
+        product = tf.matmul(left, right).op
+        with tf.Session(config=tensorflow_versions.session_config()) as session:
+            session.run(tf.global_variables_initializer())
+            seconds = []
+            for _ in range(11):
+                begun = time.time()
+                session.run(product)
+                seconds.append(time.time() - begun)
+    return 2.0 * rows * inner * columns / min(seconds)
+
+
+class Side:
+    """One side of the comparison: how it is run, and what came of it by (length, precision)."""
+
+    def __init__(self, name):
+        self.name, self.seconds, self.pass_seconds, self.answers = name, {}, {}, {}
+
+    def keep(self, form, seconds, pass_seconds, found):
+        self.seconds[form], self.pass_seconds[form], self.answers[form] = (
+            seconds,
+            pass_seconds,
+            found,
+        )
+
+
+class Comparison:
+    """Both sides, on the same windows and cells."""
+
+    def __init__(self, args, script_flags, inputs, folder):
+        self._args, self._flags, self._inputs, self._folder = args, script_flags, inputs, folder
+        self._windows = prediction.make_windows(inputs)
+        self._reader, self._arrays = (os.path.join(folder, name) for name in ("r.npz", "w.npz"))
+        export_reader(inputs, self._reader)
+        export_windows(inputs, self._windows, self._arrays)
+        self._batches = prediction.batches_to_do(
+            self._windows, (), inputs.options.predict_batch_size
+        )
+        self.ours, self.theirs = Side("one pass"), Side("PyTorch loop")
+
+    def run_pytorch(self, length, precision):
+        output = os.path.join(self._folder, "logits.npz")
+        command = [self._args.torch_python, LOOP, self._reader, self._arrays, output, precision]
+        printed, seconds = run(command + ["--trim"] * (length == "trimmed"))
+        folder = tempfile.mkdtemp(dir=self._folder)
+        decode(self._inputs, self._windows, output, folder)
+        found = answers(self._inputs, folder)
+        self.theirs.keep((length, precision), seconds, float(printed.split()[-1]), found)
+
+    def run_ours(self, length, precision):
+        folder = tempfile.mkdtemp(dir=self._folder)
+        command = [sys.executable, os.path.join(ROOT, self._args.script), "--do_predict"]
+        command += ["--output_dir=" + folder, "--precision=" + precision]
+        command += ["--trim_padding"] * (length == "trimmed") + self._flags
+        _, seconds = run(command)
+        with open(os.path.join(folder, run_record.RECORD_FILE), encoding="utf-8") as reader:
+            passes = json.load(reader)["runs"][-1]["parts"]["prediction"]
+        found = answers(self._inputs, folder)
+        self.ours.keep((length, precision), seconds, passes, found)
+
+    def report(self, forms):
+        for form in forms:
+            for side in (self.theirs, self.ours):
+                ratio = side.seconds[form] / self.theirs.seconds[form]
+                print(
+                    f"{' '.join(form):18} {side.name:12} {side.seconds[form]:8.1f} s   passes "
+                    f"{side.pass_seconds[form]:8.1f} s   {ratio:.2f} of PyTorch"
+                )
+        self._report_share(forms)
+        pairs = [(self.ours, form, self.theirs, form) for form in forms]
+        for length in self._args.lengths:
+            for side in (self.ours, self.theirs):
+                pairs.append((side, (length, "bfloat16"), side, (length, "float32")))
+        for side, form, other, other_form in pairs:
+            if form in side.answers and other_form in other.answers:
+                found = side.answers[form]
+                print(
+                    f"answers of {side.name} ({' '.join(form)}) that differ from {other.name} "
+                    f"({' '.join(other_form)}): "
+                    f"{count_differing(found, other.answers[other_form])} of {len(found)}"
+                )
+
+    def _report_share(self, forms):
+        for precision in {form[1] for form in forms}:
+            most = peak(precision)
+            print(f"peak of a product in {precision}: {most / 1e9:.0f} GFLOP/s")
+            for form in forms:
+                if form[1] == precision:
+                    count = grid_operations(
+                        self._inputs.config,
+                        self._inputs.cells,
+                        self._windows,
+                        self._batches,
+                        form[0] == "trimmed",
+                    )
+                    rate = count / self.ours.pass_seconds[form]
+                    print(
+                        f"{' '.join(form):18} {count / 1e9:.0f} GFLOP in products, "
+                        f"{rate / 1e9:.0f} GFLOP/s: {rate / most:.0%} of the peak"
+                    )
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--torch_python", required=True)
+    parser.add_argument("--script", default="run_squad.py")
+    for name, choices in (
+        ("precisions", ["float32", "bfloat16"]),
+        ("lengths", ["padded", "trimmed"]),
+    ):
+        parser.add_argument(
+            "--" + name,
+            type=lambda text: text.split(","),
+            default=choices,
+            help="of " + ",".join(choices),
+        )
+    args, script_flags = parser.parse_known_args()
+    if not any(flag.startswith("--mask_zone") for flag in script_flags):
+        script_flags += GRID
+    dataset = datasets.CMRC2018 if "cmrc" in args.script else datasets.SQUAD
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = read_inputs(dataset, script_flags, folder)
+        comparison = Comparison(args, script_flags, inputs, folder)
+        forms = [(length, kind) for length in args.lengths for kind in args.precisions]
+        for form in forms:
+            comparison.run_pytorch(*form)
+            comparison.run_ours(*form)
+            print(f"{' '.join(form)} done", file=sys.stderr)
+        comparison.report(forms)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counts the floating point operations of a grid's matrix products, for `against_pytorch.py`."""
+
+import tensorflow.compat.v1 as tf
+
+import attention_mask
+import modeling
+from mrc.model import grid
+
+
+class CountingBert:
+    """Stands in for a `modeling.Bert` whose masks concern whole layers: it counts, and returns
+    zeros.
+
+    Attributes:
+      counts: scalars, the operations of each layer run.
+    """
+
+    def __init__(self, config):
+        self.config, self.counts = config, []
+
+    def embeddings(self, input_ids, segment_ids):
+        del segment_ids
+        return tf.zeros(input_ids.shape.as_list() + [1])
+
+    def branch(self, index, hidden, branches):
+        del index
+        batch, tokens, _ = modeling.dimensions(hidden)
+        width, wide = self.config.hidden_size, self.config.intermediate_size
+
+        def product(rows, inner, columns):
+            return 2.0 * float(inner) * tf.cast(batch * rows * columns, tf.float64)
+
+        numbers = {branch.keys for branch in branches}
+        keys = branches[0].keys if len(numbers) == 1 else None
+        count = product(tokens, width, width)
+        count += 2 * product(tokens if keys is None else keys, width, width)
+        scored, outputs = set(), []
+        for branch in branches:
+            taken = modeling.take(hidden, branch.rows)
+            rows, keys = modeling.dimensions(taken)[1], branch.keys
+            keys = tokens if keys is None else keys
+            if (branch.rows, branch.keys) not in scored:
+                scored.add((branch.rows, branch.keys))
+                count += product(rows, width, keys)
+            count += product(rows, width, keys) + product(rows, width, width)
+            count += 2 * product(rows, width, wide)
+            outputs.append(taken)
+        self.counts.append(count)
+        return outputs
+
+
+def grid_operations(config, cells, windows, batches, trim_padding):
+    """Returns the operations of the products in the layers of a grid over `batches`.
+
+    Args:
+      config: the `BertConfig`.
+      cells: of the grid.
+      windows: `windows.Windows`.
+      batches: lists of window indices.
+      trim_padding: as `--trim_padding`.
+    """
+    shape = [len(batches[0]), windows.max_seq_length]
+    with tf.Graph().as_default(), tf.Session() as session:
+        ids, mask, segments = (tf.placeholder(tf.int32, shape) for _ in range(3))
+        longest = grid.round_up(tf.reduce_max(tf.reduce_sum(mask, axis=1)))
+        bert = CountingBert(config)
+        grid.encode(
+            bert,
+            cells,
+            bert.embeddings(ids, segments),
+            modeling.padding_bias(mask),
+            attention_mask.find_roles(mask, segments),
+            tf.minimum(longest, shape[1]),
+            trim_padding,
+        )
+        total = tf.add_n(bert.counts)
+        found = 0.0
+        for batch in batches:
+            arrays = windows.batch(batch)
+            found += session.run(
+                total, {mask: arrays["input_mask"], segments: arrays["segment_ids"]}
+            )
+    return found

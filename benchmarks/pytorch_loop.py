@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The masked forward passes of a grid with PyTorch and transformers, one pass per cell.
+
+Run by `against_pytorch.py` in an environment with torch and transformers:
+
+    python benchmarks/pytorch_loop.py reader.npz windows.npz logits.npz float32|bfloat16 [--trim]
+
+`reader.npz` has the weights by their names in transformers and the config; `windows.npz` has the
+arrays of the windows, the batches, and for each cell its zones, [cells, 5], and layers, [cells, L].
+Prints the seconds of the passes. `logits.npz` gets starts and ends, [cells, windows, T].
+"""
+
+import argparse
+import json
+import sys
+import time
+
+import numpy as np
+import torch
+from transformers import BertConfig, BertForQuestionAnswering
+
+MASKED = -10000.0
+
+
+def read_model(path):
+    """Returns the reader in evaluation mode."""
+    arrays = dict(np.load(path, allow_pickle=False))
+    config = BertConfig(**json.loads(str(arrays.pop("config"))))
+    model = BertForQuestionAnswering(config)
+    missing, unexpected = model.load_state_dict(
+        {name: torch.from_numpy(array) for name, array in arrays.items()}, strict=False
+    )
+    if unexpected or [name for name in missing if not name.endswith("position_ids")]:
+        sys.exit(f"the weights do not fit the model: {missing} {unexpected}")
+    return model.eval()
+
+
+def zone_bias(zones, mask, segments):
+    """Returns what a mask adds to the scores, [B, 1, T, T].
+
+    Args:
+      zones: whether each of all, q2, q2p, p2q and p2 is masked.
+      mask, segments: [B, T].
+    """
+    place = torch.arange(mask.shape[1])
+    first_passage = segments.argmax(1, keepdim=True)
+    last = mask.sum(1, keepdim=True) - 1
+    question = ((place >= 1) & (place < first_passage - 1)).float()
+    passage = ((place >= first_passage) & (place < last)).float()
+
+    def pairs(queries, keys):
+        return queries[:, None, :, None] * keys[:, None, None, :]
+
+    found = [
+        torch.ones([len(mask), 1, mask.shape[1], mask.shape[1]]),
+        pairs(question, question),
+        pairs(question, passage),
+        pairs(passage, question),
+        pairs(passage, passage),
+    ]
+    return MASKED * sum(each for each, chosen in zip(found, zones) if chosen)
+
+
+class Masks:
+    """Adds a bias to the attention of some layers of a model."""
+
+    def __init__(self, model):
+        self.bias, self.layers = None, ()
+        for number, layer in enumerate(model.bert.encoder.layer):
+            layer.attention.self.register_forward_pre_hook(
+                lambda module, arguments, options, number=number: self._change(
+                    number, arguments, options
+                ),
+                with_kwargs=True,
+            )
+
+    def _change(self, number, arguments, options):
+        if number not in self.layers:
+            return None
+        if "attention_mask" in options:
+            return arguments, dict(options, attention_mask=options["attention_mask"] + self.bias)
+        changed = list(arguments)
+        changed[1] = changed[1] + self.bias
+        return tuple(changed), options
+
+
+def run(model, masks, windows, trim):
+    """Returns starts and ends, [cells, windows, T], and the seconds of the passes."""
+    cells, layers = windows["zones"], windows["layers"]
+    shape = [len(cells)] + list(windows["input_ids"].shape)
+    starts, ends, begun = np.zeros(shape, np.float32), np.zeros(shape, np.float32), time.time()
+    for rows in windows["batches"]:
+        rows = rows[rows >= 0]
+        length = windows["input_mask"][rows].sum(1).max() if trim else shape[2]
+        ids, mask, segments = (
+            torch.from_numpy(windows[name][rows][:, :length]).long()
+            for name in ("input_ids", "input_mask", "segment_ids")
+        )
+        padding = MASKED * (1.0 - mask.float())[:, None, None, :].expand(-1, -1, length, -1)
+        for cell, zones in enumerate(cells):
+            masks.layers = np.flatnonzero(layers[cell]).tolist()
+            masks.bias = zone_bias(zones, mask, segments) if zones.any() else None
+            found = model(input_ids=ids, token_type_ids=segments, attention_mask=padding)
+            starts[cell, rows, :length] = found.start_logits.float().numpy()
+            ends[cell, rows, :length] = found.end_logits.float().numpy()
+            starts[cell, rows, length:] = ends[cell, rows, length:] = -np.inf
+    return starts, ends, time.time() - begun
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("reader")
+    parser.add_argument("windows")
+    parser.add_argument("logits")
+    parser.add_argument("precision", choices=["float32", "bfloat16"])
+    parser.add_argument("--trim", action="store_true")
+    args = parser.parse_args()
+    model = read_model(args.reader)
+    windows = dict(np.load(args.windows, allow_pickle=False))
+    in_bfloat16 = args.precision == "bfloat16"
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
+        starts, ends, seconds = run(model, Masks(model), windows, args.trim)
+    np.savez(args.logits, starts=starts, ends=ends)
+    print(f"{seconds:.3f}")
+
+
+if __name__ == "__main__":
+    main()

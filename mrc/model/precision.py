@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The precision of the products of a forward pass (`--precision`).
+
+In bfloat16 the products of layers and attention take and return numbers of 8 significant bits; they
+are summed in float32 within. Everything between them is float32: biases, softmax, activations,
+residual sums, layer norms, embeddings and logits.
+"""
+
+import re
+
+import tensorflow.compat.v1 as tf
+
+from mrc.util.errors import InputError
+from mrc.util.tensorflow_versions import IS_TF2
+
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
+NAMES = (FLOAT32, BFLOAT16)
+
+_CPU_INFO = "/proc/cpuinfo"
+_INSTRUCTIONS = r"\b(avx512_bf16|amx_bf16)\b"
+
+
+def _cpu_has_bfloat16():
+    """Whether the CPU of this machine multiplies bfloat16 matrices (Linux tells)."""
+    try:
+        with open(_CPU_INFO, encoding="utf-8", errors="replace") as reader:
+            return re.search(_INSTRUCTIONS, reader.read()) is not None
+    except OSError:
+        return False
+
+
+def check(name: str, use_tpu: bool):
+    """Raises an `InputError` if products of the precision `name` do not run on this machine."""
+    if name == FLOAT32 or use_tpu:
+        return
+    needs = "--precision=bfloat16 needs TensorFlow 2.12 to 2.15 and"
+    if not IS_TF2:
+        raise InputError(
+            f"{needs} a CPU with bfloat16 or a GPU, or a TPU; this is TensorFlow "
+            f"{tf.__version__}: remove it, or install requirements/tf2.txt"
+        )
+    if not (_cpu_has_bfloat16() or tf.test.is_gpu_available()):
+        raise InputError(
+            f"{needs} a CPU with AVX-512 BF16 or AMX, a GPU or a TPU, and this machine has none of "
+            "them; remove it"
+        )
+
+
+def converted(kernel, name: str, once: bool):
+    """Returns `kernel` in the precision `name`.
+
+    Args:
+      kernel: a float32 variable.
+      once: whether to convert when the session starts, into a local variable, rather than in every
+        step.
+    """
+    if name == FLOAT32:
+        return kernel
+    if not once:
+        return tf.cast(kernel, tf.bfloat16)
+    return tf.Variable(
+        tf.cast(kernel, tf.bfloat16),
+        trainable=False,
+        collections=[tf.GraphKeys.LOCAL_VARIABLES],
+        name=kernel.op.name.split("/")[-1] + "_bfloat16",
+    )

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole runs with --precision=bfloat16: repeated, resumed, and never mixed with float32."""
+
+import pytest
+import tensorflow.compat.v1 as tf
+import tiny
+
+from mrc import datasets
+from mrc.experiment import partial_results, prediction
+from mrc.experiment import run as experiment
+from mrc.model import precision
+from mrc.util.tensorflow_versions import IS_TF2
+
+pytestmark = pytest.mark.skipif(not IS_TF2, reason="TensorFlow 1 has no bfloat16 on a CPU")
+GRID = dict(mask_zone="q2,p2q", mask_layer="each", mask_head="0")
+
+
+@pytest.fixture(autouse=True)
+def any_cpu(monkeypatch):
+    """Any CPU computes what only some compute fast."""
+    monkeypatch.setattr(precision, "_cpu_has_bfloat16", lambda: True)
+
+
+def decode(paths, folder, **changes):
+    flags = dict(tiny.model_flags(paths, predict_file=paths["squad"]), output_dir=str(folder))
+    flags.update(dict(do_predict=True, precision="bfloat16"), **changes)
+    experiment.run(datasets.SQUAD, tiny.flag_values(**flags))
+
+
+def answers(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if "predictions" in path.name}
+
+
+def test_runs_repeat_and_resume_with_the_same_bytes(paths, tmp_path, monkeypatch):
+    decode(paths, tmp_path / "one", predict_batch_size=2, **GRID)
+    decode(paths, tmp_path / "two", predict_batch_size=2, **GRID)
+    whole = answers(tmp_path / "one")
+    assert answers(tmp_path / "two") == whole
+
+    class Stopped(Exception):
+        pass
+
+    add, added = partial_results.PartialResults.add, []
+
+    def add_two(self, *arguments):
+        add(self, *arguments)
+        added.append(arguments)
+        if len(added) == 2:
+            raise Stopped()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(partial_results.PartialResults, "add", add_two)
+        with pytest.raises(Stopped):
+            decode(paths, tmp_path / "stopped", predict_batch_size=2, **GRID)
+    decode(paths, tmp_path / "stopped", predict_batch_size=2, **GRID)
+    assert answers(tmp_path / "stopped") == whole
+
+
+@pytest.fixture
+def warned(monkeypatch):
+    """The warnings so far."""
+    found = []
+    monkeypatch.setattr(tf.logging, "warning", lambda text, *more: found.append(text % more))
+    return found
+
+
+def test_precisions_do_not_mix(paths, tmp_path, warned, monkeypatch):
+    decode(paths, tmp_path, precision="float32")
+    cells = tiny.read_json(tmp_path, "cells.json")
+    assert all("precision" not in cell["made_from"] for cell in cells.values())
+    exact = answers(tmp_path)
+    decode(paths, tmp_path)
+    assert warned[-1] == ("decoding again: predictions_layer_.json (made with another precision)")
+    assert answers(tmp_path) != exact
+    with monkeypatch.context() as patch:
+        patch.setattr(prediction, "_forward", None)  # is not needed again
+        decode(paths, tmp_path)
+    decode(paths, tmp_path, precision="float32")
+    assert answers(tmp_path) == exact
+
+
+def test_attention_tables_know_their_precision(paths, tmp_path, warned):
+    decode(paths, tmp_path, do_predict=False, do_attention=True)
+    table = (tmp_path / "attention.csv").read_text(encoding="utf-8")
+    decode(paths, tmp_path, do_predict=False, do_attention=True, precision="float32")
+    assert warned[-1] == "computing again: attention.csv (made with another precision)"
+    assert (tmp_path / "attention.csv").read_text(encoding="utf-8") != table
