@@ -142,6 +142,49 @@ def test_kill_9_in_training(paths, uninterrupted, tmp_path, number, capsys):
     assert not glob.glob(str(tmp_path / "*_temp_*"))
 
 
+# A part of the work is kept after every batch rather than once a minute.
+OFTEN = "from mrc.experiment import partial_results as parts; parts.SECONDS_IN_PART = 0"
+HEADS = dict(mask_zone="q2,p2q,off", mask_layer="each", mask_head="each")
+KILLED = {"heads": HEADS, "attention": dict(do_predict=False, do_attention=True)}
+RESULTS = ("*predictions*.json", "attention*.csv", "cells.json")
+
+
+@pytest.fixture(scope="module")
+def finished(paths, data, tmp_path_factory):
+    """Folders of an uninterrupted grid of heads and of uninterrupted sums of attention."""
+    found = {}
+    for what, changes in KILLED.items():
+        found[what] = tmp_path_factory.mktemp(what)
+        rerun(prediction_flags(paths, data, found[what], **changes))
+    return found
+
+
+def results(folder):
+    """Returns {file name: bytes} of the results of a prediction."""
+    return {
+        os.path.basename(path): open(path, "rb").read()
+        for pattern in RESULTS
+        for path in glob.glob(os.path.join(str(folder), pattern))
+    }
+
+
+@pytest.mark.parametrize("what", sorted(KILLED))
+@pytest.mark.parametrize("number", range(int(os.environ.get("KILLS", 1))))
+def test_kill_9_in_prediction(paths, data, finished, tmp_path, number, what, capsys):
+    """With KILLS=30 in the environment, kills 30 runs of each kind at random moments."""
+    flags = prediction_flags(paths, data, tmp_path, **KILLED[what])
+    process = tiny.start(flags, first=OFTEN)
+    wait_for(process, tmp_path / "unfinished*" / "*.npz")
+    time.sleep(random.Random(number).uniform(0, 0.5))
+    process.kill()
+    process.communicate()
+    was_finished = len(results(tmp_path)) == len(results(finished[what]))
+    rerun(flags)
+    assert was_finished or "resuming the " in capsys.readouterr().out
+    assert results(tmp_path) == results(finished[what])
+    assert not glob.glob(str(tmp_path / "unfinished*"))
+
+
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_in_training_writes_a_checkpoint(paths, uninterrupted, tmp_path, number, code):
     flags = training_flags(paths, tmp_path, save_checkpoints_steps=1000)
