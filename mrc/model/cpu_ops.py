@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layer operations for the CPU, where the plain graph is bound by memory rather than by arithmetic.
 
-Attention runs head by head, so that the scores of a head stay in the cache between products. XLA
-compiles the activation and the layer norms into one pass over their input each.
+Attention runs window by window, so that scores stay in the cache between products: head by head
+where heads differ and under TensorFlow 1, where that is faster, and with all heads
+together elsewhere. XLA compiles the activation and the layer norms into one pass over their input
+each.
 """
 
 import ctypes
@@ -84,8 +86,29 @@ def _head_by_head(tensors, numbers, heads):
     return [tf.concat(context, axis=1) for context in contexts]
 
 
-def attention_by_head(functions, attention_inputs, heads):
-    """`modeling.batched_attention` window by window and head by head; B must be static.
+def _heads_together(tensors, numbers, heads):
+    """Returns what `_head_by_head` does; each input has one bias for all of its heads, and none is
+    off.
+    """
+    parts = {}
+
+    def of_heads(number):  # [N, T, D]
+        if number not in parts:
+            parts[number] = modeling.split_heads(tensors[number][tf.newaxis], heads)[0]
+        return parts[number]
+
+    scores, contexts = {}, []
+    for query, key, value, head_biases, _ in numbers:
+        if (query, key) not in scores:
+            scores[query, key] = modeling.attention_scores(of_heads(query), of_heads(key))
+        probabilities = tf.nn.softmax(scores[query, key] + tensors[head_biases[0]])
+        context = modeling.attention_context(probabilities, of_heads(value))
+        contexts.append(modeling.join_heads(context[tf.newaxis])[0])
+    return contexts
+
+
+def attention_by_window(functions, attention_inputs, heads):
+    """`modeling.batched_attention` window by window; B must be static.
 
     Args:
       functions: `ReusedFunctions`.
@@ -100,9 +123,11 @@ def attention_by_head(functions, attention_inputs, heads):
         for first, each in zip(range(0, len(indices), stride), attention_inputs)
     )
     windows = attention_inputs[0].query.shape.as_list()[0]
+    differ = any(len(set(biases)) > 1 or off for *_, biases, off in numbers)
+    contexts_of = _head_by_head if differ or not tensorflow_versions.IS_TF2 else _heads_together
 
     def one_window(*inside):
-        return _head_by_head(inside, numbers, heads)
+        return contexts_of(inside, numbers, heads)
 
     def all_windows(*inside):
         found = []
@@ -159,7 +184,7 @@ def make_ops():
 
     return {
         "ops": modeling.LayerOps(
-            functools.partial(attention_by_head, functions), activation, residual_norm
+            functools.partial(attention_by_window, functions), activation, residual_norm
         ),
         "run": functions,
     }
