@@ -23,9 +23,6 @@ from typing import Dict, List, NamedTuple
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
 # isort: split
-import nltk.data
-from nltk.tokenize.destructive import NLTKWordTokenizer
-
 from mrc.answers import predictions_file
 from mrc.data import squad_format
 from mrc.util import files
@@ -39,12 +36,20 @@ _IDEOGRAPH = re.compile("[\u4e00-\u9fa5]")
 # Where the punkt model may end a sentence before the end of a run.
 _INNER_SENTENCE_END = re.compile(r"""[.?!](?=[)";}\]*:@'({\[!?]|\s)["')\]}]*\s*[^\s"')\]}]""")
 
-_WORDS = NLTKWordTokenizer()
+
+@functools.lru_cache(maxsize=None)
+def _words():
+    """Returns the function that splits a sentence into words."""
+    from nltk.tokenize.destructive import NLTKWordTokenizer  # takes half a second
+
+    return NLTKWordTokenizer().tokenize
 
 
 @functools.lru_cache(maxsize=None)
 def _sentences():
     """Returns the function that splits a text into sentences, or None if punkt is not installed."""
+    import nltk.data  # takes half a second
+
     try:
         return nltk.data.load("tokenizers/punkt/english.pickle").tokenize
     except LookupError:
@@ -78,7 +83,7 @@ def segments(text: str) -> List[str]:
             continue
         split = _sentences() if _INNER_SENTENCE_END.search(piece) else None
         for sentence in split(piece) if split else [piece]:
-            units.extend(_WORDS.tokenize(sentence))
+            units.extend(_words()(sentence))
     return units
 
 
