@@ -20,6 +20,11 @@ LAYER_NORM_EPSILON = 1e-12
 MASKED = -10000.0  # added to the scores of masked keys
 
 
+# Weights whose products may be computed in another type. The query and key are not among them:
+# softmax exponentiates the error of a score.
+CONVERTIBLE = ("value_kernel", "attention_kernel", "intermediate_kernel", "output_kernel")
+
+
 class LayerWeights(NamedTuple):
     """The tensors of one encoder layer."""
 
@@ -247,8 +252,8 @@ def batched_attention(
     for each in attention_inputs:
         pair = each.query, each.key
         if pair not in scores:
-            scores[pair] = attention_scores(
-                split_heads(each.query, heads), split_heads(each.key, heads)
+            scores[pair] = tf.matmul(
+                split_heads(each.query, heads), split_heads(each.key, heads), transpose_b=True
             )
         probabilities = tf.nn.softmax(scores[pair] + joined_biases(each.biases))
         if see_probabilities is not None:
@@ -259,11 +264,6 @@ def batched_attention(
             context *= tf.cast(kept, context.dtype)
         contexts.append(join_heads(context))
     return contexts
-
-
-def attention_scores(query, key):
-    """Returns the scores [..., R, K] in float32 for `query` [..., R, D] and `key` [..., K, D]."""
-    return tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
 
 
 def attention_context(probabilities, value):
@@ -392,8 +392,9 @@ class Bert:
       ops: the `LayerOps` for the device; only the plain ones support dropout.
       run: `run(form, function, *tensors) -> list of tensors` runs a layer; functions of the same
         form and signature are equivalent. The default calls the function.
-      convert: `convert(kernel)` returns the weights of a layer's product in another type, in which
-        the products of layers and attention are then computed. The default returns the variable.
+      convert: `convert(kernel)` returns the weights of a product in another type, in which the
+        products of `CONVERTIBLE` weights, and of probabilities with values, are then computed. The
+        default returns the variable.
     """
 
     def __init__(
@@ -466,7 +467,7 @@ class Bert:
         weights.extend(_layer_norm_variables(naming.output_norm, hidden))
         return LayerWeights(
             *[
-                self._convert(weight) if name.endswith("_kernel") else weight
+                self._convert(weight) if name in CONVERTIBLE else weight
                 for name, weight in zip(LayerWeights._fields, weights)
             ]
         )
@@ -536,18 +537,16 @@ class Bert:
     def _attention_inputs(self, hidden, branches, weights):
         """Returns the `AttentionInputs` of each branch; branches share tensors where they can."""
         head_size = self.config.hidden_size // self.config.num_attention_heads
-        product_type = weights.query_kernel.dtype.base_dtype
-        hidden = tf.cast(hidden, product_type)
         query = dense(hidden, weights.query_kernel, weights.query_bias) * (
             1.0 / math.sqrt(head_size)
         )
-        query = tf.cast(query, product_type)
         queries = {rows: take(query, rows) for rows in {branch.rows for branch in branches}}
         numbers = {branch.keys for branch in branches}
         most = branches[0].keys if len(numbers) == 1 else None
         attended = hidden if most is None else hidden[:, :most]
-        key = tf.cast(dense(attended, weights.key_kernel, weights.key_bias), product_type)
-        value = tf.cast(dense(attended, weights.value_kernel, weights.value_bias), product_type)
+        key = dense(attended, weights.key_kernel, weights.key_bias)
+        value = dense(attended, weights.value_kernel, weights.value_bias)
+        value = tf.cast(value, weights.value_kernel.dtype.base_dtype)
         pairs = {
             number: (key, value) if number is most else (key[:, :number], value[:, :number])
             for number in numbers

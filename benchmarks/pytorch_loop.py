@@ -91,19 +91,20 @@ def run(model, masks, windows, trim):
     starts, ends, begun = np.zeros(shape, np.float32), np.zeros(shape, np.float32), time.time()
     for rows in windows["batches"]:
         rows = rows[rows >= 0]
-        length = windows["input_mask"][rows].sum(1).max() if trim else shape[2]
-        ids, mask, segments = (
-            torch.from_numpy(windows[name][rows][:, :length]).long()
-            for name in ("input_ids", "input_mask", "segment_ids")
-        )
-        padding = MASKED * (1.0 - mask.float())[:, None, None, :].expand(-1, -1, length, -1)
+        longest = windows["input_mask"][rows].sum(1).max() if trim else shape[2]
         for cell, zones in enumerate(cells):
+            length = shape[2] if zones[0] else longest  # under `all`, padding is attended to
+            ids, mask, segments = (
+                torch.from_numpy(windows[name][rows][:, :length]).long()
+                for name in ("input_ids", "input_mask", "segment_ids")
+            )
+            padding = MASKED * (1.0 - mask.float())[:, None, None, :].expand(-1, -1, length, -1)
             masks.layers = np.flatnonzero(layers[cell]).tolist()
             masks.bias = zone_bias(zones, mask, segments) if zones.any() else None
             found = model(input_ids=ids, token_type_ids=segments, attention_mask=padding)
-            starts[cell, rows, :length] = found.start_logits.float().numpy()
-            ends[cell, rows, :length] = found.end_logits.float().numpy()
-            starts[cell, rows, length:] = ends[cell, rows, length:] = -np.inf
+            starts[cell, rows, :longest] = found.start_logits.float().numpy()[:, :longest]
+            ends[cell, rows, :longest] = found.end_logits.float().numpy()[:, :longest]
+            starts[cell, rows, longest:] = ends[cell, rows, longest:] = -np.inf
     return starts, ends, time.time() - begun
 
 

@@ -41,7 +41,7 @@ def summed_attention(query, key, value, bias, query_groups, key_groups):
       bias: added to the scores, broadcastable to [..., R, K].
       query_groups, key_groups: [..., R, 4] and [..., K, 5].
     """
-    scores = modeling.attention_scores(query, key) + bias
+    scores = tf.matmul(query, key, transpose_b=True) + bias
     # The entropy of softmax(x) is -log(max p) - sum p x where the largest x is 0.
     scores -= tf.reduce_max(scores, axis=-1, keepdims=True)
     probabilities = tf.nn.softmax(scores)

@@ -73,10 +73,12 @@ def _head_by_head(tensors, numbers, heads):
         for context, (query, key, value, head_biases, off) in zip(contexts, numbers):
             bias = head_biases[head]
             if head in off:
-                context.append(tf.zeros_like(parts[query][head]))
+                context.append(tf.zeros_like(parts[query][head], parts[value][head].dtype))
                 continue
             if (query, key) not in scores:
-                scores[query, key] = modeling.attention_scores(parts[query][head], parts[key][head])
+                scores[query, key] = tf.matmul(
+                    parts[query][head], parts[key][head], transpose_b=True
+                )
             if (query, key, value, bias) not in known:
                 probabilities = tf.nn.softmax(scores[query, key] + parts[bias])
                 known[query, key, value, bias] = modeling.attention_context(
@@ -100,7 +102,7 @@ def _heads_together(tensors, numbers, heads):
     scores, contexts = {}, []
     for query, key, value, head_biases, _ in numbers:
         if (query, key) not in scores:
-            scores[query, key] = modeling.attention_scores(of_heads(query), of_heads(key))
+            scores[query, key] = tf.matmul(of_heads(query), of_heads(key), transpose_b=True)
         probabilities = tf.nn.softmax(scores[query, key] + tensors[head_biases[0]])
         context = modeling.attention_context(probabilities, of_heads(value))
         contexts.append(modeling.join_heads(context[tf.newaxis])[0])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The precision of the products of a forward pass (`--precision`).
 
-In bfloat16 the products of layers and attention take and return numbers of 8 significant bits; they
-are summed in float32 within. Everything between them is float32: biases, softmax, activations,
-residual sums, layer norms, embeddings and logits.
+In bfloat16 the products of a layer take and return numbers of 8 significant bits; they are summed
+in float32 within. Everything else is float32: queries, keys and scores (softmax exponentiates their
+errors), biases, activations, residual sums, layer norms, embeddings and logits.
 """
 
 import re
