@@ -9,8 +9,8 @@
 The reader is a BERT; the grid is every zone in every layer unless the flags name one. PyTorch has
 an environment of its own, with the masks added in transformers' attention (`pytorch_loop.py`).
 Both sides use all cores, the same windows and batches, and run in turns. A trimmed pass is as long
-as the longest window of its batch, except under `all`, which lets padding in. bfloat16 is `--precision=bfloat16` here, autocast in PyTorch,
-and needs TensorFlow 2.
+as the longest window of its batch, except under `all`, which lets padding in. bfloat16 is
+`--precision=bfloat16` here, autocast in PyTorch, and needs TensorFlow 2.
 
 Prints seconds of the whole process and of its passes (ours with decoding and the compilation of
 the graph), ratios, differing answers, and the share of the machine's peak: the rate of the grid's
