@@ -54,8 +54,8 @@ def zone_bias(zones, mask, segments):
     found = [
         torch.ones([len(mask), 1, mask.shape[1], mask.shape[1]]),
         pairs(question, question),
-        pairs(question, passage),
-        pairs(passage, question),
+        pairs(1.0 - passage, passage),
+        pairs(1.0 - question, question),
         pairs(passage, passage),
     ]
     return MASKED * sum(each for each, chosen in zip(found, zones) if chosen)
@@ -104,8 +104,10 @@ def run(model, masks, windows, trim):
             found = model(input_ids=ids, token_type_ids=segments, attention_mask=padding)
             starts[cell, rows, :longest] = found.start_logits.float().numpy()[:, :longest]
             ends[cell, rows, :longest] = found.end_logits.float().numpy()[:, :longest]
-            starts[cell, rows, longest:] = ends[cell, rows, longest:] = -np.inf
-    return starts, ends, time.time() - begun
+    seconds = time.time() - begun
+    if trim:
+        starts[:, windows["input_mask"] == 0] = ends[:, windows["input_mask"] == 0] = -np.inf
+    return starts, ends, seconds
 
 
 def main():
