@@ -2,11 +2,12 @@
 """Compares a grid in one pass with a loop over PyTorch's masked forward passes.
 
     python3.11 -m venv torch && torch/bin/pip install torch transformers
-    python benchmarks/against_pytorch.py --torch_python=torch/bin/python --script=run_squad.py \\
+    python benchmarks/against_pytorch.py --torch_python=torch/bin/python \\
         --bert_config_file=... --vocab_file=... --init_checkpoint=... --predict_file=... \\
-        [--precisions=float32,bfloat16] [--lengths=padded,trimmed] [further flags of the script]
+        [--precisions=float32,bfloat16] [--lengths=padded,trimmed] [further flags of run_squad.py]
 
-The reader is a BERT; the grid is every zone in every layer unless the flags name one. PyTorch has
+The reader is a BERT on SQuAD; the grid is every zone in every layer unless the flags name zones and
+layers. PyTorch has
 an environment of its own, with the masks added in transformers' attention (`pytorch_loop.py`).
 Both sides use all cores, the same windows and batches, and run in turns. A trimmed pass is as long
 as the longest window of its batch, except under `all`, which lets padding in. bfloat16 is
@@ -14,7 +15,8 @@ as the longest window of its batch, except under `all`, which lets padding in. b
 
 Prints seconds of the whole process and of its passes (ours with decoding and the compilation of
 the graph), ratios, differing answers, and the share of the machine's peak: the rate of the grid's
-matrix products over that of one product of [3072, 768] and [768, 3072].
+matrix products over that of one product of [3072, 768] and [768, 3072]. In bfloat16 the grid's
+products of queries, keys and scores are float32.
 """
 
 import argparse
@@ -45,16 +47,21 @@ from mrc.util import tensorflow_versions
 
 ZONES = ("all", "q2", "q2p", "p2q", "p2")
 GRID = ["--mask_zone=" + ",".join(ZONES), "--mask_layer=each"]
+SCRIPT = "run_squad.py"
 LOOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pytorch_loop.py")
 SQUARE = (3072, 768, 3072)  # of the product that measures the peak
 
 
-def read_inputs(dataset, script_flags, folder):
-    """Returns the `Inputs` of a run with the flags of its script."""
+def read_inputs(script_flags, folder):
+    """Returns the `Inputs` of run_squad.py with these flags."""
+    dataset = datasets.SQUAD
     run_flags.define(dataset.do_lower_case, dataset.may_have_no_answer)
     run_flags.parse([sys.argv[0], "--do_predict", "--output_dir=" + folder] + script_flags)
     values = run_flags.with_normalized_paths(flags.FLAGS.flag_values_dict())
-    return run_inputs.read(dataset, types.SimpleNamespace(**values))
+    inputs = run_inputs.read(dataset, types.SimpleNamespace(**values))
+    if any(cell.heads is not None or "off" in cell.zones for cell in inputs.cells):
+        sys.exit("the loop of PyTorch masks zones of whole layers; remove --mask_head and off")
+    return inputs
 
 
 def export_reader(inputs, path):
@@ -212,7 +219,7 @@ class Comparison:
 
     def run_ours(self, length, precision):
         folder = tempfile.mkdtemp(dir=self._folder)
-        command = [sys.executable, os.path.join(ROOT, self._args.script), "--do_predict"]
+        command = [sys.executable, os.path.join(ROOT, SCRIPT), "--do_predict"]
         command += ["--output_dir=" + folder, "--precision=" + precision]
         command += ["--trim_padding"] * (length == "trimmed") + self._flags
         _, seconds = run(command)
@@ -221,15 +228,17 @@ class Comparison:
         found = answers(self._inputs, folder)
         self.ours.keep((length, precision), seconds, passes, found)
 
-    def report(self, forms):
-        for form in forms:
-            for side in (self.theirs, self.ours):
-                ratio = side.seconds[form] / self.theirs.seconds[form]
-                print(
-                    f"{' '.join(form):18} {side.name:12} {side.seconds[form]:8.1f} s   passes "
-                    f"{side.pass_seconds[form]:8.1f} s   {ratio:.2f} of PyTorch"
-                )
-        self._report_share(forms)
+    def report_times(self, form):
+        for side in (self.theirs, self.ours):
+            ratio = side.seconds[form] / self.theirs.seconds[form]
+            print(
+                f"{' '.join(form):18} {side.name:12} {side.seconds[form]:8.1f} s   passes "
+                f"{side.pass_seconds[form]:8.1f} s   {ratio:.2f} of PyTorch",
+                flush=True,
+            )
+        self._report_share(form)
+
+    def report_answers(self, forms):
         pairs = [(self.ours, form, self.theirs, form) for form in forms]
         for length in self._args.lengths:
             for side in (self.ours, self.theirs):
@@ -243,24 +252,23 @@ class Comparison:
                     f"{count_differing(found, other.answers[other_form])} of {len(found)}"
                 )
 
-    def _report_share(self, forms):
-        for precision in {form[1] for form in forms}:
-            most = peak(precision)
-            print(f"peak of a product in {precision}: {most / 1e9:.0f} GFLOP/s")
-            for form in forms:
-                if form[1] == precision:
-                    count = grid_operations(
-                        self._inputs.config,
-                        self._inputs.cells,
-                        self._windows,
-                        self._batches,
-                        form[0] == "trimmed",
-                    )
-                    rate = count / self.ours.pass_seconds[form]
-                    print(
-                        f"{' '.join(form):18} {count / 1e9:.0f} GFLOP in products, "
-                        f"{rate / 1e9:.0f} GFLOP/s: {rate / most:.0%} of the peak"
-                    )
+    def _report_share(self, form):
+        length, precision = form
+        most, options = peak(precision), self._inputs.options
+        count = grid_operations(
+            self._inputs.config,
+            self._inputs.cells,
+            self._windows,
+            self._batches,
+            min(options.n_best_size, options.max_seq_length),
+            length == "trimmed",
+        )
+        rate = count / self.ours.pass_seconds[form]
+        print(
+            f"{' '.join(form):18} {count / 1e9:.0f} GFLOP in products, {rate / 1e9:.0f} GFLOP/s: "
+            f"{rate / most:.0%} of the peak of {most / 1e9:.0f}",
+            flush=True,
+        )
 
 
 def main():
@@ -268,7 +276,6 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--torch_python", required=True)
-    parser.add_argument("--script", default="run_squad.py")
     for name, choices in (
         ("precisions", ["float32", "bfloat16"]),
         ("lengths", ["padded", "trimmed"]),
@@ -282,16 +289,15 @@ def main():
     args, script_flags = parser.parse_known_args()
     if not any(flag.startswith("--mask_zone") for flag in script_flags):
         script_flags += GRID
-    dataset = datasets.CMRC2018 if "cmrc" in args.script else datasets.SQUAD
     with tempfile.TemporaryDirectory() as folder:
-        inputs = read_inputs(dataset, script_flags, folder)
+        inputs = read_inputs(script_flags, folder)
         comparison = Comparison(args, script_flags, inputs, folder)
         forms = [(length, kind) for length in args.lengths for kind in args.precisions]
         for form in forms:
             comparison.run_pytorch(*form)
             comparison.run_ours(*form)
-            print(f"{' '.join(form)} done", file=sys.stderr)
-        comparison.report(forms)
+            comparison.report_times(form)
+        comparison.report_answers(forms)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class CountingBert:
         return outputs
 
 
-def grid_operations(config, cells, windows, batches, trim_padding):
+def grid_operations(config, cells, windows, batches, size, trim_padding):
     """Returns the operations of the products in the layers of a grid over `batches`.
 
     Args:
@@ -58,6 +58,7 @@ def grid_operations(config, cells, windows, batches, trim_padding):
       cells: of the grid.
       windows: `windows.Windows`.
       batches: lists of window indices.
+      size: number of best starts and ends, which a pass is at least as long as.
       trim_padding: as `--trim_padding`.
     """
     shape = [len(batches[0]), windows.max_seq_length]
@@ -71,7 +72,7 @@ def grid_operations(config, cells, windows, batches, trim_padding):
             bert.embeddings(ids, segments),
             modeling.padding_bias(mask),
             attention_mask.find_roles(mask, segments),
-            tf.minimum(longest, shape[1]),
+            tf.minimum(tf.maximum(longest, size), shape[1]),
             trim_padding,
         )
         total = tf.add_n(bert.counts)

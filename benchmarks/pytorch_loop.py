@@ -62,10 +62,13 @@ def zone_bias(zones, mask, segments):
 
 
 class Masks:
-    """Adds a bias to the attention of some layers of a model."""
+    """Adds a bias to the attention of some layers of a model.
+
+    Under `all`, as released, the bias replaces that of padding, which is then attended to.
+    """
 
     def __init__(self, model):
-        self.bias, self.layers = None, ()
+        self.bias, self.replaces, self.layers = None, False, ()
         for number, layer in enumerate(model.bert.encoder.layer):
             layer.attention.self.register_forward_pre_hook(
                 lambda module, arguments, options, number=number: self._change(
@@ -78,10 +81,13 @@ class Masks:
         if number not in self.layers:
             return None
         if "attention_mask" in options:
-            return arguments, dict(options, attention_mask=options["attention_mask"] + self.bias)
+            return arguments, dict(options, attention_mask=self._masked(options["attention_mask"]))
         changed = list(arguments)
-        changed[1] = changed[1] + self.bias
+        changed[1] = self._masked(changed[1])
         return tuple(changed), options
+
+    def _masked(self, padding):
+        return self.bias.expand_as(padding) if self.replaces else padding + self.bias
 
 
 def run(model, masks, windows, trim):
@@ -100,6 +106,7 @@ def run(model, masks, windows, trim):
             )
             padding = MASKED * (1.0 - mask.float())[:, None, None, :].expand(-1, -1, length, -1)
             masks.layers = np.flatnonzero(layers[cell]).tolist()
+            masks.replaces = bool(zones[0])
             masks.bias = zone_bias(zones, mask, segments) if zones.any() else None
             found = model(input_ids=ids, token_type_ids=segments, attention_mask=padding)
             starts[cell, rows, :longest] = found.start_logits.float().numpy()[:, :longest]

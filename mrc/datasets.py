@@ -232,3 +232,4 @@ class Cmrc2018(Dataset):
 
 SQUAD = Squad()
 CMRC2018 = Cmrc2018()
+BY_NAME = {dataset.name: dataset for dataset in (SQUAD, CMRC2018)}

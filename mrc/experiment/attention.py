@@ -90,9 +90,7 @@ def write(
       Stopped: a signal arrived; the sums so far are written first.
     """
     options, folder, (cell,) = inputs.options, inputs.options.output_dir, inputs.cells
-    fingerprint = inputs.fingerprint(
-        "predict_file", TEXT_FLAGS + ("precision",), trained or options.init_checkpoint
-    )
+    fingerprint = inputs.fingerprint("predict_file", TEXT_FLAGS, trained or options.init_checkpoint)
     record, names = provenance.CellRecord(folder), attention_tables.file_names(cell)
     entry = provenance.attention_entry(cell.name)
     reason = record.why_not_done(entry, names, fingerprint)
@@ -138,11 +136,7 @@ def _forward(inputs, windows, totals, trained, handler):
     if not batches:
         return
     model_fn = estimator.attention_model_fn(
-        inputs.config,
-        inputs.cells[0],
-        options.init_checkpoint,
-        options.use_tpu,
-        options.precision,
+        inputs.config, inputs.cells[0], options.init_checkpoint, options.use_tpu
     )
     reader = estimator.make_estimator(model_fn, tpu_options(options), options)
     input_fn = prediction.input_fn_of_run(inputs, windows, batches)

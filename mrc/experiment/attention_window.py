@@ -19,11 +19,10 @@ from mrc.data.windows import Windows
 from mrc.experiment import inputs as run_inputs
 from mrc.experiment import prediction, run_record
 from mrc.experiment.inputs import Inputs
-from mrc.model import attention_sums, estimator, precision, span_model
+from mrc.model import attention_sums, precision, span_model
 from mrc.util import aliases, tensorflow_versions
 from mrc.util.errors import InputError
 
-_DATASETS = {dataset.name: dataset for dataset in (datasets.SQUAD, datasets.CMRC2018)}
 _PREDICTIONS = re.compile(r"predictions_layer(.*)\.json")
 _ARRAYS = ("input_ids", "input_mask", "segment_ids", "input_span_mask")
 # What differs from the recorded run: no training, no mask, and this machine.
@@ -38,9 +37,10 @@ _CHANGES = dict(
     mask_zone=None,
     mask_layer=None,
     mask_head=None,
+    precision=precision.FLOAT32,
 )
 # Of flags that a run before them did not record.
-_DEFAULTS = dict(spm_model_file=None, precision=precision.FLOAT32)
+_DEFAULTS = dict(spm_model_file=None)
 _IDS_SHOWN = 3
 
 
@@ -83,7 +83,7 @@ def read_inputs(folder: str) -> Inputs:
             f"{path} names no run that read questions; run with --do_predict or --do_attention "
             "first"
         )
-    dataset = _DATASETS.get(entry.get("dataset"))
+    dataset = datasets.BY_NAME.get(entry.get("dataset"))
     if dataset is None:
         raise InputError(
             f"{path} names the dataset {entry.get('dataset')}; run with --do_attention again"
@@ -154,8 +154,7 @@ class _Reader:
             self._arrays = {name: tf.placeholder(tf.int32, [1, None]) for name in _ARRAYS}
             self._arrays["unique_ids"] = tf.placeholder(tf.int32, [1])
             model = span_model.SpanModel(
-                modeling.Bert(inputs.config, convert=estimator.converter(options.precision)),
-                inputs.dataset.masks_question,
+                modeling.Bert(inputs.config), inputs.dataset.masks_question
             )
             self._best = model.best_positions(
                 self._arrays,
@@ -171,7 +170,6 @@ class _Reader:
             )
             self._session.run(tf.global_variables_initializer())
             saver.restore(self._session, weights)
-            self._session.run(tf.local_variables_initializer())
 
     def _see(self, model):
         ids, mask, segments = (

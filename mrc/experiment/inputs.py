@@ -183,12 +183,12 @@ def check_flags(options):
             "--mask_zone, --mask_layer and --mask_head apply to prediction; remove them or add "
             "--do_predict"
         )
-    if _reads_questions(options):
+    if options.do_predict:
         precision.check(options.precision, options.use_tpu)
-    elif options.do_train and options.precision != precision.FLOAT32:
+    elif options.precision != precision.FLOAT32 and (options.do_train or options.do_attention):
         raise InputError(
-            f"--precision={options.precision} applies to prediction, and training is in float32; "
-            "remove it or add --do_predict"
+            f"--precision={options.precision} applies to --do_predict; --do_train and "
+            "--do_attention are in float32: remove it"
         )
     if options.do_train and not options.learning_rate:
         tf.logging.warning("--learning_rate=0: training will not change the weights")

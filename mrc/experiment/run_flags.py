@@ -185,7 +185,7 @@ def _define_prediction():
         precision.FLOAT32,
         precision.NAMES,
         "Precision of matrix products in prediction. bfloat16 is faster where the device has it "
-        "(TensorFlow 2, or a TPU); few answers differ. Training is in float32.",
+        "(TensorFlow 2, or a TPU); few answers differ. Training and attention are in float32.",
     )
 
 

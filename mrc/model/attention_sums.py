@@ -49,7 +49,6 @@ def summed_attention(query, key, value, bias, query_groups, key_groups):
         probabilities * scores, axis=-1, keepdims=True
     )
     # Indicators beside the values: the product that yields the contexts yields the masses as well.
-    value = tf.cast(value, tf.float32)
     both = tf.matmul(probabilities, tf.concat([value, key_groups], axis=-1))
     size = value.shape.as_list()[-1]
     observed = tf.concat([both[..., size:], entropy], axis=-1)
@@ -127,7 +126,7 @@ def _window_by_head(query, key, value, query_groups, key_groups, *biases, heads,
     return [tf.concat(contexts, axis=1), tf.stack(sums)]
 
 
-def attention_sums(config, features, cell, on_cpu=False, static_shapes=False, **options):
+def attention_sums(config, features, cell, on_cpu=False, static_shapes=False):
     """Returns the sums of every layer and head under one cell.
 
     Args:
@@ -136,7 +135,6 @@ def attention_sums(config, features, cell, on_cpu=False, static_shapes=False, **
       cell: `attention_mask.Cell`.
       on_cpu: whether to use the CPU's operations.
       static_shapes: whether every shape must be static, as on a TPU.
-      options: more of `modeling.Bert`'s arguments.
 
     Returns:
       Dict of unique_ids [B]; sums [B, L, N, 4, 6] (see `summed_attention`); counts [B, 4], the
@@ -150,10 +148,7 @@ def attention_sums(config, features, cell, on_cpu=False, static_shapes=False, **
         fast = cpu_ops.make_ops()
         ops, attention = fast["ops"], SummingAttentionByHead(groups, fast["run"])
     bert = modeling.Bert(
-        config,
-        one_hot_embeddings=static_shapes,
-        ops=ops._replace(attention=attention),
-        **options,
+        config, one_hot_embeddings=static_shapes, ops=ops._replace(attention=attention)
     )
     length = None
     if not static_shapes:

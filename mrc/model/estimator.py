@@ -107,11 +107,6 @@ def runs_on_cpu(use_tpu: bool) -> bool:
     return not use_tpu and not tf.test.is_gpu_available()
 
 
-def converter(precision_name, use_tpu=False):
-    """Returns the argument `convert` of a `modeling.Bert` that predicts in a precision."""
-    return functools.partial(precision.converted, name=precision_name, once=not use_tpu)
-
-
 def training_model_fn(
     config,
     dataset,
@@ -194,7 +189,7 @@ def prediction_model_fn(
         bert = modeling.Bert(
             config,
             one_hot_embeddings=use_tpu,
-            convert=converter(precision_name, use_tpu),
+            convert=functools.partial(precision.converted, name=precision_name, once=not use_tpu),
             **fast,
         )
         model = span_model.SpanModel(bert, dataset.masks_question)
@@ -207,19 +202,13 @@ def prediction_model_fn(
     return model_fn
 
 
-def attention_model_fn(
-    config,
-    cell,
-    init_checkpoint: Optional[str] = None,
-    use_tpu: bool = False,
-    precision_name: str = precision.FLOAT32,
-):
+def attention_model_fn(config, cell, init_checkpoint: Optional[str] = None, use_tpu: bool = False):
     """Returns the model function that sums attention probabilities (see `attention_sums`).
 
     Args:
       config: the `BertConfig`.
       cell: the `attention_mask.Cell` to run.
-      init_checkpoint, use_tpu, precision_name: as in `prediction_model_fn`.
+      init_checkpoint, use_tpu: as in `prediction_model_fn`.
     """
 
     def model_fn(features, labels, mode, params):
@@ -227,14 +216,7 @@ def attention_model_fn(
         on_cpu = runs_on_cpu(use_tpu)
         if on_cpu:
             cpu_ops.keep_freed_memory()
-        sums = attention_sums.attention_sums(
-            config,
-            features,
-            cell,
-            on_cpu,
-            static_shapes=use_tpu,
-            convert=converter(precision_name, use_tpu),
-        )
+        sums = attention_sums.attention_sums(config, features, cell, on_cpu, static_shapes=use_tpu)
         scaffold_fn = _initialize_from(init_checkpoint, use_tpu) if init_checkpoint else None
         return TPUEstimatorSpec(mode, predictions=sums, scaffold_fn=scaffold_fn)
 

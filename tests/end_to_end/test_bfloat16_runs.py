@@ -31,7 +31,7 @@ def answers(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if "predictions" in path.name}
 
 
-def test_runs_repeat_and_resume_with_the_same_bytes(paths, tmp_path, monkeypatch):
+def test_runs_repeat_and_resume_with_the_same_bytes(paths, tmp_path, monkeypatch, capsys):
     decode(paths, tmp_path / "one", predict_batch_size=2, **GRID)
     decode(paths, tmp_path / "two", predict_batch_size=2, **GRID)
     whole = answers(tmp_path / "one")
@@ -52,7 +52,9 @@ def test_runs_repeat_and_resume_with_the_same_bytes(paths, tmp_path, monkeypatch
         patch.setattr(partial_results.PartialResults, "add", add_two)
         with pytest.raises(Stopped):
             decode(paths, tmp_path / "stopped", predict_batch_size=2, **GRID)
+    capsys.readouterr()
     decode(paths, tmp_path / "stopped", predict_batch_size=2, **GRID)
+    assert f"resuming the decoding in {tmp_path / 'stopped'}: 4 of" in capsys.readouterr().out
     assert answers(tmp_path / "stopped") == whole
 
 
@@ -79,9 +81,17 @@ def test_precisions_do_not_mix(paths, tmp_path, warned, monkeypatch):
     assert answers(tmp_path) == exact
 
 
-def test_attention_tables_know_their_precision(paths, tmp_path, warned):
-    decode(paths, tmp_path, do_predict=False, do_attention=True)
-    table = (tmp_path / "attention.csv").read_text(encoding="utf-8")
-    decode(paths, tmp_path, do_predict=False, do_attention=True, precision="float32")
-    assert warned[-1] == "computing again: attention.csv (made with another precision)"
-    assert (tmp_path / "attention.csv").read_text(encoding="utf-8") != table
+def test_unfinished_work_of_the_other_precision_is_not_used(paths, tmp_path, warned, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(prediction, "decode", None)  # fails after the forward pass
+        with pytest.raises(TypeError):
+            decode(paths, tmp_path, precision="float32")
+    decode(paths, tmp_path)
+    assert "holds unfinished work with another precision; it is not used" in warned[-1]
+
+
+def test_attention_is_in_float32(paths, tmp_path):
+    decode(paths, tmp_path / "both", do_attention=True)
+    decode(paths, tmp_path / "alone", do_predict=False, do_attention=True, precision="float32")
+    both, alone = ((tmp_path / name / "attention.csv").read_bytes() for name in ("both", "alone"))
+    assert both == alone

@@ -1467,7 +1467,7 @@ def flag_rows():
         ),
         refused(
             "a precision for training",
-            "--precision=bfloat16 applies to prediction, and training is in float32",
+            "--precision=bfloat16 applies to --do_predict; --do_train and --do_attention are in",
             precision="bfloat16",
             **train,
         ),

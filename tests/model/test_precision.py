@@ -11,7 +11,7 @@ import tiny
 
 import attention_mask
 import modeling
-from mrc.model import attention_sums, cpu_ops, precision
+from mrc.model import cpu_ops, precision
 from mrc.util.errors import InputError
 from mrc.util.tensorflow_versions import IS_TF2
 
@@ -31,8 +31,8 @@ def windows():
     }
 
 
-def best(config=None, **forms):
-    with tiny.reader(config or tiny.config(), **forms) as (model, session):
+def best(**forms):
+    with tiny.reader(tiny.config(), **forms) as (model, session):
         inputs = {name: tf.constant(array) for name, array in windows().items()}
         found = model.best_positions(inputs, CELLS, 5)
         session.run(tf.local_variables_initializer())
@@ -72,33 +72,18 @@ def test_biases_and_residuals_are_added_in_float32():
 
 @needs_tf2
 @pytest.mark.parametrize("fast", [False, True], ids=["plain", "cpu"])
-def test_logits_are_those_of_float32_to_three_digits(fast):
+def test_logits_are_close_to_those_of_float32(fast):
     wanted = best()
     found = best(convert=CONVERTED, **(cpu_ops.make_ops() if fast else {}))
-    for name in ("start_nulls", "end_nulls"):
+    for name in ("start_nulls", "end_nulls", "start_values", "end_values"):
         assert found[name].dtype == np.float32
-        error = np.abs(found[name] - wanted[name]).max() / np.abs(wanted[name]).max()
-        assert 1e-5 < error < 3e-2
-
-
-@needs_tf2
-def test_attention_sums_stay_in_float32():
-    with tf.Graph().as_default(), tf.Session() as session:
-        arrays = {name: tf.constant(array) for name, array in windows().items()}
-        found = attention_sums.attention_sums(
-            tiny.config(), arrays, attention_mask.BASELINE, on_cpu=True, convert=CONVERTED
-        )
-        session.run(tf.global_variables_initializer())
-        session.run(tf.local_variables_initializer())
-        sums, counts = session.run([found["sums"], found["counts"]])
-    # Every query spreads a mass of 1.
-    wanted = np.broadcast_to(counts[:, np.newaxis, np.newaxis], sums[..., 0].shape)
-    np.testing.assert_allclose(sums[..., :-1].sum(axis=-1), wanted, rtol=1e-5)
+        error = np.abs(found[name] - wanted[name]) / np.abs(wanted[name]).max()
+        assert 1e-5 < error.max() < 5e-2 and error.mean() < 1e-2
 
 
 @needs_tf2
 @pytest.mark.parametrize("family, layers", [("bert", 2), ("albert", 1)])
-def test_weights_of_products_are_converted_once(family, layers):
+def test_weights_of_products_are_kept_in_bfloat16(family, layers):
     with tiny.reader(tiny.config(family=family), convert=CONVERTED) as (_, session):
         converted = tf.local_variables()
         session.run(tf.local_variables_initializer())
