@@ -181,8 +181,8 @@ def _windows(text, count):
     width = text[len(EACH) + 1 :]
     if not re.match("[0-9]{1,%d}$" % _MOST_DIGITS, width) or not int(width) % 2:
         raise InputError(
-            f"--mask_layer={_shortened(text)}: the width of a window is an odd number of layers, "
-            f"as in {EACH}:3"
+            f"--mask_layer={_shortened(text)}: the width of a window is an odd number of layers; "
+            f"write it as in {EACH}:3"
         )
     reach = int(width) // 2
     return [

@@ -1326,7 +1326,7 @@ def flag_rows():
         ),
         refused(
             "a window of an even number of layers",
-            "--mask_layer=each:2: the width of a window is an odd number of layers, as in each:3",
+            "--mask_layer=each:2: the width of a window is an odd number of layers; write it",
             mask_zone="q2",
             mask_layer="each:2",
             **predict,
