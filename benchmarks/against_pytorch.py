@@ -37,6 +37,7 @@ sys.path.insert(0, ROOT)
 
 from product_count import grid_operations
 
+import modeling
 from mrc import datasets
 from mrc.answers import predictions_file
 from mrc.experiment import inputs as run_inputs
@@ -75,27 +76,13 @@ def export_reader(inputs, path):
             arrays[source.name] = array.T if source.is_transposed else array
     activation = {"gelu": "gelu_new", "gelu_erf": "gelu"}.get(config.hidden_act, config.hidden_act)
     values = dict(
-        {
-            name: getattr(config, name)
-            for name in (
-                "vocab_size",
-                "hidden_size",
-                "num_hidden_layers",
-                "num_attention_heads",
-                "intermediate_size",
-                "max_position_embeddings",
-                "type_vocab_size",
-            )
-        },
-        hidden_act=activation,
-        layer_norm_eps=1e-12,
+        config._asdict(), hidden_act=activation, layer_norm_eps=modeling.LAYER_NORM_EPSILON
     )
     np.savez(path, config=json.dumps(values), **arrays)
 
 
-def export_windows(inputs, windows, path):
+def export_windows(inputs, windows, batches, path):
     """Writes the arrays, batches and cells to a .npz."""
-    batches = prediction.batches_to_do(windows, (), inputs.options.predict_batch_size)
     arrays = windows.batch(range(len(windows)))
     layers = np.arange(inputs.config.num_hidden_layers)
     np.savez(
@@ -201,11 +188,11 @@ class Comparison:
         self._args, self._flags, self._inputs, self._folder = args, script_flags, inputs, folder
         self._windows = prediction.make_windows(inputs)
         self._reader, self._arrays = (os.path.join(folder, name) for name in ("r.npz", "w.npz"))
-        export_reader(inputs, self._reader)
-        export_windows(inputs, self._windows, self._arrays)
         self._batches = prediction.batches_to_do(
             self._windows, (), inputs.options.predict_batch_size
         )
+        export_reader(inputs, self._reader)
+        export_windows(inputs, self._windows, self._batches, self._arrays)
         self.ours, self.theirs = Side("one pass"), Side("PyTorch loop")
 
     def run_pytorch(self, length, precision):

@@ -9,8 +9,7 @@ from mrc.model import grid
 
 
 class CountingBert:
-    """Stands in for a `modeling.Bert` whose masks concern whole layers: it counts, and returns
-    zeros.
+    """Replaces a `modeling.Bert` whose masks apply to whole layers: counts, and returns zeros.
 
     Attributes:
       counts: scalars, the operations of each layer run.
