@@ -11,6 +11,7 @@ Where shapes may be dynamic, padding keys are skipped (their probability is 0 ex
 """
 
 import collections
+import functools
 from typing import List, NamedTuple
 
 import tensorflow.compat.v1 as tf
@@ -118,12 +119,17 @@ def _reads_padding_above(cells, layer):
 
 
 class _Pass:
-    """One forward pass over a batch."""
+    """One forward pass over a batch.
+
+    Branches with the same bias have the same tensor of it, by which a layer knows what they share.
+    """
 
     def __init__(self, bert, bias, roles, length, trim_padding):
         self._bert, self._bias, self._roles, self._length = bert, bias, roles, length
         self._trims = trim_padding
         self._bounds = _Bounds(roles)
+        self._stretches_of = functools.lru_cache(maxsize=None)(self._bounds.stretches)
+        self._bias_of = functools.lru_cache(maxsize=None)(self._make_bias)
 
     def _keeps_padding(self, cells, layer):
         return not self._trims or _reads_padding_above(cells, layer)
@@ -141,8 +147,19 @@ class _Pass:
             return None
         if not trimmed and not self._keeps_padding(groups[NO_MASK], layer):
             return None
-        return self._bounds.stretches(
+        return self._stretches_of(
             mask.zones, self._length if trimmed else modeling.dimensions(self._roles.question)[1]
+        )
+
+    def _make_bias(self, zones, rows, keys):
+        """Returns the bias of `zones` for the stretches `rows` (see `Branch`) and `keys` keys."""
+        if not zones:
+            return self._bias[..., :keys]
+        return attention_mask.change_bias(
+            self._bias_of(NO_MASK.zones, None, keys),
+            zones,
+            attention_mask.Roles(*(modeling.take(role, rows) for role in self._roles)),
+            attention_mask.Roles(*(role[:, :keys] for role in self._roles)),
         )
 
     def _branch(self, mask, stretches, state, trimmed):
@@ -153,13 +170,9 @@ class _Pass:
             rows = ((0, self._length),)
         here = ((0, self._length),) if state.trimmed else None
         keys = None if "all" in mask.zones else self._length
-        query_roles = attention_mask.Roles(
-            *(modeling.take(role, rows or here) for role in self._roles)
-        )
-        key_roles = attention_mask.Roles(*(role[:, :keys] for role in self._roles))
-        unmasked = self._bias[..., :keys]
+        unmasked = self._bias_of(NO_MASK.zones, None, keys)
         return modeling.Branch(
-            bias=attention_mask.change_bias(unmasked, mask.zones, query_roles, key_roles),
+            bias=self._bias_of(mask.zones, rows or here, keys) if mask.zones else unmasked,
             rows=rows,
             keys=None if state.trimmed else keys,
             heads=mask.heads,

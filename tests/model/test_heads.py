@@ -79,3 +79,17 @@ def test_a_layer_with_masked_heads(fast, zone, heads):
     np.testing.assert_allclose(found[0], in_numpy(x[0], weights, zone, chosen), atol=1e-4)
     np.testing.assert_allclose(baseline[0], in_numpy(x[0], weights, zone, []), atol=1e-4)
     assert np.abs(found - baseline).max() > 1e-3
+
+
+@pytest.mark.parametrize("trims", [False, True], ids=["padded", "trimmed"])
+def test_cells_of_heads_share_the_contexts_of_the_other_heads(trims):
+    cells = attention_mask.read_cells("p2q,off", "0", 1, "each", HEADS)
+    config = tiny.config(num_hidden_layers=1, num_attention_heads=HEADS)
+    with tiny.reader(config, **cpu_ops.make_ops()) as (model, _):
+        arrays = dict(input_ids=MASK, input_mask=MASK, segment_ids=SEGMENTS, unique_ids=[0])
+        inputs = {name: tf.constant(array, tf.int32) for name, array in arrays.items()}
+        model.best_positions(inputs, cells, 2, trims)
+        library = tf.get_default_graph().as_graph_def().library
+    operations = [node.op for function in library.function for node in function.node_def]
+    # Each head without a mask and with one, for all nine cells together.
+    assert operations.count("Softmax") == 2 * HEADS
