@@ -2,9 +2,8 @@
 """Layer operations for the CPU, where the plain graph is bound by memory rather than by arithmetic.
 
 Attention runs window by window, so that scores stay in the cache between products: head by head
-where heads differ and under TensorFlow 1, where that is faster, and with all heads
-together elsewhere. XLA compiles the activation and the layer norms into one pass over their input
-each.
+where heads differ and under TensorFlow 1, where that is faster, and with all heads together
+elsewhere. XLA compiles the activation and the layer norms into one pass over their input each.
 """
 
 import ctypes

@@ -9,6 +9,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 import tiny
 
+from mrc.experiment import attention_window
 from mrc.huggingface import model_config, names, vocabulary
 from mrc.model import bert_config, checkpoint
 from mrc.util.errors import InputError
@@ -327,6 +328,11 @@ def test_an_english_albert_keeps_its_sentencepiece_model(paths, tmp_path):
         assert all(any(entry["text"] in context for context in contexts) for entry in entries)
     runs = tiny.read_json(tmp_path, "reader", "run.json")["runs"]
     assert runs[-1]["inputs"]["spm_model_file"] == hashlib.sha256(model).hexdigest()
+    window = attention_window.read_window(
+        attention_window.read_inputs(str(tmp_path / "reader")), "boat", None
+    )
+    predictions = tiny.read_json(tmp_path, "reader", "predictions_layer_.json")
+    assert window.answer == predictions["boat"]
     # Another sentencepiece model outdates the feature cache and the answers.
     tiny.write_sentence_pieces(out / "spiece.model", symbols=["old", "over"])
     before = (tmp_path / "reader" / "eval.features.npz").read_bytes()
