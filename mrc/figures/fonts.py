@@ -26,12 +26,15 @@ _NAMES = (
     "nanum",
     "unifont",
 )
+_REGULAR = 400  # weight
 _INSTALL = "install one, such as Debian's fonts-noto-cjk"
 
 
 def _rank(font):
+    """Returns a key that sorts fonts by preference, and regular faces before bold and italic."""
     name = font.name.lower()
-    return next((rank for rank, part in enumerate(_NAMES) if part in name), len(_NAMES))
+    rank = next((rank for rank, part in enumerate(_NAMES) if part in name), len(_NAMES))
+    return rank, font.style != "normal", font.weight != _REGULAR
 
 
 @functools.lru_cache(maxsize=None)
@@ -42,6 +45,19 @@ def _characters(path):
         return frozenset(FT2Font(path).get_charmap())
     except (RuntimeError, OSError):  # a format that FreeType cannot read
         return frozenset()
+
+
+def _installed_since(listed):
+    """Yields the fonts that matplotlib's list, which it keeps between runs, does not have yet."""
+    from matplotlib import font_manager
+    from matplotlib.ft2font import FT2Font
+
+    known = {font.fname for font in listed}
+    for path in sorted(set(font_manager.findSystemFonts()) - known):
+        try:
+            yield font_manager.ttfFontProperty(FT2Font(path))
+        except (RuntimeError, OSError, NotImplementedError):  # cannot be read, or not scaled
+            continue
 
 
 def find(texts: Iterable[str]) -> Optional[str]:
@@ -55,9 +71,11 @@ def find(texts: Iterable[str]) -> Optional[str]:
     default = font_manager.findfont(font_manager.FontProperties())
     if needed <= _characters(default):
         return None
-    for font in sorted(font_manager.fontManager.ttflist, key=_rank):
-        if needed <= _characters(font.fname):
-            return font.fname
+    listed = font_manager.fontManager.ttflist
+    for fonts in (listed, _installed_since(listed)):
+        for font in sorted(fonts, key=_rank):
+            if needed <= _characters(font.fname):
+                return font.fname
     missing = "".join(sorted(chr(code) for code in needed - _characters(default)))
     tf.logging.warning("no installed font has the characters %s; %s", missing[:20], _INSTALL)
     return None

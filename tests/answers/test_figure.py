@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of the results table and the heat map drawn from it."""
 
+import os
+
 import numpy as np
 import pytest
 import tiny
@@ -381,6 +383,25 @@ def test_texts_without_a_font_get_one_warning(monkeypatch):
         "no installed font has the characters 中文; install one, such as Debian's fonts-noto-cjk"
     ]
     assert fonts.find(["ab a"]) is None and len(warnings) == 1
+
+
+def test_a_font_installed_since_is_found_and_regular_before_bold(monkeypatch):
+    import matplotlib
+    from matplotlib import font_manager
+
+    folder = os.path.join(matplotlib.get_data_path(), "fonts", "ttf")
+    default, regular, bold = (
+        os.path.join(folder, name)
+        for name in ("STIXGeneral.ttf", "DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
+    )
+    # matplotlib's list is kept between runs and knows none of them.
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
+    monkeypatch.setattr(font_manager, "findfont", lambda properties: default)
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [bold, regular, "missing.ttf"])
+    monkeypatch.setattr(
+        fonts, "_characters", lambda path: frozenset([] if path == default else [0x4E2D])
+    )
+    assert fonts.find(["中"]) == regular
 
 
 def test_a_font_that_has_the_characters_is_found(monkeypatch):
