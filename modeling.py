@@ -382,6 +382,94 @@ NAMINGS = {
 }
 
 
+def _initializer(config):
+    return tf.truncated_normal_initializer(stddev=config.initializer_range)
+
+
+class Embeddings:
+    """The variables of the embeddings, and the encoder's input from them.
+
+    Args:
+      config: a `BertConfig`.
+      one_hot: look words up by a matrix product.
+    """
+
+    def __init__(self, config, one_hot):
+        self._one_hot = one_hot
+        with tf.variable_scope("embeddings"):
+
+            def table(name, rows):
+                return tf.get_variable(
+                    name, [rows, config.embedding_size], initializer=_initializer(config)
+                )
+
+            self._words = table("word_embeddings", config.vocab_size)
+            self._types = table("token_type_embeddings", config.type_vocab_size)
+            self._positions = table("position_embeddings", config.max_position_embeddings)
+            self._norm = _layer_norm_variables("LayerNorm", config.embedding_size)
+        self._projection = None
+        if config.project_embeddings:
+            self._projection = _dense_variables(
+                NAMINGS[config.family].projection,
+                config.embedding_size,
+                config.hidden_size,
+                _initializer(config),
+            )
+
+    def _look_up(self, table, ids, one_hot):
+        """Rows of `table` [R, H] for `ids` [B, T] -> [B, T, H]."""
+        if not one_hot:
+            return tf.gather(table, ids)
+        rows, width = table.shape.as_list()
+        chosen = tf.matmul(tf.one_hot(tf.reshape(ids, [-1]), depth=rows), table)
+        return tf.reshape(chosen, dimensions(ids) + [width])
+
+    def embed(self, input_ids, segment_ids, dropout):
+        """Returns the encoder's input [B, T, H] for word and segment ids [B, T]; `dropout` is a
+        function of the embeddings.
+        """
+        tokens = dimensions(input_ids)[1]
+        # With only two segments, a product is the faster look-up on every device.
+        summed = (
+            self._look_up(self._words, input_ids, self._one_hot)
+            + self._look_up(self._types, segment_ids, True)
+            + self._positions[tf.newaxis, :tokens]
+        )
+        embedded = dropout(layer_norm(summed, *self._norm))
+        return embedded if self._projection is None else dense(embedded, *self._projection)
+
+
+def _make_layer(config, convert):
+    """Returns the `LayerWeights` of one layer in the current scope, made as variables."""
+    hidden, wide = config.hidden_size, config.intermediate_size
+    naming, initializer, weights = NAMINGS[config.family], _initializer(config), []
+    for name in ("query", "key", "value"):
+        scope = f"{naming.attention}/{name}"
+        weights.extend(_dense_variables(scope, hidden, hidden, initializer))
+    weights.extend(_dense_variables(naming.attention_output, hidden, hidden, initializer))
+    weights.extend(_layer_norm_variables(naming.attention_norm, hidden))
+    weights.extend(_dense_variables(naming.intermediate, hidden, wide, initializer))
+    weights.extend(_dense_variables(naming.output, wide, hidden, initializer))
+    weights.extend(_layer_norm_variables(naming.output_norm, hidden))
+    return LayerWeights(
+        *[
+            convert(weight) if name in CONVERTIBLE else weight
+            for name, weight in zip(LayerWeights._fields, weights)
+        ]
+    )
+
+
+def _make_layers(config, convert):
+    """Returns the `LayerWeights` of each layer, the same ones where layers share them."""
+    made, naming = {}, NAMINGS[config.family]
+    scopes = [naming.scope(index) for index in range(config.num_hidden_layers)]
+    for scope in scopes:
+        if scope not in made:
+            with tf.variable_scope(scope):
+                made[scope] = _make_layer(config, convert)
+    return [made[scope] for scope in scopes]
+
+
 class Bert:
     """The variables of one BERT in the current graph, and the pieces of its forward pass.
 
@@ -408,90 +496,20 @@ class Bert:
     ):
         self.config = config
         self._dropout, self._ops = dropout, ops
-        self._one_hot = one_hot_embeddings
         self._run = run or (lambda form, function, *tensors: function(*tensors))
-        self._convert = convert
-        self._naming = NAMINGS[config.family]
-        with tf.variable_scope(self._naming.root):
-            self._make_embeddings()
-            self._weights = self._make_layers()
-            if self._naming.has_pooler:
-                size = config.hidden_size
-                _dense_variables("pooler/dense", size, size, self._initializer())
-
-    def _initializer(self):
-        return tf.truncated_normal_initializer(stddev=self.config.initializer_range)
-
-    def _make_embeddings(self):
-        config = self.config
-        with tf.variable_scope("embeddings"):
-
-            def table(name, rows):
-                return tf.get_variable(
-                    name, [rows, config.embedding_size], initializer=self._initializer()
-                )
-
-            self._words = table("word_embeddings", config.vocab_size)
-            self._types = table("token_type_embeddings", config.type_vocab_size)
-            self._positions = table("position_embeddings", config.max_position_embeddings)
-            self._embedding_norm = _layer_norm_variables("LayerNorm", config.embedding_size)
-        self._projection = None
-        if config.project_embeddings:
-            self._projection = _dense_variables(
-                self._naming.projection,
-                config.embedding_size,
-                config.hidden_size,
-                self._initializer(),
-            )
-
-    def _make_layers(self):
-        """Returns the `LayerWeights` of each layer, the same ones where layers share them."""
-        made = {}
-        for index in range(self.config.num_hidden_layers):
-            scope = self._naming.scope(index)
-            if scope not in made:
-                with tf.variable_scope(scope):
-                    made[scope] = self._make_layer()
-        return [made[self._naming.scope(index)] for index in range(self.config.num_hidden_layers)]
-
-    def _make_layer(self):
-        hidden, wide = self.config.hidden_size, self.config.intermediate_size
-        naming, initializer, weights = self._naming, self._initializer(), []
-        for name in ("query", "key", "value"):
-            scope = f"{naming.attention}/{name}"
-            weights.extend(_dense_variables(scope, hidden, hidden, initializer))
-        weights.extend(_dense_variables(naming.attention_output, hidden, hidden, initializer))
-        weights.extend(_layer_norm_variables(naming.attention_norm, hidden))
-        weights.extend(_dense_variables(naming.intermediate, hidden, wide, initializer))
-        weights.extend(_dense_variables(naming.output, wide, hidden, initializer))
-        weights.extend(_layer_norm_variables(naming.output_norm, hidden))
-        return LayerWeights(
-            *[
-                self._convert(weight) if name in CONVERTIBLE else weight
-                for name, weight in zip(LayerWeights._fields, weights)
-            ]
-        )
-
-    def _look_up(self, table, ids, one_hot):
-        """Rows of `table` [R, H] for `ids` [B, T] -> [B, T, H]."""
-        if not one_hot:
-            return tf.gather(table, ids)
-        rows, width = table.shape.as_list()
-        chosen = tf.matmul(tf.one_hot(tf.reshape(ids, [-1]), depth=rows), table)
-        return tf.reshape(chosen, dimensions(ids) + [width])
+        naming, size = NAMINGS[config.family], config.hidden_size
+        with tf.variable_scope(naming.root):
+            self._embeddings = Embeddings(config, one_hot_embeddings)
+            self._weights = _make_layers(config, convert)
+            if naming.has_pooler:
+                _dense_variables("pooler/dense", size, size, _initializer(config))
 
     def embeddings(self, input_ids, segment_ids):
         """Returns the encoder's input [B, T, H] for word and segment ids [B, T]."""
-        tokens = dimensions(input_ids)[1]
-        # With only two segments, a product is the faster look-up on every device.
-        summed = (
-            self._look_up(self._words, input_ids, self._one_hot)
-            + self._look_up(self._types, segment_ids, True)
-            + self._positions[tf.newaxis, :tokens]
+        rate = self.config.hidden_dropout_prob
+        return self._embeddings.embed(
+            input_ids, segment_ids, lambda embedded: self._dropout(embedded, rate)
         )
-        embedded = layer_norm(summed, *self._embedding_norm)
-        embedded = self._dropout(embedded, self.config.hidden_dropout_prob)
-        return embedded if self._projection is None else dense(embedded, *self._projection)
 
     def branch(self, index, hidden, branches, see_probabilities=None):
         """Returns the outputs of layer `index` from one input, a list with a [B, R, H] for each

@@ -3,7 +3,6 @@
 
 import os
 
-import forked
 import hypothesis
 import pytest
 import tensorflow.compat.v1 as tf
@@ -31,6 +30,4 @@ def paths(tmp_path_factory):
 @pytest.fixture(scope="session")
 def command_lines():
     """Runs command lines of the project without importing TensorFlow for each, `CommandLines`."""
-    lines = forked.CommandLines()
-    yield lines
-    lines.close()
+    return tiny.command_lines()

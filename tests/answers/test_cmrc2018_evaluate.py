@@ -3,9 +3,6 @@
 
 import collections
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 from hypothesis import assume, given, settings
@@ -14,11 +11,6 @@ from hypothesis import strategies as st
 import cmrc2018_evaluate as scorer
 from mrc.data.squad_format import Answer, Passage, Question
 from mrc.util.errors import InputError
-
-SCRIPT = os.path.join(
-    os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
-    "cmrc2018_evaluate.py",
-)
 
 
 def question(question_id, *answers):
@@ -158,7 +150,7 @@ def entry(question_id, *answers):
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(command_lines, tmp_path):
     """Returns a function that writes the files and returns exit code, stdout and stderr."""
 
     def run_scorer(qas, predictions, arguments=("data.json", "pred.json")):
@@ -167,13 +159,7 @@ def run(tmp_path):
         tmp_path.joinpath("pred.json").write_text(
             predictions if isinstance(predictions, str) else json.dumps(predictions)
         )
-        done = subprocess.run(
-            [sys.executable, SCRIPT] + list(arguments),
-            cwd=str(tmp_path),
-            text=True,
-            capture_output=True,
-        )
-        return done.returncode, done.stdout, done.stderr
+        return command_lines.run("cmrc2018_evaluate.py", *arguments, cwd=str(tmp_path))[:3]
 
     return run_scorer
 

@@ -66,7 +66,7 @@ def test_input_is_reported(command_lines, paths, tmp_path, row):
 def test_a_new_process_reports_the_same_as_a_fork(command_lines, paths, tmp_path, name):
     row = next(row for row in input_table.ROWS if row.name == name)
     words, path = words_of(row, input_table.Case(paths, tmp_path))
-    code, stdout, stderr = tiny.run(row.script, *words)
+    code, stdout, stderr = tiny.run_in_new_process(row.script, *words)
     done = command_lines.run(row.script, *words)
     assert (code, stdout, stderr) == done[:3]
     assert_reported(row, done, path)

@@ -49,32 +49,35 @@ class Done(NamedTuple):
     mebibytes: int
 
 
+def environment():
+    """Returns the environment of a command: that of the tests, without a GPU."""
+    return dict(
+        os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", PYTHONIOENCODING="utf-8"
+    )
+
+
 class CommandLines:
-    """The process that is forked for each command."""
+    """The process that is forked for each command; it ends with the one that made it."""
 
     def __init__(self):
-        environment = dict(
-            os.environ,
-            TF_CPP_MIN_LOG_LEVEL="3",
-            CUDA_VISIBLE_DEVICES="",
-            PYTHONIOENCODING="utf-8",
-            PYTHONPATH=os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")]),
-        )
+        path = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
             [sys.executable, os.path.abspath(__file__)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env=dict(environment(), PYTHONPATH=path),
         )
 
-    def run(self, script, *words):
-        """Runs `script` of the project with these arguments and returns `Done`."""
+    def run(self, script, *words, cwd=None):
+        """Runs `script` of the project with these arguments in `cwd` and returns `Done`."""
         with tempfile.TemporaryDirectory() as folder:
-            request = (
-                json.dumps({"words": [os.path.join(ROOT, script)] + list(words), "folder": folder})
-                + "\n"
-            )
-            self._process.stdin.write(request.encode("ascii"))
+            request = {
+                "words": [os.path.join(ROOT, script)] + list(words),
+                "folder": folder,
+                "cwd": cwd or os.getcwd(),
+                "environment": environment(),
+            }
+            self._process.stdin.write(json.dumps(request).encode("ascii") + b"\n")
             self._process.stdin.flush()
             answer = json.loads(self._process.stdout.readline().decode("ascii"))
             texts = []
@@ -82,10 +85,6 @@ class CommandLines:
                 with open(os.path.join(folder, name), encoding="utf-8") as reader:
                     texts.append(reader.read())
         return Done(answer["code"], texts[0], texts[1], answer["mebibytes"])
-
-    def close(self):
-        self._process.stdin.close()
-        self._process.wait()
 
 
 def _redirect(folder):
@@ -132,6 +131,9 @@ def _serve():
     signal.alarm(SECONDS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _redirect(request["folder"])
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
     sys.argv = request["words"]
     sys.path[0] = os.path.dirname(sys.argv[0])
     runpy.run_path(sys.argv[0], run_name="__main__")

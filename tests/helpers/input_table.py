@@ -484,7 +484,11 @@ def data_rows():
                     train_file=maker,
                 )
             )
-    return rows + [
+    return rows
+
+
+def data_file_rows():
+    return [
         refused(
             "a missing file",
             "the prediction file nowhere.json does not exist; check the path",
@@ -597,6 +601,11 @@ def data_rows():
             predict_file=tiny_file("squad"),
             max_seq_length=10,
         ),
+    ]
+
+
+def odd_data_rows():
+    return [
         accepted(
             "a byte order mark",
             [],
@@ -952,7 +961,11 @@ def model_rows():
             [(DATA_FLAGS[step], tiny_file("squad")), ("init_checkpoint", maker)]
         )
         rows.append(refused(f"a checkpoint {name}", wanted, words=["--" + step], **flags))
-    return rows + [
+    return rows
+
+
+def model_file_rows():
+    return [
         refused(
             "config: not JSON",
             "PATH is not valid JSON",
@@ -1158,17 +1171,18 @@ def case_rows():
         )
 
 
-def flag_rows():
-    def wrong(flag, value, wanted=None):
-        return refused(
-            f"--{flag}={value}",
-            wanted or f"--{flag}={value}",
-            words=["--do_train", "--do_predict"],
-            train_file=tiny_file("squad"),
-            predict_file=tiny_file("squad"),
-            **{flag: value},
-        )
+def wrong(flag, value, wanted=None):
+    return refused(
+        f"--{flag}={value}",
+        wanted or f"--{flag}={value}",
+        words=["--do_train", "--do_predict"],
+        train_file=tiny_file("squad"),
+        predict_file=tiny_file("squad"),
+        **{flag: value},
+    )
 
+
+def flag_rows():
     rows = [
         wrong(flag, value)
         for flag in INTEGER_FLAGS
@@ -1189,10 +1203,13 @@ def flag_rows():
         wrong("max_seq_length", value, "exceeds the 64 positions of the model")
         for value in (HUGE, OVERFLOW, 65)
     ]
+    return rows
+
+
+def value_rows():
     predict = dict(predict_file=tiny_file("squad"))
     train = dict(words=["--do_train"], train_file=tiny_file("squad"))
-    on_tpu = ["--do_predict", "--use_tpu"]
-    return rows + [
+    return [
         accepted(
             "a huge number in each unbounded flag",
             "--doc_stride=%d exceeds" % OVERFLOW,
@@ -1267,6 +1284,13 @@ def flag_rows():
             words=["--do_eval"],
             eval_file=tiny_file("squad"),
         ),
+    ]
+
+
+def mask_rows():
+    predict = dict(predict_file=tiny_file("squad"))
+    train = dict(words=["--do_train"], train_file=tiny_file("squad"))
+    return [
         refused(
             "a zone in training",
             "--mask_zone, --mask_layer and --mask_head apply to",
@@ -1318,7 +1342,7 @@ def flag_rows():
             **predict,
         ),
         refused(
-            "a head that is no number",
+            "a head that is not a number",
             'there is no head "first"',
             mask_zone="q2",
             mask_head="first",
@@ -1397,6 +1421,14 @@ def flag_rows():
             mask_layer="0",
             **predict,
         ),
+    ]
+
+
+def device_rows():
+    predict = dict(predict_file=tiny_file("squad"))
+    train = dict(words=["--do_train"], train_file=tiny_file("squad"))
+    on_tpu = ["--do_predict", "--use_tpu"]
+    return [
         refused(
             "a TPU without a name",
             "--use_tpu needs --tpu_name or --master; ",
@@ -1726,7 +1758,12 @@ def score_rows():
                 as_json({"one": "x"}, "answers.json"),
             ),
         ]
-    return rows + [
+    return rows
+
+
+def scorer_rows():
+    good = as_json(ALL_OF_SQUAD, "answers.json")
+    return [
         refused_by_script(
             "a batch that the TPU cores do not divide",
             "--batch=12 is not a multiple of the 8 cores of a TPU; use 16",
@@ -1797,6 +1834,11 @@ def score_rows():
             changed(QUESTION + ("answers",), [], tiny.cmrc()),
             as_json({"TINY_0": "x"}, "answers.json"),
         ),
+    ]
+
+
+def figure_rows():
+    return [
         refused_by_script(
             "a missing table",
             "the results file nowhere.csv does not exist; check the path",
@@ -1974,10 +2016,18 @@ def output_rows():
 
 ROWS = (
     data_rows()
+    + data_file_rows()
+    + odd_data_rows()
     + model_rows()
+    + model_file_rows()
     + list(case_rows())
     + flag_rows()
+    + value_rows()
+    + mask_rows()
+    + device_rows()
     + score_rows()
+    + scorer_rows()
+    + figure_rows()
     + attention_rows()
     + output_rows()
 )

@@ -3,6 +3,7 @@
 
 import contextlib
 import copy
+import functools
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import sys
 import types
 import unicodedata
 
+import forked
 import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import flags
@@ -284,22 +286,26 @@ def model_flags(paths, **changes):
     return {name: value for name, value in chosen.items() if value is not None}
 
 
+@functools.lru_cache(maxsize=None)
+def command_lines():
+    """Returns the `forked.CommandLines` of this process; it ends with it."""
+    return forked.CommandLines()
+
+
 def run(script, *words, **flag_values):
-    """Runs a script of the project in a new process; returns (exit code, stdout, stderr)."""
+    """Runs a script of the project; returns (exit code, stdout, stderr)."""
+    return command_lines().run(script, *words, *_words(flag_values))[:3]
+
+
+def run_in_new_process(script, *words):
+    """Like `run`, in a new process that imports TensorFlow itself."""
     command = [sys.executable, os.path.join(ROOT, script)] + list(words)
-    command += _words(flag_values)
-    done = subprocess.run(command, capture_output=True, env=_environment())
+    done = subprocess.run(command, capture_output=True, env=forked.environment())
     return done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8")
 
 
 def _words(flag_values):
     return ["--{}={}".format(*item) for item in sorted(flag_values.items())]
-
-
-def _environment():
-    return dict(
-        os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", PYTHONIOENCODING="utf-8"
-    )
 
 
 def start(flag_values, prepare=lambda: None, first=None):
@@ -325,7 +331,7 @@ def start(flag_values, prepare=lambda: None, first=None):
     return subprocess.Popen(
         [sys.executable] + program + _words(flag_values),
         cwd=ROOT,
-        env=_environment(),
+        env=forked.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         preexec_fn=before,
