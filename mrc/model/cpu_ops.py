@@ -87,24 +87,21 @@ def _head_by_head(tensors, numbers, heads):
     return [tf.concat(context, axis=1) for context in contexts]
 
 
-def _heads_together(tensors, numbers, heads):
-    """Returns what `_head_by_head` does; each input has one bias for all of its heads, and none is
-    off.
+def _heads_together(tensors, numbers):
+    """Returns what `_head_by_head` does, with heads apart, [N, R, D].
+
+    Each input has one bias for all of its heads, and no head is off.
+
+    Args:
+      tensors: distinct queries [N, R, D], keys and values [N, K, D], and biases.
+      numbers: as there.
     """
-    parts = {}
-
-    def of_heads(number):  # [N, T, D]
-        if number not in parts:
-            parts[number] = modeling.split_heads(tensors[number][tf.newaxis], heads)[0]
-        return parts[number]
-
     scores, contexts = {}, []
     for query, key, value, head_biases, _ in numbers:
         if (query, key) not in scores:
-            scores[query, key] = tf.matmul(of_heads(query), of_heads(key), transpose_b=True)
+            scores[query, key] = tf.matmul(tensors[query], tensors[key], transpose_b=True)
         probabilities = tf.nn.softmax(scores[query, key] + tensors[head_biases[0]])
-        context = modeling.attention_context(probabilities, of_heads(value))
-        contexts.append(modeling.join_heads(context[tf.newaxis])[0])
+        contexts.append(modeling.attention_context(probabilities, tensors[value]))
     return contexts
 
 
@@ -125,12 +122,20 @@ def attention_by_window(functions, attention_inputs, heads):
     )
     windows = attention_inputs[0].query.shape.as_list()[0]
     differ = any(len(set(biases)) > 1 or off for *_, biases, off in numbers)
-    contexts_of = _head_by_head if differ or not tensorflow_versions.IS_TF2 else _heads_together
+    together = tensorflow_versions.IS_TF2 and not differ
+    split = {number for each in numbers for number in each[:3]} if together else ()
 
     def one_window(*inside):
-        return contexts_of(inside, numbers, heads)
+        return (
+            _heads_together(inside, numbers) if together else _head_by_head(inside, numbers, heads)
+        )
 
     def all_windows(*inside):
+        # Faster for all windows at once, as is joining below.
+        inside = [
+            modeling.split_heads(tensor, heads) if number in split else tensor
+            for number, tensor in enumerate(inside)
+        ]
         found = []
         for window in range(windows):
             # A bias may be shared by all windows, and is by all heads.
@@ -139,10 +144,14 @@ def attention_by_window(functions, attention_inputs, heads):
                 functions(
                     ("window", heads, numbers),
                     one_window,
-                    *[tensor if tensor.shape.ndims == 2 else tensor[0] for tensor in mine],
+                    *[
+                        tensor if number in split or tensor.shape.ndims == 2 else tensor[0]
+                        for number, tensor in enumerate(mine)
+                    ],
                 )
             )
-        return [tf.stack(contexts) for contexts in zip(*found)]
+        stacked = [tf.stack(contexts) for contexts in zip(*found)]
+        return [modeling.join_heads(context) for context in stacked] if together else stacked
 
     return functions(("windows", heads, numbers), all_windows, *tensors)
 

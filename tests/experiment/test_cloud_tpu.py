@@ -321,7 +321,7 @@ def google_cloud(monkeypatch):
 @pytest.mark.parametrize("script", ["run_squad.py", "run_cmrc2018.py"])
 def test_scripts_report_another_runtime_version(google_cloud, script):
     google_cloud.nodes[NODE] = cloud_api.node(1, "2.3")
-    code, _, stderr = tiny.run(script, **dict(ON_GS, do_lower_case=True, **FLAGS))
+    code, _, stderr = tiny.run_in_new_process(script, **dict(ON_GS, do_lower_case=True, **FLAGS))
     lines = [line for line in stderr.splitlines() if line.startswith("error: ")]
     assert code == 2 and google_cloud.requested == [NODE] and "Traceback" not in stderr
     assert lines == [

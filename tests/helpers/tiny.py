@@ -297,9 +297,9 @@ def run(script, *words, **flag_values):
     return command_lines().run(script, *words, *_words(flag_values))[:3]
 
 
-def run_in_new_process(script, *words):
-    """Like `run`, in a new process that imports TensorFlow itself."""
-    command = [sys.executable, os.path.join(ROOT, script)] + list(words)
+def run_in_new_process(script, *words, **flag_values):
+    """Like `run`, in a new process that imports all modules itself."""
+    command = [sys.executable, os.path.join(ROOT, script), *words, *_words(flag_values)]
     done = subprocess.run(command, capture_output=True, env=forked.environment())
     return done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8")
 
