@@ -5,8 +5,8 @@ separately.
 Variables have the names of Google's released checkpoints. The encoder knows nothing of questions
 and passages: a caller changes the attention bias of a layer and observes its probabilities.
 
-Shapes: B batch, T tokens, H hidden size, N heads, D = H / N head size, I intermediate size, V
-vocabulary.
+Shapes: B batch, T tokens, H hidden size, E embedding size (H for BERT), N heads, D = H / N head
+size, I intermediate size, V vocabulary.
 """
 
 import math
@@ -417,7 +417,7 @@ class Embeddings:
             )
 
     def _look_up(self, table, ids, one_hot):
-        """Rows of `table` [R, H] for `ids` [B, T] -> [B, T, H]."""
+        """Rows of `table` [R, E] for `ids` [B, T] -> [B, T, E]."""
         if not one_hot:
             return tf.gather(table, ids)
         rows, width = table.shape.as_list()
@@ -425,8 +425,9 @@ class Embeddings:
         return tf.reshape(chosen, dimensions(ids) + [width])
 
     def embed(self, input_ids, segment_ids, dropout):
-        """Returns the encoder's input [B, T, H] for word and segment ids [B, T]; `dropout` is a
-        function of the embeddings.
+        """Returns the encoder's input [B, T, H] for word and segment ids [B, T].
+
+        `dropout` maps the normalized embeddings [B, T, E], before the projection.
         """
         tokens = dimensions(input_ids)[1]
         # With only two segments, a product is the faster look-up on every device.

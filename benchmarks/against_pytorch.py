@@ -7,10 +7,10 @@
         [--precisions=float32,bfloat16] [--lengths=padded,trimmed] [further flags of run_squad.py]
 
 The reader is a BERT on SQuAD; the grid is every zone in every layer unless the flags name zones and
-layers. PyTorch has
-an environment of its own, with the masks added in transformers' attention (`pytorch_loop.py`).
-Both sides use all cores, the same windows and batches, and run in turns. A trimmed pass is as long
-as the longest window of its batch, except under `all`, which lets padding in. bfloat16 is
+layers. PyTorch has an environment of its own, with the masks added in transformers' attention
+(`pytorch_loop.py`). Both sides use all cores, the same windows and batches, and run in turns. A
+trimmed pass is as long as the longest window of its batch. Cells of `all`, which lets padding in,
+keep padding in every layer in PyTorch, and here below the masked layer. bfloat16 is
 `--precision=bfloat16` here, autocast in PyTorch, and needs TensorFlow 2.
 
 Prints seconds of the whole process and of its passes (ours with decoding and the compilation of
@@ -160,7 +160,7 @@ def peak(precision):
         with tf.Session(config=tensorflow_versions.session_config()) as session:
             session.run(tf.global_variables_initializer())
             seconds = []
-            for _ in range(11):
+            for _ in range(10):
                 begun = time.time()
                 session.run(product)
                 seconds.append(time.time() - begun)

@@ -5,7 +5,7 @@ import tensorflow.compat.v1 as tf
 
 import attention_mask
 import modeling
-from mrc.model import grid
+from mrc.model import grid, span_model
 
 
 class CountingBert:
@@ -63,7 +63,6 @@ def grid_operations(config, cells, windows, batches, size, trim_padding):
     shape = [len(batches[0]), windows.max_seq_length]
     with tf.Graph().as_default(), tf.Session() as session:
         ids, mask, segments = (tf.placeholder(tf.int32, shape) for _ in range(3))
-        longest = grid.round_up(tf.reduce_max(tf.reduce_sum(mask, axis=1)))
         bert = CountingBert(config)
         grid.encode(
             bert,
@@ -71,7 +70,7 @@ def grid_operations(config, cells, windows, batches, size, trim_padding):
             bert.embeddings(ids, segments),
             modeling.padding_bias(mask),
             attention_mask.find_roles(mask, segments),
-            tf.minimum(tf.maximum(longest, size), shape[1]),
+            span_model.SpanModel.working_length(mask, size),
             trim_padding,
         )
         total = tf.add_n(bert.counts)

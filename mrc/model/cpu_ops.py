@@ -88,13 +88,13 @@ def _head_by_head(tensors, numbers, heads):
 
 
 def _heads_together(tensors, numbers):
-    """Returns what `_head_by_head` does, with heads apart, [N, R, D].
+    """Returns the contexts of one window with heads apart, a list of [N, R, D].
 
     Each input has one bias for all of its heads, and no head is off.
 
     Args:
-      tensors: distinct queries [N, R, D], keys and values [N, K, D], and biases.
-      numbers: as there.
+      tensors: distinct queries [N, R, D], keys and values [N, K, D], and biases [R or 1, K or 1].
+      numbers: as in `_head_by_head`.
     """
     scores, contexts = {}, []
     for query, key, value, head_biases, _ in numbers:
@@ -159,9 +159,8 @@ def attention_by_window(functions, attention_inputs, heads):
 def keep_freed_memory():
     """Makes the C library keep freed memory where it can (glibc).
 
-    Otherwise every large tensor is mapped again.
-
-    Otherwise the operating system spends a third of a forward pass filling new pages with zeros.
+    Otherwise every large tensor is mapped again, and the operating system spends a third of a
+    forward pass filling new pages with zeros.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -121,7 +121,7 @@ def _reads_padding_above(cells, layer):
 class _Pass:
     """One forward pass over a batch.
 
-    Branches with the same bias have the same tensor of it, by which a layer knows what they share.
+    Branches with the same bias share one tensor of it: a layer knows what they share by identity.
     """
 
     def __init__(self, bert, bias, roles, length, trim_padding):

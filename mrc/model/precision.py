@@ -21,7 +21,7 @@ _INSTRUCTIONS = r"\b(avx512_bf16|amx_bf16)\b"
 
 
 def _cpu_has_bfloat16():
-    """Whether the CPU of this machine multiplies bfloat16 matrices (Linux tells)."""
+    """Whether the CPU has instructions for bfloat16 matrices, by /proc/cpuinfo (Linux only)."""
     try:
         with open(_CPU_INFO, encoding="utf-8", errors="replace") as reader:
             return re.search(_INSTRUCTIONS, reader.read()) is not None
@@ -36,13 +36,13 @@ def check(name: str, use_tpu: bool):
     needs = "--precision=bfloat16 needs TensorFlow 2.12 to 2.15 and"
     if not IS_TF2:
         raise InputError(
-            f"{needs} a CPU with bfloat16 or a GPU, or a TPU; this is TensorFlow "
-            f"{tf.__version__}: remove it, or install requirements/tf2.txt"
+            f"{needs} a CPU with AVX-512 BF16 or AMX or a GPU, or else a TPU; this is TensorFlow "
+            f"{tf.__version__}: remove the flag, or install requirements/tf2.txt"
         )
     if not (_cpu_has_bfloat16() or tf.test.is_gpu_available()):
         raise InputError(
-            f"{needs} a CPU with AVX-512 BF16 or AMX, a GPU or a TPU, and this machine has none of "
-            "them; remove it"
+            f"{needs} a CPU with AVX-512 BF16 or AMX, a GPU or a TPU; this machine has none of "
+            "them: remove the flag"
         )
 
 

@@ -82,7 +82,7 @@ class SpanModel:
         return tf.nn.top_k(scores, k=size)
 
     @staticmethod
-    def _working_length(input_mask, size):
+    def working_length(input_mask, size):
         """Returns a scalar: the longest window of the batch, rounded up, and at least `size`."""
         longest = tf.reduce_max(tf.reduce_sum(input_mask, axis=1))
         return tf.minimum(
@@ -108,7 +108,7 @@ class SpanModel:
         roles = attention_mask.find_roles(mask, features["segment_ids"])
         embedded = self.bert.embeddings(features["input_ids"], features["segment_ids"])
         found = collections.defaultdict(list)
-        length = None if static_shapes else self._working_length(mask, size)
+        length = None if static_shapes else self.working_length(mask, size)
         outputs = grid.encode(
             self.bert, cells, embedded, modeling.padding_bias(mask), roles, length, trim_padding
         )

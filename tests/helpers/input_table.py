@@ -126,6 +126,10 @@ def tiny_file(name):
     return lambda case: case.paths[name]
 
 
+PREDICT = dict(predict_file=tiny_file("squad"))
+TRAIN = dict(words=["--do_train"], train_file=tiny_file("squad"))
+
+
 # Functions that return writers of model files
 
 
@@ -1207,8 +1211,6 @@ def flag_rows():
 
 
 def value_rows():
-    predict = dict(predict_file=tiny_file("squad"))
-    train = dict(words=["--do_train"], train_file=tiny_file("squad"))
     return [
         accepted(
             "a huge number in each unbounded flag",
@@ -1217,13 +1219,13 @@ def value_rows():
             max_query_length=OVERFLOW,
             n_best_size=OVERFLOW,
             max_answer_length=OVERFLOW,
-            **predict,
+            **PREDICT,
         ),
         accepted(
             "a stride longer than the window",
             "windows do not overlap",
             doc_stride=30,
-            **predict,
+            **PREDICT,
         ),
         wrong(
             "num_train_epochs",
@@ -1234,7 +1236,7 @@ def value_rows():
             "a batch larger than the data",
             "4 examples and --num_train_epochs=2 do not fill one batch of --train_batch_size=9",
             train_batch_size=9,
-            **train,
+            **TRAIN,
         ),
         refused("an unknown flag", "there is no flag --no_such_flag; ", no_such_flag=1),
         refused(
@@ -1263,13 +1265,13 @@ def value_rows():
             "a file instead of a folder",
             "vocab.txt is a file where a folder is needed; pass another path",
             output_dir=tiny_file("vocab_file"),
-            **predict,
+            **PREDICT,
         ),
         refused(
             "a folder in a file",
             "cannot be",
             output_dir=lambda case: case.paths["vocab_file"] + "/out",
-            **predict,
+            **PREDICT,
         ),
         refused("training without a file", "--do_train needs --train_file", words=["--do_train"]),
         refused("predicting without a file", "--do_predict needs --predict_file"),
@@ -1284,30 +1286,34 @@ def value_rows():
             words=["--do_eval"],
             eval_file=tiny_file("squad"),
         ),
+        refused(
+            "a value after a space",
+            '"True" is not a flag, which begins with --; write --flag=value, and',
+            words=["--do_predict", "True"],
+            **PREDICT,
+        ),
     ]
 
 
 def mask_rows():
-    predict = dict(predict_file=tiny_file("squad"))
-    train = dict(words=["--do_train"], train_file=tiny_file("squad"))
     return [
         refused(
             "a zone in training",
             "--mask_zone, --mask_layer and --mask_head apply to",
             mask_zone="q2",
-            **train,
+            **TRAIN,
         ),
         refused(
             "a layer in training",
             "--mask_zone, --mask_layer and --mask_head apply to",
             mask_layer="0",
-            **train,
+            **TRAIN,
         ),
         refused(
             "an unknown zone",
             'there is no zone "p3"; the zones are all, q2, q2p, p2q, p2',
             mask_zone="p3",
-            **predict,
+            **PREDICT,
         ),
         refused(
             "an unknown zone, CMRC",
@@ -1320,40 +1326,40 @@ def mask_rows():
             "all and another zone",
             "--mask_zone=all+q2: all does not join with other zones",
             mask_zone="all+q2",
-            **predict,
+            **PREDICT,
         ),
         refused(
             "off and another zone",
             "--mask_zone=off+q2: off does not join with other zones",
             mask_zone="off+q2",
-            **predict,
+            **PREDICT,
         ),
         refused(
             "a head without a zone",
             "--mask_head=1 needs a zone to mask; add --mask_zone",
             mask_head="1",
-            **predict,
+            **PREDICT,
         ),
         refused(
             "a head too high",
             'there is no head "2"; the heads are 0 to 1, or "each" for a cell of each',
             mask_zone="q2",
             mask_head="2",
-            **predict,
+            **PREDICT,
         ),
         refused(
             "a head that is not a number",
             'there is no head "first"',
             mask_zone="q2",
             mask_head="first",
-            **predict,
+            **PREDICT,
         ),
         refused(
             "a window of an even number of layers",
             "--mask_layer=each:2: the width of a window is an odd number of layers; write it",
             mask_zone="q2",
             mask_layer="each:2",
-            **predict,
+            **PREDICT,
         ),
         refused(
             "attention of a grid",
@@ -1361,7 +1367,7 @@ def mask_rows():
             words=("--do_attention",),
             mask_zone="q2",
             mask_layer="each",
-            **predict,
+            **PREDICT,
         ),
         refused(
             "attention of nothing",
@@ -1375,65 +1381,70 @@ def mask_rows():
             mask_zone="q2",
             mask_layer="0",
             mask_head="1",
-            **predict,
+            **PREDICT,
         ),
-        refused("an empty zone", "--mask_zone= has an empty part", mask_zone="", **predict),
+        refused("an empty zone", "--mask_zone= has an empty part", mask_zone="", **PREDICT),
         refused(
             "an extra comma",
             "--mask_zone=q2,,p2 has an empty part",
             mask_zone="q2,,p2",
-            **predict,
+            **PREDICT,
         ),
         refused(
             "an extra plus",
             "--mask_layer=0+ has an empty part",
             mask_zone="q2",
             mask_layer="0+",
-            **predict,
+            **PREDICT,
         ),
         refused(
             "a layer too high",
             'there is no layer "2"; the layers are 0 to 1',
             mask_zone="q2",
             mask_layer="2",
-            **predict,
+            **PREDICT,
         ),
         refused(
-            "a layer below 0", 'there is no layer "-1"', mask_zone="q2", mask_layer="-1", **predict
+            "a layer below 0", 'there is no layer "-1"', mask_zone="q2", mask_layer="-1", **PREDICT
         ),
         refused(
             "a layer with many digits",
             'there is no layer "99999',
             mask_zone="q2",
             mask_layer="9" * 100000,
-            **predict,
+            **PREDICT,
         ),
         refused(
             "each plus a layer",
             'there is no layer "each"',
             mask_zone="q2",
             mask_layer="each+0",
-            **predict,
+            **PREDICT,
         ),
         refused(
             "a layer without a zone",
             "--mask_layer=0 needs a zone to mask; add --mask_zone",
             mask_layer="0",
-            **predict,
+            **PREDICT,
+        ),
+        accepted(
+            "a repeated zone in a cell",
+            "",
+            mask_zone="+".join(["q2"] * 100),
+            mask_layer="0",
+            **PREDICT,
         ),
     ]
 
 
 def device_rows():
-    predict = dict(predict_file=tiny_file("squad"))
-    train = dict(words=["--do_train"], train_file=tiny_file("squad"))
     on_tpu = ["--do_predict", "--use_tpu"]
     return [
         refused(
             "a TPU without a name",
             "--use_tpu needs --tpu_name or --master; ",
             words=on_tpu,
-            **predict,
+            **PREDICT,
         ),
         refused(
             "a TPU with two addresses",
@@ -1441,7 +1452,7 @@ def device_rows():
             words=on_tpu,
             tpu_name="t",
             master="grpc://10.0.0.1:8470",
-            **predict,
+            **PREDICT,
         ),
         refused(
             "a TPU with a local folder",
@@ -1449,7 +1460,7 @@ def device_rows():
             words=on_tpu,
             tpu_name="t",
             output_dir="here",
-            **predict,
+            **PREDICT,
         ),
         refused(
             "a TPU with a local checkpoint",
@@ -1457,7 +1468,7 @@ def device_rows():
             words=on_tpu,
             tpu_name="t",
             output_dir="gs://b/o",
-            **predict,
+            **PREDICT,
         ),
         refused(
             "a TPU with a batch that its cores do not divide",
@@ -1467,7 +1478,7 @@ def device_rows():
             output_dir="gs://b/o",
             init_checkpoint="gs://b/c",
             predict_batch_size=12,
-            **predict,
+            **PREDICT,
         ),
         refused(
             "a TPU with several hosts",
@@ -1476,45 +1487,32 @@ def device_rows():
             tpu_name="t",
             num_tpu_cores=32,
             predict_batch_size=32,
-            **predict,
+            **PREDICT,
         ),
         accepted(
             "an unused TPU",
             "--tpu_name=t without --use_tpu: it is not used; add --use_tpu",
             tpu_name="t",
-            **predict,
-        ),
-        refused(
-            "a value after a space",
-            '"True" is not a flag, which begins with --; write --flag=value, and',
-            words=["--do_predict", "True"],
-            **predict,
+            **PREDICT,
         ),
         refused(
             "a TPU with --trim_padding",
             "--trim_padding makes batches of different lengths",
             words=on_tpu + ["--trim_padding"],
             tpu_name="t",
-            **predict,
+            **PREDICT,
         ),
         refused(
             "a precision for training",
             "--precision=bfloat16 applies to --do_predict; --do_train and --do_attention are in",
             precision="bfloat16",
-            **train,
+            **TRAIN,
         ),
         refused(
             "an unknown precision",
             "--precision",
             precision="half",
-            **predict,
-        ),
-        accepted(
-            "a repeated zone in a cell",
-            "",
-            mask_zone="+".join(["q2"] * 100),
-            mask_layer="0",
-            **predict,
+            **PREDICT,
         ),
     ]
 

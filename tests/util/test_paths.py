@@ -4,7 +4,6 @@
 import os
 import shutil
 
-import forked
 import pytest
 import tensorflow.compat.v1 as tf
 import tiny
@@ -36,19 +35,15 @@ def test_paths_are_normalized(path, normal):
 
 @pytest.fixture(scope="module")
 def run(paths):
-    """Yields a function that runs run_squad.py and returns (exit code, stdout, stderr)."""
-    commands = forked.CommandLines()
+    """Returns a function that runs run_squad.py and returns (exit code, stdout, stderr)."""
 
     def run_squad(folder, *words, **changes):
         flags = tiny.model_flags(
             paths, output_dir=str(folder), train_file=paths["squad"], predict_file=paths["squad"]
         )
-        given = [f"--{name}={value}" for name, value in dict(flags, **changes).items()]
-        done = commands.run("run_squad.py", *words, *given)
-        return done.code, done.stdout, done.stderr
+        return tiny.run("run_squad.py", *words, **dict(flags, **changes))
 
-    yield run_squad
-    commands.close()
+    return run_squad
 
 
 @pytest.mark.parametrize("name", ["runs[1]", "what? a*"])
