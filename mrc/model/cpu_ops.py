@@ -105,6 +105,12 @@ def _heads_together(tensors, numbers):
     return contexts
 
 
+def _by_window(tensor, windows):
+    """Returns the part of each window, [...], of a tensor [B or 1, ...]; 1 is for all windows."""
+    parts = tf.unstack(tensor)
+    return parts if len(parts) == windows else parts * windows
+
+
 def attention_by_window(functions, attention_inputs, heads):
     """`modeling.batched_attention` window by window; B must be static.
 
@@ -124,6 +130,7 @@ def attention_by_window(functions, attention_inputs, heads):
     differ = any(len(set(biases)) > 1 or off for *_, biases, off in numbers)
     together = tensorflow_versions.IS_TF2 and not differ
     split = {number for each in numbers for number in each[:3]} if together else ()
+    biases = {number for each in numbers for number in each[3]}
 
     def one_window(*inside):
         return (
@@ -136,20 +143,14 @@ def attention_by_window(functions, attention_inputs, heads):
             modeling.split_heads(tensor, heads) if number in split else tensor
             for number, tensor in enumerate(inside)
         ]
-        found = []
-        for window in range(windows):
-            # A bias may be shared by all windows, and is by all heads.
-            mine = [tensor[min(window, tensor.shape.as_list()[0] - 1)] for tensor in inside]
-            found.append(
-                functions(
-                    ("window", heads, numbers),
-                    one_window,
-                    *[
-                        tensor if number in split or tensor.shape.ndims == 2 else tensor[0]
-                        for number, tensor in enumerate(mine)
-                    ],
-                )
-            )
+        parts = zip(
+            *[
+                # A bias is that of all heads.
+                _by_window(tf.squeeze(tensor, 1) if number in biases else tensor, windows)
+                for number, tensor in enumerate(inside)
+            ]
+        )
+        found = [functions(("window", heads, numbers), one_window, *mine) for mine in parts]
         stacked = [tf.stack(contexts) for contexts in zip(*found)]
         return [modeling.join_heads(context) for context in stacked] if together else stacked
 
