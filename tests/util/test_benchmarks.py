@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests that the benchmarks start, and that the one of text compares equal files."""
+
+import glob
+import os
+
+import pytest
+import tiny
+
+# pytorch_loop.py runs where PyTorch is; the others are modules of a benchmark.
+NOT_COMMANDS = ("pytorch_loop.py", "product_count.py")
+COMMANDS = sorted(
+    os.path.basename(path)
+    for path in glob.glob(os.path.join(tiny.ROOT, "benchmarks", "*.py"))
+    if os.path.basename(path) not in NOT_COMMANDS
+)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_benchmark_prints_its_help(name):
+    code, stdout, stderr = tiny.run("benchmarks/" + name, "--help")
+    assert code == 0, stderr
+    assert "usage" in stdout and "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("dataset", ["squad", "cmrc"])
+def test_text_equals_the_reference(paths, dataset):
+    code, stdout, stderr = tiny.run(
+        "benchmarks/text_speed.py",
+        data=paths[dataset],
+        vocab_file=paths["vocab_file"],
+        dataset=dataset,
+        questions=4,
+        reference_questions=2,
+        cells=2,
+        max_seq_length=48,
+        doc_stride=16,
+        max_query_length=12,
+    )
+    assert code == 0, stderr
+    compared = [line for line in stdout.splitlines() if "compared, " in line]
+    assert compared and all(line.endswith(", 0 differ") for line in compared)
