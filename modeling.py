@@ -20,9 +20,9 @@ LAYER_NORM_EPSILON = 1e-12
 MASKED = -10000.0  # added to the scores of masked keys
 
 
-# Weights whose products may be computed in another type. The query and key are not among them:
+# Weights whose products may be computed in another type. Those of attention are not among them:
 # softmax exponentiates the error of a score.
-CONVERTIBLE = ("value_kernel", "attention_kernel", "intermediate_kernel", "output_kernel")
+CONVERTIBLE = ("attention_kernel", "intermediate_kernel", "output_kernel")
 
 
 class LayerWeights(NamedTuple):
@@ -258,17 +258,11 @@ def batched_attention(
         probabilities = tf.nn.softmax(scores[pair] + joined_biases(each.biases))
         if see_probabilities is not None:
             see_probabilities(probabilities)
-        context = attention_context(dropout(probabilities), split_heads(each.value, heads))
+        context = tf.matmul(dropout(probabilities), split_heads(each.value, heads))
         if each.off:
-            kept = indicator([head not in each.off for head in range(heads)])
-            context *= tf.cast(kept, context.dtype)
+            context *= indicator([head not in each.off for head in range(heads)])
         contexts.append(join_heads(context))
     return contexts
-
-
-def attention_context(probabilities, value):
-    """Returns the contexts [..., R, D] for `probabilities` [..., R, K] and `value` [..., K, D]."""
-    return tf.matmul(tf.cast(probabilities, value.dtype), value)
 
 
 def indicator(chosen):
@@ -482,8 +476,7 @@ class Bert:
       run: `run(form, function, *tensors) -> list of tensors` runs a layer; functions of the same
         form and signature are equivalent. The default calls the function.
       convert: `convert(kernel)` returns the weights of a product in another type, in which the
-        products of `CONVERTIBLE` weights, and of probabilities with values, are then computed. The
-        default returns the variable.
+        products of `CONVERTIBLE` weights are then computed. The default returns the variable.
     """
 
     def __init__(
@@ -565,7 +558,6 @@ class Bert:
         attended = hidden if most is None else hidden[:, :most]
         key = dense(attended, weights.key_kernel, weights.key_bias)
         value = dense(attended, weights.value_kernel, weights.value_bias)
-        value = tf.cast(value, weights.value_kernel.dtype.base_dtype)
         pairs = {
             number: (key, value) if number is most else (key[:, :number], value[:, :number])
             for number in numbers

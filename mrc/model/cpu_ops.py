@@ -72,7 +72,7 @@ def _head_by_head(tensors, numbers, heads):
         for context, (query, key, value, head_biases, off) in zip(contexts, numbers):
             bias = head_biases[head]
             if head in off:
-                context.append(tf.zeros_like(parts[query][head], parts[value][head].dtype))
+                context.append(tf.zeros_like(parts[query][head]))
                 continue
             if (query, key) not in scores:
                 scores[query, key] = tf.matmul(
@@ -80,9 +80,7 @@ def _head_by_head(tensors, numbers, heads):
                 )
             if (query, key, value, bias) not in known:
                 probabilities = tf.nn.softmax(scores[query, key] + parts[bias])
-                known[query, key, value, bias] = modeling.attention_context(
-                    probabilities, parts[value][head]
-                )
+                known[query, key, value, bias] = tf.matmul(probabilities, parts[value][head])
             context.append(known[query, key, value, bias])
     return [tf.concat(context, axis=1) for context in contexts]
 
@@ -101,7 +99,7 @@ def _heads_together(tensors, numbers):
         if (query, key) not in scores:
             scores[query, key] = tf.matmul(tensors[query], tensors[key], transpose_b=True)
         probabilities = tf.nn.softmax(scores[query, key] + tensors[head_biases[0]])
-        contexts.append(modeling.attention_context(probabilities, tensors[value]))
+        contexts.append(tf.matmul(probabilities, tensors[value]))
     return contexts
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The precision of the products of a forward pass (`--precision`).
 
-In bfloat16 the products of a layer take and return numbers of 8 significant bits; they are summed
-in float32 within. Everything else is float32: queries, keys and scores (softmax exponentiates their
-errors), biases, activations, residual sums, layer norms, embeddings and logits.
+In bfloat16 the products after attention (its output and the feed-forward network) take and return
+numbers of 8 significant bits; they are summed in float32 within. Everything else is float32:
+attention (softmax exponentiates the errors of scores), biases, activations, residual sums, layer
+norms, embeddings and logits.
 """
 
 import re
