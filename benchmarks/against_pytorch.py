@@ -16,7 +16,7 @@ keep padding in every layer in PyTorch, and here below the masked layer. bfloat1
 Prints seconds of the whole process and of its passes (ours with decoding and the compilation of
 the graph), ratios, differing answers, and the share of the machine's peak: the rate of the grid's
 matrix products over that of one product of [3072, 768] and [768, 3072]. In bfloat16 the grid's
-products of queries, keys and scores are float32.
+products up to those of attention are float32.
 """
 
 import argparse
