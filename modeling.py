@@ -465,6 +465,48 @@ def _make_layers(config, convert):
     return [made[scope] for scope in scopes]
 
 
+class FeedForward:
+    """What a layer computes after attention.
+
+    Args:
+      config: a `BertConfig`.
+      dropout, ops: see `Bert`.
+    """
+
+    def __init__(self, config, dropout, ops):
+        self._config, self._dropout, self._ops = config, dropout, ops
+
+    def __call__(self, hidden, context, weights):
+        """Returns a layer's output [B, R, H] from its input and the context of its attention."""
+        attention = self._residual_norm(
+            context,
+            weights.attention_kernel,
+            weights.attention_bias,
+            hidden,
+            weights.attention_beta,
+            weights.attention_gamma,
+        )
+        wide = self._ops.activation(
+            ACTIVATIONS[self._config.hidden_act],
+            product(attention, weights.intermediate_kernel),
+            weights.intermediate_bias,
+        )
+        return self._residual_norm(
+            wide,
+            weights.output_kernel,
+            weights.output_bias,
+            attention,
+            weights.output_beta,
+            weights.output_gamma,
+        )
+
+    def _residual_norm(self, x, kernel, bias, residual, beta, gamma):
+        if self._dropout is no_dropout:
+            return self._ops.residual_norm(product(x, kernel), bias, residual, beta, gamma)
+        dropped = self._dropout(dense(x, kernel, bias), self._config.hidden_dropout_prob)
+        return layer_norm(dropped + residual, beta, gamma)
+
+
 class Bert:
     """The variables of one BERT in the current graph, and the pieces of its forward pass.
 
@@ -490,6 +532,7 @@ class Bert:
     ):
         self.config = config
         self._dropout, self._ops = dropout, ops
+        self._feed_forward = FeedForward(config, dropout, ops)
         self._run = run or (lambda form, function, *tensors: function(*tensors))
         naming, size = NAMINGS[config.family], config.hidden_size
         with tf.variable_scope(naming.root):
@@ -586,36 +629,6 @@ class Bert:
             lambda probabilities: drop(probabilities, rate),
             see_probabilities,
         )
-
-    def _feed_forward(self, hidden, context, weights):
-        """Returns a layer's output [B, R, H] from its input and the context of its attention."""
-        attention = self._residual_norm(
-            context,
-            weights.attention_kernel,
-            weights.attention_bias,
-            hidden,
-            weights.attention_beta,
-            weights.attention_gamma,
-        )
-        wide = self._ops.activation(
-            ACTIVATIONS[self.config.hidden_act],
-            product(attention, weights.intermediate_kernel),
-            weights.intermediate_bias,
-        )
-        return self._residual_norm(
-            wide,
-            weights.output_kernel,
-            weights.output_bias,
-            attention,
-            weights.output_beta,
-            weights.output_gamma,
-        )
-
-    def _residual_norm(self, x, kernel, bias, residual, beta, gamma):
-        if self._dropout is no_dropout:
-            return self._ops.residual_norm(product(x, kernel), bias, residual, beta, gamma)
-        dropped = self._dropout(dense(x, kernel, bias), self.config.hidden_dropout_prob)
-        return layer_norm(dropped + residual, beta, gamma)
 
     def layer(self, index, hidden, bias, see_probabilities=None):
         """Returns the output [B, T, H] of layer `index` under one bias (see `branch`)."""
