@@ -33,9 +33,6 @@ def test_text_equals_the_reference(paths, dataset):
         questions=4,
         reference_questions=2,
         cells=2,
-        max_seq_length=48,
-        doc_stride=16,
-        max_query_length=12,
     )
     assert code == 0, stderr
     compared = [line for line in stdout.splitlines() if "compared, " in line]
