@@ -184,8 +184,9 @@ def _define_prediction():
         "precision",
         precision.FLOAT32,
         precision.NAMES,
-        "Precision of matrix products in prediction. bfloat16 is faster where the device has it "
-        "(TensorFlow 2, or a TPU); few answers differ. Training and attention are in float32.",
+        "Precision of matrix products in prediction. bfloat16 is faster on devices that support it "
+        "(TensorFlow 2, or a TPU) and changes few answers. --do_train and --do_attention are in "
+        "float32.",
     )
 
 

@@ -104,7 +104,7 @@ def _heads_together(tensors, numbers):
 
 
 def _by_window(tensor, windows):
-    """Returns the part of each window, [...], of a tensor [B or 1, ...]; 1 is for all windows."""
+    """Splits a tensor [B or 1, ...] into a list of one part per window, the same one if it is 1."""
     parts = tf.unstack(tensor)
     return parts if len(parts) == windows else parts * windows
 

@@ -121,7 +121,7 @@ def _reads_padding_above(cells, layer):
 class _Pass:
     """One forward pass over a batch.
 
-    Branches with the same bias share one tensor of it: a layer knows what they share by identity.
+    Branches with the same bias share one tensor, by which a layer recognizes what to compute once.
     """
 
     def __init__(self, bert, bias, roles, length, trim_padding):
