@@ -285,6 +285,13 @@ def biased_activation(function, x, bias):
     return tf.cast(function(add_bias(x, bias)), x.dtype)
 
 
+def activated_dense(function, x, kernel, bias):
+    """Returns `function(x @ kernel + bias)` for `x` [..., H], `kernel` [H, I] and `bias` [I], in
+    the type of `kernel`.
+    """
+    return biased_activation(function, product(x, kernel), bias)
+
+
 def biased_residual_norm(x, bias, residual, beta, gamma):
     """Returns the layer norm of `x + bias + residual` for `x` and `residual` [..., H], the others
     [H].
@@ -293,22 +300,20 @@ def biased_residual_norm(x, bias, residual, beta, gamma):
 
 
 class LayerOps(NamedTuple):
-    """The operations of a layer besides products with weights.
-
-    A device may have faster ones for prediction.
+    """Operations of a layer of which a device may have faster ones for prediction.
 
     Attributes:
       attention: `attention(attention_inputs, heads)`, like `batched_attention`.
-      activation: like `biased_activation`.
+      activated_dense: like the function of that name.
       residual_norm: like `biased_residual_norm`.
     """
 
     attention: Callable
-    activation: Callable
+    activated_dense: Callable
     residual_norm: Callable
 
 
-PLAIN_OPS = LayerOps(batched_attention, biased_activation, biased_residual_norm)
+PLAIN_OPS = LayerOps(batched_attention, activated_dense, biased_residual_norm)
 
 
 def padding_bias(input_mask):
@@ -486,9 +491,10 @@ class FeedForward:
             weights.attention_beta,
             weights.attention_gamma,
         )
-        wide = self._ops.activation(
+        wide = self._ops.activated_dense(
             ACTIVATIONS[self._config.hidden_act],
-            product(attention, weights.intermediate_kernel),
+            attention,
+            weights.intermediate_kernel,
             weights.intermediate_bias,
         )
         return self._residual_norm(
@@ -552,7 +558,7 @@ class Bert:
         """Returns the outputs of layer `index` from one input, a list with a [B, R, H] for each
         branch.
 
-        The layer's projections and scores, which do not depend on the bias, are computed once.
+        The layer's projections, which do not depend on the bias, are computed once.
 
         Args:
           index: number of the layer; 0 is next to the embeddings.

@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 import attention_mask
 from mrc.util import files
 from mrc.util.errors import InputError
-from mrc.util.tensorflow_versions import IS_TF2
+from mrc.util.tensorflow_versions import IS_TF2, uses_onednn
 
 RECORD_FILE = "cells.json"
 _UNFINISHED = "unfinished-"
@@ -169,8 +169,8 @@ def unfinished_folder(output_dir, fingerprint, cells):
     Creates it if needed, and warns of partial results with other fingerprints.
     """
     whole = collections.OrderedDict(fingerprint, cells=[cell.name for cell in cells])
-    if IS_TF2:  # its last bits differ from those of TensorFlow 1.15
-        whole["tensorflow"] = tf.__version__
+    if IS_TF2:
+        whole.update(tensorflow=tf.__version__, onednn=uses_onednn())  # last bits differ by both
     mine = _UNFINISHED + sha256(json.dumps(whole, sort_keys=True).encode("utf-8"))[:12]
     for name in tf.gfile.ListDirectory(output_dir):
         name = name.rstrip("/")

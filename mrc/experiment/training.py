@@ -158,7 +158,7 @@ def _make_estimator(inputs, num_steps, handler):
         seed=options.rand_seed,
         hooks=[training_hooks.ProgressHook(num_steps), training_hooks.StopOnSignalHook(handler)],
     )
-    return estimator.make_estimator(model_fn, tpu_options(options), options)
+    return estimator.make_estimator(model_fn, tpu_options(options), options, is_training=True)
 
 
 def _finished_checkpoint(folder, num_steps, handler):

@@ -3,7 +3,8 @@
 
 Attention runs window by window, so that scores stay in the cache between products: head by head
 where heads differ and under TensorFlow 1, where that is faster, and with all heads together
-elsewhere. XLA compiles the activation and the layer norms into one pass over their input each.
+elsewhere. The activation and the layer norms pass over their input once each: oneDNN has them under
+TensorFlow 2, elsewhere XLA compiles them.
 """
 
 import ctypes
@@ -12,6 +13,7 @@ import functools
 import tensorflow.compat.v1 as tf
 
 import modeling
+from mrc.model import onednn_ops
 from mrc.util import tensorflow_versions
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
@@ -85,6 +87,12 @@ def _head_by_head(tensors, numbers, heads):
     return [tf.concat(context, axis=1) for context in contexts]
 
 
+def _biased_scores(query, key, bias):
+    if onednn_ops.AVAILABLE:
+        return onednn_ops.biased_scores(query, key, bias)
+    return tf.matmul(query, key, transpose_b=True) + bias
+
+
 def _heads_together(tensors, numbers):
     """Returns the contexts of one window with heads apart, a list of [N, R, D].
 
@@ -94,12 +102,10 @@ def _heads_together(tensors, numbers):
       tensors: distinct queries [N, R, D], keys and values [N, K, D], and biases [R or 1, K or 1].
       numbers: as in `_head_by_head`.
     """
-    scores, contexts = {}, []
+    contexts = []
     for query, key, value, head_biases, _ in numbers:
-        if (query, key) not in scores:
-            scores[query, key] = tf.matmul(tensors[query], tensors[key], transpose_b=True)
-        probabilities = tf.nn.softmax(scores[query, key] + tensors[head_biases[0]])
-        contexts.append(tf.matmul(probabilities, tensors[value]))
+        scores = _biased_scores(tensors[query], tensors[key], tensors[head_biases[0]])
+        contexts.append(tf.matmul(tf.nn.softmax(scores), tensors[value]))
     return contexts
 
 
@@ -182,17 +188,24 @@ def make_ops():
 
         return functions(form, part, *tensors)[0]
 
-    def activation(function, x, bias):
+    def activated_dense(function, x, kernel, bias):
+        if onednn_ops.has_activated_dense(function, kernel):
+            return onednn_ops.activated_dense(function, x, kernel, bias)
         return compiled_part(
-            function.__name__, functools.partial(modeling.biased_activation, function), x, bias
+            function.__name__,
+            functools.partial(modeling.biased_activation, function),
+            modeling.product(x, kernel),
+            bias,
         )
 
     def residual_norm(*tensors):
+        if onednn_ops.AVAILABLE:
+            return onednn_ops.biased_residual_norm(*tensors)
         return compiled_part("norm", modeling.biased_residual_norm, *tensors)
 
     return {
         "ops": modeling.LayerOps(
-            functools.partial(attention_by_window, functions), activation, residual_norm
+            functools.partial(attention_by_window, functions), activated_dense, residual_norm
         ),
         "run": functions,
     }

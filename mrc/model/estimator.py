@@ -223,7 +223,9 @@ def attention_model_fn(config, cell, init_checkpoint: Optional[str] = None, use_
     return model_fn
 
 
-def make_estimator(model_fn, device: TpuOptions, options) -> TPUEstimator:
+def make_estimator(
+    model_fn, device: TpuOptions, options, is_training: bool = False
+) -> TPUEstimator:
     """Returns the TPUEstimator of the reader.
 
     Args:
@@ -232,7 +234,12 @@ def make_estimator(model_fn, device: TpuOptions, options) -> TPUEstimator:
       options: flags `output_dir`, `train_batch_size` and `predict_batch_size` (over all cores of a
         TPU together), `save_checkpoints_steps` and `rand_seed` (of the weights that no checkpoint
         gives).
+      is_training: whether it trains. On a CPU, only then does simplifying the graph save more time
+        than it takes.
     """
+    config = tensorflow_versions.session_config(
+        device.use_tpu, rewrites_graph=is_training or not runs_on_cpu(device.use_tpu)
+    )
     run_config = RunConfig(
         cluster=device.resolver(),
         master=device.master,
@@ -241,7 +248,7 @@ def make_estimator(model_fn, device: TpuOptions, options) -> TPUEstimator:
         save_checkpoints_steps=options.save_checkpoints_steps,
         save_summary_steps=STEPS_BETWEEN_SUMMARIES,
         log_step_count_steps=None,
-        session_config=tensorflow_versions.session_config(device.use_tpu),
+        session_config=config,
         tpu_config=TPUConfig(
             iterations_per_loop=device.iterations_per_loop,
             num_shards=device.num_tpu_cores,

@@ -35,29 +35,31 @@ def _without_warnings():
 
 if IS_TF2:
     import tensorflow.compat.v2 as tf2
+    from tensorflow.python.util import _pywrap_util_port
 
     if VERSION < (2, 13):  # its tf.function knows no _noinline
         from tensorflow.python.eager.polymorphic_function import quarantine as eager_function
 
+    # From where they are defined: names of tf.estimator.tpu cost a second for warnings.
+    from tensorflow_estimator.python.estimator.tpu import tpu_config, tpu_estimator
+
     with _without_warnings():
         tf.disable_v2_behavior()
-        tpu, CrossShardOptimizer = tf.estimator.tpu, tf.tpu.CrossShardOptimizer
+        CrossShardOptimizer = tf.tpu.CrossShardOptimizer
         TPUClusterResolver = tf2.distribute.cluster_resolver.TPUClusterResolver
 else:
     from tensorflow.contrib import summary as tf_summary
-    from tensorflow.contrib import tpu
+    from tensorflow.contrib import tpu as tpu_config
+    from tensorflow.contrib import tpu as tpu_estimator
     from tensorflow.contrib.cluster_resolver import TPUClusterResolver  # noqa: F401
     from tensorflow.contrib.tpu import CrossShardOptimizer  # noqa: F401
     from tensorflow.python.eager import function as eager_function
     from tensorflow.python.framework import function as framework_function
 
 with _without_warnings():
-    InputPipelineConfig, RunConfig, TPUConfig = (
-        tpu.InputPipelineConfig,
-        tpu.RunConfig,
-        tpu.TPUConfig,
-    )
-    TPUEstimator, TPUEstimatorSpec = tpu.TPUEstimator, tpu.TPUEstimatorSpec
+    InputPipelineConfig = tpu_config.InputPipelineConfig
+    RunConfig, TPUConfig = tpu_config.RunConfig, tpu_config.TPUConfig
+    TPUEstimator, TPUEstimatorSpec = tpu_estimator.TPUEstimator, tpu_estimator.TPUEstimatorSpec
 
 
 # Keeps a function from being inlined where it is called; TensorFlow 1.13 has no such attribute.
@@ -120,15 +122,27 @@ def xla_function(body, tensors):
     )(with_shapes)
 
 
-def session_config(use_tpu=False):
-    """Returns the configuration of a session that calls the results of `graph_function`."""
+def session_config(use_tpu=False, rewrites_graph=True):
+    """Returns the configuration of a session that calls the results of `graph_function`.
+
+    Args:
+      use_tpu: whether the session runs on a TPU.
+      rewrites_graph: whether TensorFlow 2 simplifies the graph before the first step.
+    """
     config = tf.ConfigProto(allow_soft_placement=True, isolate_session_state=use_tpu)
     if not use_tpu:
         # Functions are called hundreds of times; specialized, they would be compiled as often.
         config.graph_options.rewrite_options.function_optimization = (
             rewriter_config_pb2.RewriterConfig.OFF
         )
+    if IS_TF2 and not rewrites_graph:
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
     return config
+
+
+def uses_onednn():
+    """Whether TensorFlow computes with oneDNN, which has operations of its own."""
+    return IS_TF2 and _pywrap_util_port.IsMklEnabled()
 
 
 def silence_deprecation_warnings():

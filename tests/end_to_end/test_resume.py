@@ -186,12 +186,20 @@ def test_pending_results_are_bounded(tmp_path, monkeypatch):
     ]
 
 
-def test_partial_results_of_another_tensorflow_2_are_not_used(tmp_path, monkeypatch):
+def test_partial_results_of_another_tensorflow_2_or_without_onednn_are_not_used(
+    tmp_path, monkeypatch
+):
     folders = set()
-    for is_tf2, version in ((False, "1.15.3"), (True, "2.12.1"), (True, "2.15.1")):
+    for is_tf2, version, onednn in (
+        (False, "1.15.3", False),
+        (True, "2.12.1", True),
+        (True, "2.15.1", True),
+        (True, "2.15.1", False),
+    ):
         monkeypatch.setattr(provenance, "IS_TF2", is_tf2)
         monkeypatch.setattr(provenance.tf, "__version__", version)
+        monkeypatch.setattr(provenance, "uses_onednn", lambda onednn=onednn: onednn)
         folders.add(
             provenance.unfinished_folder(str(tmp_path), {"a": 1}, [attention_mask.BASELINE])
         )
-    assert len(folders) == 3
+    assert len(folders) == 4

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 import tiny
 
 import attention_mask
-from mrc.model import cpu_ops
+from mrc.model import cpu_ops, onednn_ops
 
 LENGTHS = (11, 7)  # real tokens of the two windows
 QUESTION = 3
@@ -57,7 +57,10 @@ def assert_same(got, wanted):
             np.testing.assert_array_equal(got[name], values, err_msg=name)
 
 
-def test_head_by_head_and_compiled_is_the_same_model(plain):
+@pytest.mark.parametrize("with_onednn", [True, False])
+def test_the_forms_for_the_cpu_are_the_same_model(plain, with_onednn, monkeypatch):
+    if not with_onednn:
+        monkeypatch.setattr(onednn_ops, "AVAILABLE", False)
     assert_same(best(**cpu_ops.make_ops()), plain)
 
 

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of the operations of oneDNN against the plain ones, which they replace on a CPU."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+import tiny
+
+import modeling
+from mrc.model import onednn_ops
+
+pytestmark = pytest.mark.skipif(
+    not onednn_ops.AVAILABLE, reason="TensorFlow 1, or TensorFlow without oneDNN, has none of them"
+)
+
+
+def arrays(*shapes, seed=0):
+    random = np.random.RandomState(seed)
+    return [random.normal(size=shape).astype(np.float32) for shape in shapes]
+
+
+def assert_same(function, plain, *inputs, atol=2e-6):
+    """Checks the values of both functions of constants."""
+    found, wanted = (
+        tiny.values(lambda each=each: each(*[tf.constant(array) for array in inputs]))
+        for each in (function, plain)
+    )
+    assert found.dtype == wanted.dtype
+    np.testing.assert_allclose(found, wanted, atol=atol, rtol=1e-5)
+
+
+def test_scores_of_one_query_and_two_keys():
+    def scores():
+        query, keys = tf.constant([[[1.0, 2.0]]]), tf.constant([[[3.0, 4.0], [5.0, 6.0]]])
+        return onednn_ops.biased_scores(query, keys, tf.constant([[0.5, -10000.0]]))
+
+    assert tiny.values(scores).tolist() == [[[11.5, -9983.0]]]  # 3 + 8 + 0.5, 5 + 12 - 10000
+
+
+@pytest.mark.parametrize("bias_rows", [1, 7])
+@pytest.mark.parametrize("heads, keys, size", [(12, 20, 32), (1, 5, 3), (3, 1, 64)])
+def test_scores(heads, keys, size, bias_rows):
+    query, key, bias = arrays([heads, 7, size], [heads, keys, size], [bias_rows, keys])
+    assert_same(
+        onednn_ops.biased_scores,
+        lambda query, key, bias: tf.matmul(query, key, transpose_b=True) + bias,
+        *(query, key, bias),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("function", [modeling.gelu, modeling.gelu_erf, tf.nn.relu, tf.tanh])
+def test_activations(function):
+    x, kernel, bias = arrays([2, 5, 8], [8, 16], [16])
+    assert onednn_ops.has_activated_dense(function, tf.constant(kernel))
+    # 3 x reaches the ends, where an activation is flat.
+    assert_same(
+        lambda *inputs: onednn_ops.activated_dense(function, *inputs),
+        lambda *inputs: modeling.activated_dense(function, *inputs),
+        *(3 * x, kernel, bias),
+        atol=5e-6,
+    )
+
+
+def test_other_activations_and_types_are_left_to_the_plain_product():
+    kernel = tf.constant([[1.0]])
+    assert not onednn_ops.has_activated_dense(tf.identity, kernel)
+    assert not onednn_ops.has_activated_dense(modeling.gelu, tf.cast(kernel, tf.bfloat16))
+
+
+@pytest.mark.parametrize("size", [2, 16, 384])
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 100.0])
+def test_norms(size, spread):
+    x, bias, residual, beta, gamma = arrays([2, 5, size], [size], [2, 5, size], [size], [size])
+    assert_same(
+        onednn_ops.biased_residual_norm,
+        modeling.biased_residual_norm,
+        *(spread * x, spread * bias, spread * residual, beta, gamma),
+        atol=1e-5,
+    )
