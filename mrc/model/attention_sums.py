@@ -8,8 +8,6 @@ keys of the other. The entropies of the queries are summed likewise.
 Shapes: B batch, T tokens, L layers, N heads, D head size, R queries, K keys.
 """
 
-import functools
-
 import tensorflow.compat.v1 as tf
 
 import attention_mask
@@ -102,7 +100,9 @@ class SummingAttentionByHead(SummingAttention):
         biases, numbers = modeling.distinct(each.biases)
         tensors = list(each[:3]) + [query_groups, key_groups] + biases
         form = "summing", heads, tuple(numbers), each.off
-        one_window = functools.partial(_window_by_head, heads=heads, numbers=numbers, off=each.off)
+
+        def one_window(*inside):  # TensorFlow 1.13 takes no function with named arguments
+            return _window_by_head(*inside, heads=heads, numbers=numbers, off=each.off)
 
         def all_windows(*inside):
             found = []
