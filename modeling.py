@@ -299,21 +299,31 @@ def biased_residual_norm(x, bias, residual, beta, gamma):
     return layer_norm(add_bias(x, bias) + residual, beta, gamma)
 
 
+def normalized_dense(x, kernel, bias, residual, beta, gamma):
+    """Returns the layer norm of `x @ kernel + bias + residual` for `x` [..., K], `kernel` [K, H],
+    `residual` [..., H], the others [H].
+    """
+    return biased_residual_norm(product(x, kernel), bias, residual, beta, gamma)
+
+
 class LayerOps(NamedTuple):
     """Operations of a layer of which a device may have faster ones for prediction.
 
     Attributes:
       attention: `attention(attention_inputs, heads)`, like `batched_attention`.
-      activated_dense: like the function of that name.
-      residual_norm: like `biased_residual_norm`.
+      dense, activated_dense, normalized_dense: like the functions of these names.
+      length_step: of what number of tokens lengths should be multiples, as each length is compiled
+        separately.
     """
 
     attention: Callable
+    dense: Callable
     activated_dense: Callable
-    residual_norm: Callable
+    normalized_dense: Callable
+    length_step: int
 
 
-PLAIN_OPS = LayerOps(batched_attention, activated_dense, biased_residual_norm)
+PLAIN_OPS = LayerOps(batched_attention, dense, activated_dense, normalized_dense, length_step=16)
 
 
 def padding_bias(input_mask):
@@ -508,7 +518,7 @@ class FeedForward:
 
     def _residual_norm(self, x, kernel, bias, residual, beta, gamma):
         if self._dropout is no_dropout:
-            return self._ops.residual_norm(product(x, kernel), bias, residual, beta, gamma)
+            return self._ops.normalized_dense(x, kernel, bias, residual, beta, gamma)
         dropped = self._dropout(dense(x, kernel, bias), self._config.hidden_dropout_prob)
         return layer_norm(dropped + residual, beta, gamma)
 
@@ -546,6 +556,11 @@ class Bert:
             self._weights = _make_layers(config, convert)
             if naming.has_pooler:
                 _dense_variables("pooler/dense", size, size, _initializer(config))
+
+    @property
+    def length_step(self):
+        """See `LayerOps`."""
+        return self._ops.length_step
 
     def embeddings(self, input_ids, segment_ids):
         """Returns the encoder's input [B, T, H] for word and segment ids [B, T]."""
@@ -598,15 +613,15 @@ class Bert:
     def _attention_inputs(self, hidden, branches, weights):
         """Returns the `AttentionInputs` of each branch; branches share tensors where they can."""
         head_size = self.config.hidden_size // self.config.num_attention_heads
-        query = dense(hidden, weights.query_kernel, weights.query_bias) * (
+        query = self._ops.dense(hidden, weights.query_kernel, weights.query_bias) * (
             1.0 / math.sqrt(head_size)
         )
         queries = {rows: take(query, rows) for rows in {branch.rows for branch in branches}}
         numbers = {branch.keys for branch in branches}
         most = branches[0].keys if len(numbers) == 1 else None
         attended = hidden if most is None else hidden[:, :most]
-        key = dense(attended, weights.key_kernel, weights.key_bias)
-        value = dense(attended, weights.value_kernel, weights.value_bias)
+        key = self._ops.dense(attended, weights.key_kernel, weights.key_bias)
+        value = self._ops.dense(attended, weights.value_kernel, weights.value_bias)
         pairs = {
             number: (key, value) if number is most else (key[:, :number], value[:, :number])
             for number in numbers

@@ -43,7 +43,7 @@ from mrc.answers import predictions_file
 from mrc.experiment import inputs as run_inputs
 from mrc.experiment import prediction, run_flags, run_record
 from mrc.huggingface import names
-from mrc.model import checkpoint
+from mrc.model import checkpoint, cpu_ops
 from mrc.util import tensorflow_versions
 
 ZONES = ("all", "q2", "q2p", "p2q", "p2")
@@ -249,6 +249,7 @@ class Comparison:
             self._batches,
             min(options.n_best_size, options.max_seq_length),
             length == "trimmed",
+            cpu_ops.make_ops(precision == "bfloat16")["ops"].length_step,
         )
         rate = count / self.ours.pass_seconds[form]
         print(

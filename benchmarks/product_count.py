@@ -12,11 +12,12 @@ class CountingBert:
     """Replaces a `modeling.Bert` whose masks apply to whole layers: counts, and returns zeros.
 
     Attributes:
+      length_step: as of a `modeling.Bert`.
       counts: scalars, the operations of each layer run.
     """
 
-    def __init__(self, config):
-        self.config, self.counts = config, []
+    def __init__(self, config, length_step):
+        self.config, self.length_step, self.counts = config, length_step, []
 
     def embeddings(self, input_ids, segment_ids):
         del segment_ids
@@ -49,7 +50,7 @@ class CountingBert:
         return outputs
 
 
-def grid_operations(config, cells, windows, batches, size, trim_padding):
+def grid_operations(config, cells, windows, batches, size, trim_padding, length_step):
     """Returns the operations of the products in the layers of a grid over `batches`.
 
     Args:
@@ -59,18 +60,19 @@ def grid_operations(config, cells, windows, batches, size, trim_padding):
       batches: lists of window indices.
       size: number of best starts and ends, which a pass is at least as long as.
       trim_padding: as `--trim_padding`.
+      length_step: of the device's `modeling.LayerOps`.
     """
     shape = [len(batches[0]), windows.max_seq_length]
     with tf.Graph().as_default(), tf.Session() as session:
         ids, mask, segments = (tf.placeholder(tf.int32, shape) for _ in range(3))
-        bert = CountingBert(config)
+        bert = CountingBert(config, length_step)
         grid.encode(
             bert,
             cells,
             bert.embeddings(ids, segments),
             modeling.padding_bias(mask),
             attention_mask.find_roles(mask, segments),
-            span_model.SpanModel.working_length(mask, size),
+            span_model.SpanModel.working_length(mask, size, length_step),
             trim_padding,
         )
         total = tf.add_n(bert.counts)

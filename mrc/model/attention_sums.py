@@ -152,7 +152,7 @@ def attention_sums(config, features, cell, on_cpu=False, static_shapes=False):
     )
     length = None
     if not static_shapes:
-        longest = grid.round_up(tf.reduce_max(tf.reduce_sum(mask, axis=1)))
+        longest = grid.round_up(tf.reduce_max(tf.reduce_sum(mask, axis=1)), bert.length_step)
         length = tf.minimum(tf.maximum(longest, 1), modeling.dimensions(mask)[1])
     # Padding queries are in no group, so that they are computed only where a mask lets them in.
     grid.encode(

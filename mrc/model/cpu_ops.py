@@ -88,6 +88,11 @@ def _head_by_head(tensors, numbers, heads):
 
 
 def _biased_scores(query, key, bias):
+    """Returns the scores [N, R, K] plus `bias`.
+
+    Branches with other biases compute the same scores again, which takes no longer than a pass over
+    memory.
+    """
     if onednn_ops.AVAILABLE:
         return onednn_ops.biased_scores(query, key, bias)
     return tf.matmul(query, key, transpose_b=True) + bias
@@ -161,6 +166,10 @@ def attention_by_window(functions, attention_inputs, heads):
     return functions(("windows", heads, numbers), all_windows, *tensors)
 
 
+def _dense(x, kernel, bias):
+    return (onednn_ops if onednn_ops.has_dense(kernel) else modeling).dense(x, kernel, bias)
+
+
 def keep_freed_memory():
     """Makes the C library keep freed memory where it can (glibc).
 
@@ -174,9 +183,12 @@ def keep_freed_memory():
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-def make_ops():
+def make_ops(in_bfloat16=False):
     """Returns the keyword arguments that make a `modeling.Bert` fast on a CPU, for the current
     graph.
+
+    Args:
+      in_bfloat16: whether weights are in bfloat16, for which activations are compiled.
     """
     functions = ReusedFunctions()
 
@@ -189,8 +201,8 @@ def make_ops():
         return functions(form, part, *tensors)[0]
 
     def activated_dense(function, x, kernel, bias):
-        if onednn_ops.has_activated_dense(function, kernel):
-            return onednn_ops.activated_dense(function, x, kernel, bias)
+        if onednn_ops.has_dense(kernel, function):
+            return onednn_ops.dense(x, kernel, bias, function)
         return compiled_part(
             function.__name__,
             functools.partial(modeling.biased_activation, function),
@@ -198,14 +210,25 @@ def make_ops():
             bias,
         )
 
-    def residual_norm(*tensors):
+    def normalized_dense(x, kernel, bias, residual, *norm):
         if onednn_ops.AVAILABLE:
-            return onednn_ops.biased_residual_norm(*tensors)
-        return compiled_part("norm", modeling.biased_residual_norm, *tensors)
+            return onednn_ops.layer_norm(_dense(x, kernel, bias) + residual, *norm)
+        return compiled_part(
+            "norm",
+            modeling.biased_residual_norm,
+            modeling.product(x, kernel),
+            bias,
+            residual,
+            *norm,
+        )
 
     return {
         "ops": modeling.LayerOps(
-            functools.partial(attention_by_window, functions), activated_dense, residual_norm
+            functools.partial(attention_by_window, functions),
+            _dense,
+            activated_dense,
+            normalized_dense,
+            length_step=4 if onednn_ops.AVAILABLE and not in_bfloat16 else 16,
         ),
         "run": functions,
     }

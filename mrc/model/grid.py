@@ -20,8 +20,6 @@ import attention_mask
 import modeling
 from attention_mask import NO_MASK
 
-LENGTH_STEP = 16  # lengths are multiples of this, as each length is compiled separately
-
 
 class State(NamedTuple):
     """A hidden state `[B, T, H]`, the cells that continue from it, and whether trailing padding was
@@ -43,29 +41,29 @@ class Stretch(NamedTuple):
     changed: bool
 
 
-def round_up(number):
-    """Returns the next multiple of `LENGTH_STEP`."""
-    return (number + LENGTH_STEP - 1) // LENGTH_STEP * LENGTH_STEP
+def round_up(number, step):
+    """Returns the next multiple of `step`."""
+    return (number + step - 1) // step * step
 
 
-def _round_down(number):
-    return number // LENGTH_STEP * LENGTH_STEP
+def _round_down(number, step):
+    return number // step * step
 
 
 class _Bounds:
     """Where questions and passages lie in the windows of a batch, `[CLS] question [SEP] passage
-    [SEP] padding`.
+    [SEP] padding`, rounded to multiples of `step`.
     """
 
-    def __init__(self, roles):
+    def __init__(self, roles, step):
         question_stop = 1 + tf.cast(tf.reduce_sum(roles.question, axis=1), tf.int32)
         passage_stop = question_stop + 1 + tf.cast(tf.reduce_sum(roles.passage, axis=1), tf.int32)
-        self._first_passage = _round_down(tf.reduce_min(question_stop) + 1)
-        self._all_in_passage = round_up(tf.reduce_max(question_stop) + 1)
+        self._first_passage = _round_down(tf.reduce_min(question_stop) + 1, step)
+        self._all_in_passage = round_up(tf.reduce_max(question_stop) + 1, step)
         self._end_of_all_in_passage = tf.maximum(
-            _round_down(tf.reduce_min(passage_stop)), self._all_in_passage
+            _round_down(tf.reduce_min(passage_stop), step), self._all_in_passage
         )
-        self._last_passage = round_up(tf.reduce_max(passage_stop))
+        self._last_passage = round_up(tf.reduce_max(passage_stop), step)
 
     def stretches(self, zones, end):
         """Returns the `Stretch`es of tokens 0 to `end - 1` under `zones`, or None where nearly all
@@ -127,7 +125,7 @@ class _Pass:
     def __init__(self, bert, bias, roles, length, trim_padding):
         self._bert, self._bias, self._roles, self._length = bert, bias, roles, length
         self._trims = trim_padding
-        self._bounds = _Bounds(roles)
+        self._bounds = _Bounds(roles, bert.length_step)
         self._stretches_of = functools.lru_cache(maxsize=None)(self._bounds.stretches)
         self._bias_of = functools.lru_cache(maxsize=None)(self._make_bias)
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations of oneDNN for a layer, each in one pass over memory.
 
-TensorFlow 2 on a CPU has them, but no Python function makes them: they replace patterns of other
-operations. The patterns do not match across a reshape, so that the operations are made here by
-name.
+TensorFlow 2 on a CPU has them, but no Python function makes them: where it rewrites a graph, they
+replace patterns of other operations. Patterns with a reshape in between are not found, so the
+operations are made here by name.
 """
 
 import tensorflow.compat.v1 as tf
@@ -12,12 +12,13 @@ from tensorflow.python.framework import kernels, op_def_library
 import modeling
 from mrc.util import tensorflow_versions
 
-_NORM, _BIASED_SCORES, _ACTIVATED = "_MklLayerNorm", "_MklFusedBatchMatMulV2", "_FusedMatMul"
-_ACTIVATIONS = {
-    modeling.gelu: "GeluApproximate",
-    modeling.gelu_erf: "GeluExact",
-    tf.nn.relu: "Relu",
-    tf.tanh: "Tanh",
+_BIASED_SCORES, _DENSE, _NORM = "_MklFusedBatchMatMulV2", "_FusedMatMul", "_MklLayerNorm"
+_FUSED = {
+    tf.identity: ["BiasAdd"],
+    modeling.gelu: ["BiasAdd", "GeluApproximate"],
+    modeling.gelu_erf: ["BiasAdd", "GeluExact"],
+    tf.nn.relu: ["BiasAdd", "Relu"],
+    tf.tanh: ["BiasAdd", "Tanh"],
 }
 _UNUSED = {"epsilon": 0.0, "leakyrelu_alpha": 0.0}  # of other fusions
 
@@ -32,7 +33,7 @@ def _are_available():
         and tensorflow_versions.uses_onednn()
         and all(
             kernels.get_registered_kernels_for_op(name).kernel
-            for name in (_NORM, _BIASED_SCORES, _ACTIVATED)
+            for name in (_BIASED_SCORES, _DENSE, _NORM)
         )
     )
 
@@ -57,37 +58,37 @@ def biased_scores(query, key, bias):
     )[0]
 
 
-def has_activated_dense(function, kernel):
-    """Whether `activated_dense` takes this activation and this type of weights.
+def has_dense(kernel, function=tf.identity):
+    """Whether `dense` takes weights of this type and this activation.
 
-    In bfloat16 it is slower than a product and an activation apart.
+    In bfloat16, a product, the bias and the activation one after the other are faster.
     """
-    return AVAILABLE and function in _ACTIVATIONS and kernel.dtype.base_dtype == tf.float32
+    return AVAILABLE and function in _FUSED and kernel.dtype.base_dtype == tf.float32
 
 
-def activated_dense(function, x, kernel, bias):
+def dense(x, kernel, bias, function=tf.identity):
     """`modeling.activated_dense`, up to rounding."""
     sizes = modeling.dimensions(x)
-    activated = op_def_library.apply_op(
-        _ACTIVATED,
-        name="activated_dense",
+    rows = op_def_library.apply_op(
+        _DENSE,
+        name="dense",
         a=tf.reshape(x, [-1, sizes[-1]]),
         b=kernel,
         args=[bias],
         transpose_a=False,
         transpose_b=False,
-        fused_ops=["BiasAdd", _ACTIVATIONS[function]],
+        fused_ops=_FUSED[function],
         **_UNUSED,
     )
-    return tf.reshape(activated, sizes[:-1] + kernel.shape.as_list()[-1:])
+    return tf.reshape(rows, sizes[:-1] + kernel.shape.as_list()[-1:])
 
 
-def biased_residual_norm(x, bias, residual, beta, gamma):
-    """`modeling.biased_residual_norm` for `x` [B, R, H], up to rounding."""
+def layer_norm(x, beta, gamma):
+    """`modeling.layer_norm` for `x` [B, R, H], up to rounding."""
     return op_def_library.apply_op(
         _NORM,
         name="layer_norm",
-        x=modeling.add_bias(x, bias) + residual,
+        x=x,
         scale=gamma,
         offset=beta,
         epsilon=modeling.LAYER_NORM_EPSILON,

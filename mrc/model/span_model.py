@@ -82,11 +82,13 @@ class SpanModel:
         return tf.nn.top_k(scores, k=size)
 
     @staticmethod
-    def working_length(input_mask, size):
-        """Returns a scalar: the longest window of the batch, rounded up, and at least `size`."""
+    def working_length(input_mask, size, step):
+        """Returns a scalar: the longest window of the batch, rounded up to a multiple of `step`,
+        but at least `size`.
+        """
         longest = tf.reduce_max(tf.reduce_sum(input_mask, axis=1))
         return tf.minimum(
-            tf.maximum(grid.round_up(longest), size), modeling.dimensions(input_mask)[1]
+            tf.maximum(grid.round_up(longest, step), size), modeling.dimensions(input_mask)[1]
         )
 
     def best_positions(self, features, cells, size, trim_padding=False, static_shapes=False):
@@ -108,7 +110,9 @@ class SpanModel:
         roles = attention_mask.find_roles(mask, features["segment_ids"])
         embedded = self.bert.embeddings(features["input_ids"], features["segment_ids"])
         found = collections.defaultdict(list)
-        length = None if static_shapes else self.working_length(mask, size)
+        length = None
+        if not static_shapes:
+            length = self.working_length(mask, size, self.bert.length_step)
         outputs = grid.encode(
             self.bert, cells, embedded, modeling.padding_bias(mask), roles, length, trim_padding
         )

@@ -136,7 +136,7 @@ def test_passes_match_the_grid(layers, zones):
         return [hidden] * len(branches)
 
     bert = types.SimpleNamespace(
-        config=types.SimpleNamespace(num_hidden_layers=layers), branch=branch
+        config=types.SimpleNamespace(num_hidden_layers=layers), branch=branch, length_step=16
     )
     with tf.Graph().as_default():
         mask = tf.ones([1, 4], tf.int32)

@@ -77,16 +77,19 @@ def test_a_function_is_made_once_however_often_it_is_called():
     assert len(set(calls)) == 2 and len(calls) == 1 + 3 + 5 + 7
 
 
+@pytest.mark.parametrize("make_ops", [dict, cpu_ops.make_ops], ids=["plain", "cpu"])
 @pytest.mark.parametrize("form", [dict(), dict(trim_padding=True)], ids=["padded", "trimmed"])
-def test_what_is_left_out_does_not_show(form):
+def test_what_is_left_out_does_not_show(form, make_ops):
     """Windows of many lengths, against the graph with static shapes in which everything is
     computed.
     """
     windows = features(lengths=(44, 60, 38), question=18, tokens=64)
     cells = attention_mask.read_cells("all,q2,q2p,p2q,p2,q2+q2p,q2+p2", "each", 2)
-    with tiny.reader(tiny.config()) as (model, session):
+    with tiny.reader(tiny.config(), **make_ops()) as (model, session):
         inputs = {name: tf.constant(array) for name, array in windows.items()}
         found = session.run(model.best_positions(inputs, cells, 38 if form else 64, **form))
+    with tiny.reader(tiny.config()) as (model, session):
+        inputs = {name: tf.constant(array) for name, array in windows.items()}
         wanted = session.run(model.best_positions(inputs, cells, 64, static_shapes=True))
     for row, length in enumerate((44, 60, 38)):
         for cell in range(len(cells)):

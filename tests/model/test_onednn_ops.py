@@ -49,32 +49,29 @@ def test_scores(heads, keys, size, bias_rows):
     )
 
 
-@pytest.mark.parametrize("function", [modeling.gelu, modeling.gelu_erf, tf.nn.relu, tf.tanh])
-def test_activations(function):
+@pytest.mark.parametrize(
+    "function", [tf.identity, modeling.gelu, modeling.gelu_erf, tf.nn.relu, tf.tanh]
+)
+def test_products_with_bias_and_activation(function):
     x, kernel, bias = arrays([2, 5, 8], [8, 16], [16])
-    assert onednn_ops.has_activated_dense(function, tf.constant(kernel))
+    assert onednn_ops.has_dense(tf.constant(kernel), function)
     # 3 x reaches the ends, where an activation is flat.
     assert_same(
-        lambda *inputs: onednn_ops.activated_dense(function, *inputs),
+        lambda *inputs: onednn_ops.dense(*inputs, function=function),
         lambda *inputs: modeling.activated_dense(function, *inputs),
         *(3 * x, kernel, bias),
         atol=5e-6,
     )
 
 
-def test_other_activations_and_types_are_left_to_the_plain_product():
+def test_other_activations_and_types_are_not_fused():
     kernel = tf.constant([[1.0]])
-    assert not onednn_ops.has_activated_dense(tf.identity, kernel)
-    assert not onednn_ops.has_activated_dense(modeling.gelu, tf.cast(kernel, tf.bfloat16))
+    assert not onednn_ops.has_dense(kernel, tf.sigmoid)
+    assert not onednn_ops.has_dense(tf.cast(kernel, tf.bfloat16), modeling.gelu)
 
 
 @pytest.mark.parametrize("size", [2, 16, 384])
 @pytest.mark.parametrize("spread", [1e-3, 1.0, 100.0])
 def test_norms(size, spread):
-    x, bias, residual, beta, gamma = arrays([2, 5, size], [size], [2, 5, size], [size], [size])
-    assert_same(
-        onednn_ops.biased_residual_norm,
-        modeling.biased_residual_norm,
-        *(spread * x, spread * bias, spread * residual, beta, gamma),
-        atol=1e-5,
-    )
+    x, beta, gamma = arrays([2, 5, size], [size], [size])
+    assert_same(onednn_ops.layer_norm, modeling.layer_norm, *(spread * x, beta, gamma), atol=1e-5)
