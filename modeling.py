@@ -314,6 +314,8 @@ class LayerOps(NamedTuple):
       dense, activated_dense, normalized_dense: like the functions of these names.
       length_step: of what number of tokens lengths should be multiples, as each length is compiled
         separately.
+      kept_types: of weights. Products keep weights of these types from their first run, so that
+        each layer needs products of its own.
     """
 
     attention: Callable
@@ -321,6 +323,7 @@ class LayerOps(NamedTuple):
     activated_dense: Callable
     normalized_dense: Callable
     length_step: int
+    kept_types: FrozenSet[tf.DType] = frozenset()
 
 
 PLAIN_OPS = LayerOps(batched_attention, dense, activated_dense, normalized_dense, length_step=16)
@@ -581,33 +584,52 @@ class Bert:
           branches: list of `Branch`.
           see_probabilities: called with the attention probabilities [B, N, R, K] of each branch.
         """
+        weights = self._weights[index]
         if see_probabilities is not None:
-            return self._outputs(hidden, branches, self._weights[index], see_probabilities)
-        parts, form = distinct([part for branch in branches for part in _parts(branch)])
-
-        def outputs(x, *tensors):
-            weights = LayerWeights(*tensors[: len(LayerWeights._fields)])
-            return self._outputs(
-                x,
-                _branches_of(branches, [tensors[len(weights) + number] for number in form]),
-                weights,
+            return self._after_attention(
+                self._attended(hidden, branches, weights, see_probabilities), weights
             )
+        parts, form = distinct([part for branch in branches for part in _parts(branch)])
+        keeps_weights = weights.output_kernel.dtype.base_dtype in self._ops.kept_types
+
+        def layer(x, *tensors):
+            weights = LayerWeights(*tensors[: len(LayerWeights._fields)])
+            inside = _branches_of(branches, [tensors[len(weights) + number] for number in form])
+            attended = self._attended(x, inside, weights)
+            return attended if keeps_weights else self._after_attention(attended, weights)
 
         shape = tuple(
             (branch.rows and len(branch.rows), branch.keys is None, branch.heads, branch.is_off)
             for branch in branches
         )
-        return self._run(
-            (shape, tuple(form)), outputs, hidden, *(list(self._weights[index]) + parts)
-        )
+        results = self._run((shape, tuple(form)), layer, hidden, *(list(weights) + parts))
+        return self._with_own_products(index, results) if keeps_weights else results
 
-    def _outputs(self, hidden, branches, weights, see_probabilities=None):
+    def _attended(self, hidden, branches, weights, see_probabilities=None):
+        """Returns the queries' part of `hidden` and the context [B, R, H] of each branch, in one
+        list.
+        """
         contexts = self._attention(
             self._attention_inputs(hidden, branches, weights), see_probabilities
         )
+        taken = [take(hidden, branch.rows) for branch in branches]
+        return [tensor for pair in zip(taken, contexts) for tensor in pair]
+
+    def _after_attention(self, attended, weights):
+        """Returns the outputs from the result of `_attended`."""
+        pairs = zip(attended[::2], attended[1::2])
+        return [self._feed_forward(*pair, weights) for pair in pairs]
+
+    def _with_own_products(self, index, attended):
+        """Returns `_after_attention`, with a function for layer `index` alone."""
+
+        def after_attention(*tensors):
+            return self._after_attention(tensors[:2], LayerWeights(*tensors[2:]))
+
+        pairs = zip(attended[::2], attended[1::2])
         return [
-            self._feed_forward(take(hidden, branch.rows), context, weights)
-            for branch, context in zip(branches, contexts)
+            self._run(("after attention", index), after_attention, *pair, *self._weights[index])[0]
+            for pair in pairs
         ]
 
     def _attention_inputs(self, hidden, branches, weights):

@@ -249,7 +249,7 @@ class Comparison:
             self._batches,
             min(options.n_best_size, options.max_seq_length),
             length == "trimmed",
-            cpu_ops.make_ops(precision == "bfloat16")["ops"].length_step,
+            cpu_ops.make_ops()["ops"].length_step,
         )
         rate = count / self.ours.pass_seconds[form]
         print(

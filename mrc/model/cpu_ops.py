@@ -183,12 +183,11 @@ def keep_freed_memory():
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-def make_ops(in_bfloat16=False):
+def make_ops():
     """Returns the keyword arguments that make a `modeling.Bert` fast on a CPU, for the current
     graph.
 
-    Args:
-      in_bfloat16: whether weights are in bfloat16, for which activations are compiled.
+    In bfloat16, weights must not change in a session.
     """
     functions = ReusedFunctions()
 
@@ -212,7 +211,8 @@ def make_ops(in_bfloat16=False):
 
     def normalized_dense(x, kernel, bias, residual, *norm):
         if onednn_ops.AVAILABLE:
-            return onednn_ops.layer_norm(_dense(x, kernel, bias) + residual, *norm)
+            summed = tf.cast(_dense(x, kernel, bias), residual.dtype) + residual
+            return onednn_ops.layer_norm(summed, *norm)
         return compiled_part(
             "norm",
             modeling.biased_residual_norm,
@@ -228,7 +228,8 @@ def make_ops(in_bfloat16=False):
             _dense,
             activated_dense,
             normalized_dense,
-            length_step=4 if onednn_ops.AVAILABLE and not in_bfloat16 else 16,
+            length_step=4 if onednn_ops.AVAILABLE else 16,
+            kept_types=onednn_ops.KEPT_TYPES,
         ),
         "run": functions,
     }

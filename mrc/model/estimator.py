@@ -185,7 +185,7 @@ def prediction_model_fn(
         fast = {}
         if runs_on_cpu(use_tpu):
             cpu_ops.keep_freed_memory()
-            fast = cpu_ops.make_ops(in_bfloat16=precision_name == precision.BFLOAT16)
+            fast = cpu_ops.make_ops()
         bert = modeling.Bert(
             config,
             one_hot_embeddings=use_tpu,

@@ -10,9 +10,12 @@ import tensorflow.compat.v1 as tf
 from tensorflow.python.framework import kernels, op_def_library
 
 import modeling
+from mrc.model import precision
 from mrc.util import tensorflow_versions
 
-_BIASED_SCORES, _DENSE, _NORM = "_MklFusedBatchMatMulV2", "_FusedMatMul", "_MklLayerNorm"
+_BIASED_SCORES, _NORM = "_MklFusedBatchMatMulV2", "_MklLayerNorm"
+_DENSE, _KEPT_DENSE = "_FusedMatMul", "_MklNativeFusedMatMul"
+_KERNELS = {_KEPT_DENSE: "MklNameChangeOp"}  # labels of kernels that are not the default
 _FUSED = {
     tf.identity: ["BiasAdd"],
     modeling.gelu: ["BiasAdd", "GeluApproximate"],
@@ -33,12 +36,13 @@ def _are_available():
         and tensorflow_versions.uses_onednn()
         and all(
             kernels.get_registered_kernels_for_op(name).kernel
-            for name in (_BIASED_SCORES, _DENSE, _NORM)
+            for name in (_BIASED_SCORES, _NORM, _DENSE, _KEPT_DENSE)
         )
     )
 
 
 AVAILABLE = _are_available()
+KEPT_TYPES = frozenset([tf.bfloat16] if AVAILABLE and precision.cpu_has_bfloat16() else [])
 
 
 def biased_scores(query, key, bias):
@@ -59,27 +63,35 @@ def biased_scores(query, key, bias):
 
 
 def has_dense(kernel, function=tf.identity):
-    """Whether `dense` takes weights of this type and this activation.
-
-    In bfloat16, a product, the bias and the activation one after the other are faster.
-    """
-    return AVAILABLE and function in _FUSED and kernel.dtype.base_dtype == tf.float32
+    """Whether `dense` takes weights of this type and this activation."""
+    return (
+        AVAILABLE
+        and function in _FUSED
+        and kernel.dtype.base_dtype in KEPT_TYPES.union([tf.float32])
+    )
 
 
 def dense(x, kernel, bias, function=tf.identity):
-    """`modeling.activated_dense`, up to rounding."""
-    sizes = modeling.dimensions(x)
-    rows = op_def_library.apply_op(
-        _DENSE,
-        name="dense",
-        a=tf.reshape(x, [-1, sizes[-1]]),
-        b=kernel,
-        args=[bias],
-        transpose_a=False,
-        transpose_b=False,
-        fused_ops=_FUSED[function],
-        **_UNUSED,
-    )
+    """`modeling.activated_dense`, up to rounding.
+
+    To reorder weights takes up to a third of a product in bfloat16. So weights of `KEPT_TYPES` are
+    reordered once: an operation ignores those of later runs. The bias is in their type, too.
+    """
+    kind, sizes = kernel.dtype.base_dtype, modeling.dimensions(x)
+    keeps = dict(is_filter_const=True) if kind in KEPT_TYPES else {}
+    with tf.get_default_graph()._kernel_label_map(_KERNELS):
+        rows = op_def_library.apply_op(
+            _KEPT_DENSE if keeps else _DENSE,
+            name="dense",
+            a=tf.cast(tf.reshape(x, [-1, sizes[-1]]), kind),
+            b=kernel,
+            args=[tf.cast(bias, kind)],
+            transpose_a=False,
+            transpose_b=False,
+            fused_ops=_FUSED[function],
+            **_UNUSED,
+            **keeps,
+        )
     return tf.reshape(rows, sizes[:-1] + kernel.shape.as_list()[-1:])
 
 

@@ -2,9 +2,10 @@
 """The precision of the products of a forward pass (`--precision`).
 
 In bfloat16 the products after attention (its output and the feed-forward network) take and return
-numbers of 8 significant bits; they are summed in float32 within. Everything else is float32:
-attention (softmax exponentiates the errors of scores), biases, activations, residual sums, layer
-norms, embeddings and logits.
+numbers of 8 significant bits; they are summed in float32 within. oneDNN adds a bias in bfloat16 and
+computes the activation in float32 before it rounds. Everything else is float32: attention (softmax
+exponentiates the errors of scores), other biases and activations, residual sums, layer norms,
+embeddings and logits.
 """
 
 import re
@@ -21,7 +22,7 @@ _CPU_INFO = "/proc/cpuinfo"
 _INSTRUCTIONS = r"\b(avx512_bf16|amx_bf16)\b"
 
 
-def _cpu_has_bfloat16():
+def cpu_has_bfloat16():
     """Whether the CPU has instructions for bfloat16 matrices, by /proc/cpuinfo (Linux only)."""
     try:
         with open(_CPU_INFO, encoding="utf-8", errors="replace") as reader:
@@ -40,7 +41,7 @@ def check(name: str, use_tpu: bool):
             f"{needs} a CPU with AVX-512 BF16 or AMX or a GPU, or else a TPU; this is TensorFlow "
             f"{tf.__version__}: remove the flag, or install requirements/tf2.txt"
         )
-    if not (_cpu_has_bfloat16() or tf.test.is_gpu_available()):
+    if not (cpu_has_bfloat16() or tf.test.is_gpu_available()):
         raise InputError(
             f"{needs} a CPU with AVX-512 BF16 or AMX, a GPU or a TPU; this machine has none of "
             "them: remove the flag"

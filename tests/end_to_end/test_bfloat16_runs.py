@@ -18,7 +18,7 @@ GRID = dict(mask_zone="q2,p2q", mask_layer="each", mask_head="0")
 @pytest.fixture(autouse=True)
 def any_cpu(monkeypatch):
     """Any CPU computes what only some compute fast."""
-    monkeypatch.setattr(precision, "_cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: True)
 
 
 def decode(paths, folder, **changes):
