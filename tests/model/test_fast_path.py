@@ -65,7 +65,7 @@ def test_the_forms_for_the_cpu_are_the_same_model(plain, with_onednn, monkeypatc
 
 
 def function_calls(**forms):
-    """Returns the names of the functions that a grid of 1 + 2 * 4 cells calls, one for each call."""
+    """Returns the name of the function of each call that a grid of 1 + 2 * 4 cells makes."""
     with tiny.reader(tiny.config(num_hidden_layers=4), **forms, **cpu_ops.make_ops()) as (model, _):
         inputs = {name: tf.constant(array) for name, array in features().items()}
         model.best_positions(inputs, attention_mask.read_cells("q2,p2", "each", 4), 5)

@@ -64,9 +64,7 @@ def test_products_with_bias_and_activation(function):
     )
 
 
-needs_kept_types = pytest.mark.skipif(
-    not onednn_ops.KEPT_TYPES, reason="needs a CPU with bfloat16"
-)
+needs_kept_types = pytest.mark.skipif(not onednn_ops.KEPT_TYPES, reason="needs a CPU with bfloat16")
 
 
 @needs_kept_types
