@@ -11,7 +11,7 @@ import functools
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mrc.util import files, progress
+from mrc.util import files, progress, tensorflow_versions
 
 BLOCK = 256  # windows converted at a time
 SHUFFLE_BUFFER = 100
@@ -126,6 +126,11 @@ def _parse(record, shapes):
     return {name: tf.cast(value, tf.int32) for name, value in features.items()}
 
 
+def _batches(records, batch_size):
+    batches = records.batch(batch_size, drop_remainder=True).prefetch(1)
+    return tensorflow_versions.without_autotuning(batches)
+
+
 def training_dataset(path, shapes, batch_size, seed, records_seen=0, host=0, num_hosts=1):
     """Returns the endless `tf.data.Dataset` of shuffled training batches.
 
@@ -144,10 +149,10 @@ def training_dataset(path, shapes, batch_size, seed, records_seen=0, host=0, num
         .shuffle(SHUFFLE_BUFFER, seed=seed)
     )
     records = records.skip(records_seen // num_hosts).map(lambda record: _parse(record, shapes))
-    return records.batch(batch_size, drop_remainder=True).prefetch(1)
+    return _batches(records, batch_size)
 
 
 def prediction_dataset(path, shapes, batch_size):
     """Returns the `tf.data.Dataset` of all records in order, a multiple of the batch size."""
     records = tf.data.TFRecordDataset(path).map(lambda record: _parse(record, shapes))
-    return records.batch(batch_size, drop_remainder=True).prefetch(1)
+    return _batches(records, batch_size)

@@ -16,7 +16,7 @@ from mrc.experiment import memory, partial_results, provenance
 from mrc.experiment.inputs import TEXT_FLAGS, Inputs
 from mrc.experiment.tpu_options import explain_device_errors, tpu_options
 from mrc.model import estimator
-from mrc.util import aliases, files, progress
+from mrc.util import aliases, files, progress, tensorflow_versions
 from mrc.util.signals import SignalHandler
 
 RECORDS_FILE = "eval.tf_record"
@@ -58,9 +58,8 @@ def make_input_fn(windows, batches):
     def input_fn(params):
         size = params["batch_size"]
         shapes = {name: [size] if name == "unique_ids" else [size, length] for name in _INPUTS}
-        return tf.data.Dataset.from_generator(
-            lambda: map(windows.batch, batches), types, shapes
-        ).prefetch(2)
+        arrays = tf.data.Dataset.from_generator(lambda: map(windows.batch, batches), types, shapes)
+        return tensorflow_versions.without_autotuning(arrays.prefetch(2))
 
     return input_fn
 

@@ -141,6 +141,19 @@ def session_config(use_tpu=False, rewrites_graph=True):
     return config
 
 
+def without_autotuning(dataset):
+    """Returns the `tf.data.Dataset` without automatic tuning, which it does not need.
+
+    In TensorFlow 2 a session waits on closing until the thread that tunes wakes up, which it does
+    at intervals that double up to a minute.
+    """
+    if not IS_TF2:
+        return dataset
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
 def uses_onednn():
     """Whether TensorFlow computes with oneDNN, which has operations of its own."""
     return IS_TF2 and _pywrap_util_port.IsMklEnabled()

@@ -12,6 +12,7 @@ from mrc import datasets
 from mrc.data.windows import FIRST_UNIQUE_ID
 from mrc.experiment import partial_results, prediction, training
 from mrc.model import estimator
+from mrc.util.tensorflow_versions import IS_TF2
 
 
 class Context(NamedTuple):
@@ -46,6 +47,22 @@ def read(input_fn, number=None, **params):
         except tf.errors.OutOfRangeError:
             pass
     return batches
+
+
+@pytest.mark.skipif(not IS_TF2, reason="TensorFlow 1 does not wait for the thread that tunes")
+@pytest.mark.parametrize("kind", ["training", "prediction", "prediction from records"])
+def test_inputs_are_not_tuned(run, train_input, tmp_path, kind):
+    """A session would wait on closing, for up to a minute."""
+    windows = prediction.make_windows(run)
+    make = {
+        "training": lambda: train_input[1](),
+        "prediction": lambda: prediction.make_input_fn(windows, [[0]]),
+        "prediction from records": lambda: prediction.make_tpu_input_fn(
+            windows, [[0]], str(tmp_path), {}
+        ),
+    }[kind]
+    with tf.Graph().as_default():
+        assert make()({"batch_size": 1}).options().autotune.enabled is False
 
 
 def windows_in(batches):
