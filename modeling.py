@@ -196,6 +196,11 @@ def distinct(tensors):
     ]
 
 
+def _pairs(tensors):
+    """Returns the first and second, the third and fourth tensor, and so on."""
+    return zip(tensors[::2], tensors[1::2])
+
+
 def _parts(branch):
     """Returns the tensors and numbers in a `Branch` as a flat list."""
     ends = [end for stretch in branch.rows or () for end in stretch]
@@ -312,10 +317,10 @@ class LayerOps(NamedTuple):
     Attributes:
       attention: `attention(attention_inputs, heads)`, like `batched_attention`.
       dense, activated_dense, normalized_dense: like the functions of these names.
-      length_step: of what number of tokens lengths should be multiples, as each length is compiled
-        separately.
-      kept_types: of weights. Products keep weights of these types from their first run, so that
-        each layer needs products of its own.
+      length_step: the number of tokens that lengths should be multiples of: each new length costs
+        time, and so does padding.
+      kept_types: types of weights. After attention, products keep weights of these types from their
+        first run, so each layer needs products of its own.
     """
 
     attention: Callable
@@ -606,8 +611,8 @@ class Bert:
         return self._with_own_products(index, results) if keeps_weights else results
 
     def _attended(self, hidden, branches, weights, see_probabilities=None):
-        """Returns the queries' part of `hidden` and the context [B, R, H] of each branch, in one
-        list.
+        """Returns, for each branch, the tokens of `hidden` that are queries and their context, both
+        [B, R, H], in one list.
         """
         contexts = self._attention(
             self._attention_inputs(hidden, branches, weights), see_probabilities
@@ -617,19 +622,17 @@ class Bert:
 
     def _after_attention(self, attended, weights):
         """Returns the outputs from the result of `_attended`."""
-        pairs = zip(attended[::2], attended[1::2])
-        return [self._feed_forward(*pair, weights) for pair in pairs]
+        return [self._feed_forward(*pair, weights) for pair in _pairs(attended)]
 
     def _with_own_products(self, index, attended):
-        """Returns `_after_attention`, with a function for layer `index` alone."""
+        """Returns what `_after_attention` does, by functions that only layer `index` calls."""
 
         def after_attention(*tensors):
             return self._after_attention(tensors[:2], LayerWeights(*tensors[2:]))
 
-        pairs = zip(attended[::2], attended[1::2])
         return [
             self._run(("after attention", index), after_attention, *pair, *self._weights[index])[0]
-            for pair in pairs
+            for pair in _pairs(attended)
         ]
 
     def _attention_inputs(self, hidden, branches, weights):

@@ -74,8 +74,9 @@ def has_dense(kernel, function=tf.identity):
 def dense(x, kernel, bias, function=tf.identity):
     """`modeling.activated_dense`, up to rounding.
 
-    To reorder weights takes up to a third of a product in bfloat16. So weights of `KEPT_TYPES` are
-    reordered once: an operation ignores those of later runs. The bias is in their type, too.
+    Reordering the weights takes up to a third of the time of a product in bfloat16, so those of
+    `KEPT_TYPES` are reordered once: an operation ignores the weights of later runs. The bias is
+    rounded to their type.
     """
     kind, sizes = kernel.dtype.base_dtype, modeling.dimensions(x)
     keeps = dict(is_filter_const=True) if kind in KEPT_TYPES else {}
