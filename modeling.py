@@ -196,11 +196,6 @@ def distinct(tensors):
     ]
 
 
-def _pairs(tensors):
-    """Returns the first and second, the third and fourth tensor, and so on."""
-    return zip(tensors[::2], tensors[1::2])
-
-
 def _parts(branch):
     """Returns the tensors and numbers in a `Branch` as a flat list."""
     ends = [end for stretch in branch.rows or () for end in stretch]
@@ -317,10 +312,10 @@ class LayerOps(NamedTuple):
     Attributes:
       attention: `attention(attention_inputs, heads)`, like `batched_attention`.
       dense, activated_dense, normalized_dense: like the functions of these names.
-      length_step: the number of tokens that lengths should be multiples of: each new length costs
-        time, and so does padding.
-      kept_types: types of weights. After attention, products keep weights of these types from their
-        first run, so each layer needs products of its own.
+      length_step: lengths are rounded to multiples of this many tokens, a compromise between
+        preparing for more lengths and computing more padding.
+      kept_types: weight types for which a product after attention keeps the weights of its first
+        run; layers with different weights must not share it.
     """
 
     attention: Callable
@@ -591,48 +586,51 @@ class Bert:
         """
         weights = self._weights[index]
         if see_probabilities is not None:
-            return self._after_attention(
-                self._attended(hidden, branches, weights, see_probabilities), weights
-            )
+            contexts = self._contexts(hidden, branches, weights, see_probabilities)
+            return self._after_attention(hidden, branches, contexts, weights)
         parts, form = distinct([part for branch in branches for part in _parts(branch)])
         keeps_weights = weights.output_kernel.dtype.base_dtype in self._ops.kept_types
 
         def layer(x, *tensors):
             weights = LayerWeights(*tensors[: len(LayerWeights._fields)])
             inside = _branches_of(branches, [tensors[len(weights) + number] for number in form])
-            attended = self._attended(x, inside, weights)
-            return attended if keeps_weights else self._after_attention(attended, weights)
+            contexts = self._contexts(x, inside, weights)
+            return (
+                contexts if keeps_weights else self._after_attention(x, inside, contexts, weights)
+            )
 
         shape = tuple(
             (branch.rows and len(branch.rows), branch.keys is None, branch.heads, branch.is_off)
             for branch in branches
         )
         results = self._run((shape, tuple(form)), layer, hidden, *(list(weights) + parts))
-        return self._with_own_products(index, results) if keeps_weights else results
+        if keeps_weights:
+            return self._by_own_products(hidden, branches, results, weights)
+        return results
 
-    def _attended(self, hidden, branches, weights, see_probabilities=None):
-        """Returns, for each branch, the tokens of `hidden` that are queries and their context, both
-        [B, R, H], in one list.
-        """
-        contexts = self._attention(
-            self._attention_inputs(hidden, branches, weights), see_probabilities
-        )
-        taken = [take(hidden, branch.rows) for branch in branches]
-        return [tensor for pair in zip(taken, contexts) for tensor in pair]
+    def _contexts(self, hidden, branches, weights, see_probabilities=None):
+        """Returns the context [B, R, H] of each branch."""
+        return self._attention(self._attention_inputs(hidden, branches, weights), see_probabilities)
 
-    def _after_attention(self, attended, weights):
-        """Returns the outputs from the result of `_attended`."""
-        return [self._feed_forward(*pair, weights) for pair in _pairs(attended)]
-
-    def _with_own_products(self, index, attended):
-        """Returns what `_after_attention` does, by functions that only layer `index` calls."""
-
-        def after_attention(*tensors):
-            return self._after_attention(tensors[:2], LayerWeights(*tensors[2:]))
-
+    def _after_attention(self, hidden, branches, contexts, weights):
+        """Returns the output [B, R, H] of each branch."""
         return [
-            self._run(("after attention", index), after_attention, *pair, *self._weights[index])[0]
-            for pair in _pairs(attended)
+            self._feed_forward(take(hidden, branch.rows), context, weights)
+            for branch, context in zip(branches, contexts)
+        ]
+
+    def _by_own_products(self, hidden, branches, contexts, weights):
+        """Returns what `_after_attention` does, by functions that only layers with the same weights
+        share.
+        """
+
+        def after_attention(taken, context, *tensors):
+            return [self._feed_forward(taken, context, LayerWeights(*tensors))]
+
+        form = "after attention", weights.output_kernel.name
+        return [
+            self._run(form, after_attention, take(hidden, branch.rows), context, *weights)[0]
+            for branch, context in zip(branches, contexts)
         ]
 
     def _attention_inputs(self, hidden, branches, weights):

@@ -12,7 +12,7 @@ class CountingBert:
     """Replaces a `modeling.Bert` whose masks apply to whole layers: counts, and returns zeros.
 
     Attributes:
-      length_step: as of a `modeling.Bert`.
+      length_step: see `modeling.LayerOps`.
       counts: scalars, the operations of each layer run.
     """
 

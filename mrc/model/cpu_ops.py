@@ -3,8 +3,8 @@
 
 Attention runs window by window, so that scores stay in the cache between products: head by head
 where heads differ and under TensorFlow 1, where that is faster, and with all heads together
-elsewhere. The activation and the layer norms pass over their input once each: oneDNN has them under
-TensorFlow 2, elsewhere XLA compiles them.
+elsewhere. Under TensorFlow 2, oneDNN adds the bias and applies the activation within the product,
+and computes a layer norm in one pass; elsewhere XLA compiles both.
 """
 
 import ctypes
@@ -90,8 +90,8 @@ def _head_by_head(tensors, numbers, heads):
 def _biased_scores(query, key, bias):
     """Returns the scores [N, R, K] plus `bias`.
 
-    Branches with other biases compute the same scores again, which takes no longer than a pass over
-    memory.
+    Scores are computed again for each bias: with oneDNN that costs no more than adding a bias to
+    stored scores.
     """
     if onednn_ops.AVAILABLE:
         return onednn_ops.biased_scores(query, key, bias)
@@ -167,7 +167,10 @@ def attention_by_window(functions, attention_inputs, heads):
 
 
 def _dense(x, kernel, bias):
-    return (onednn_ops if onednn_ops.has_dense(kernel) else modeling).dense(x, kernel, bias)
+    """`modeling.dense`, by oneDNN where it has the product."""
+    if not onednn_ops.has_dense(kernel):
+        return modeling.dense(x, kernel, bias)
+    return tf.cast(onednn_ops.dense(x, kernel, bias), bias.dtype.base_dtype)
 
 
 def keep_freed_memory():
@@ -187,7 +190,7 @@ def make_ops():
     """Returns the keyword arguments that make a `modeling.Bert` fast on a CPU, for the current
     graph.
 
-    In bfloat16, weights must not change in a session.
+    Weights in bfloat16 must not change within a session: oneDNN keeps those of the first run.
     """
     functions = ReusedFunctions()
 
@@ -211,8 +214,7 @@ def make_ops():
 
     def normalized_dense(x, kernel, bias, residual, *norm):
         if onednn_ops.AVAILABLE:
-            summed = tf.cast(_dense(x, kernel, bias), residual.dtype) + residual
-            return onednn_ops.layer_norm(summed, *norm)
+            return onednn_ops.layer_norm(_dense(x, kernel, bias) + residual, *norm)
         return compiled_part(
             "norm",
             modeling.biased_residual_norm,
@@ -228,7 +230,8 @@ def make_ops():
             _dense,
             activated_dense,
             normalized_dense,
-            length_step=4 if onednn_ops.AVAILABLE else 16,
+            # XLA compiles for each length, oneDNN does not.
+            length_step=4 if onednn_ops.AVAILABLE else modeling.PLAIN_OPS.length_step,
             kept_types=onednn_ops.KEPT_TYPES,
         ),
         "run": functions,

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations of oneDNN for a layer, each in one pass over memory.
 
-TensorFlow 2 on a CPU has them, but no Python function makes them: where it rewrites a graph, they
-replace patterns of other operations. Patterns with a reshape in between are not found, so the
-operations are made here by name.
+TensorFlow 2 on a CPU has them, but no Python function creates them: its graph rewriter substitutes
+them for patterns of other operations. A reshape breaks these patterns, so the operations are
+created here by name.
 """
 
 import tensorflow.compat.v1 as tf
@@ -72,11 +72,11 @@ def has_dense(kernel, function=tf.identity):
 
 
 def dense(x, kernel, bias, function=tf.identity):
-    """`modeling.activated_dense`, up to rounding.
+    """Returns `function(x @ kernel + bias)` in the type of `kernel`, up to rounding.
 
     Reordering the weights takes up to a third of the time of a product in bfloat16, so those of
-    `KEPT_TYPES` are reordered once: an operation ignores the weights of later runs. The bias is
-    rounded to their type.
+    `KEPT_TYPES` are reordered at the first run and kept; weights passed in later runs are ignored.
+    The bias is rounded to the type of the weights.
     """
     kind, sizes = kernel.dtype.base_dtype, modeling.dimensions(x)
     keeps = dict(is_filter_const=True) if kind in KEPT_TYPES else {}

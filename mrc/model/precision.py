@@ -2,10 +2,10 @@
 """The precision of the products of a forward pass (`--precision`).
 
 In bfloat16 the products after attention (its output and the feed-forward network) take and return
-numbers of 8 significant bits; they are summed in float32 within. oneDNN adds a bias in bfloat16 and
-computes the activation in float32 before it rounds. Everything else is float32: attention (softmax
-exponentiates the errors of scores), other biases and activations, residual sums, layer norms,
-embeddings and logits.
+numbers of 8 significant bits; they are summed in float32 within. On a CPU, oneDNN rounds the bias
+to bfloat16, then adds it and applies the activation in float32 before it rounds the result.
+Everything else is float32: attention (softmax exponentiates the errors of scores), other biases and
+activations, residual sums, layer norms, embeddings and logits.
 """
 
 import re

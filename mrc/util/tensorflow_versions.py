@@ -40,7 +40,7 @@ if IS_TF2:
     if VERSION < (2, 13):  # its tf.function knows no _noinline
         from tensorflow.python.eager.polymorphic_function import quarantine as eager_function
 
-    # From where they are defined: at the first name of tf.estimator.tpu, TensorFlow walks the whole
+    # From where they are defined: on first access to tf.estimator.tpu, TensorFlow walks the whole
     # stack for a deprecation warning, which takes a third of a second.
     from tensorflow_estimator.python.estimator.tpu import tpu_config, tpu_estimator
 
@@ -142,10 +142,10 @@ def session_config(use_tpu=False, rewrites_graph=True):
 
 
 def without_autotuning(dataset):
-    """Returns the `tf.data.Dataset` without automatic tuning, which it does not need.
+    """Returns the `tf.data.Dataset` with autotuning off; it has nothing to tune.
 
-    In TensorFlow 2 a session waits on closing until the thread that tunes wakes up, which it does
-    at intervals that double up to a minute.
+    In TensorFlow 2, closing a session blocks until the autotuning thread wakes up, at intervals
+    that double up to one minute.
     """
     if not IS_TF2:
         return dataset

@@ -64,9 +64,10 @@ def test_the_forms_for_the_cpu_are_the_same_model(plain, with_onednn, monkeypatc
     assert_same(best(**cpu_ops.make_ops()), plain)
 
 
-def function_calls(**forms):
+def function_calls(family="bert", **forms):
     """Returns the name of the function of each call that a grid of 1 + 2 * 4 cells makes."""
-    with tiny.reader(tiny.config(num_hidden_layers=4), **forms, **cpu_ops.make_ops()) as (model, _):
+    config = tiny.config(num_hidden_layers=4, family=family)
+    with tiny.reader(config, **forms, **cpu_ops.make_ops()) as (model, _):
         inputs = {name: tf.constant(array) for name, array in features().items()}
         model.best_positions(inputs, attention_mask.read_cells("q2,p2", "each", 4), 5)
         return [
@@ -83,12 +84,13 @@ def test_a_function_is_made_once_however_often_it_is_called():
 
 
 @pytest.mark.skipif(not onednn_ops.KEPT_TYPES, reason="needs a CPU with bfloat16")
-def test_products_that_keep_their_weights_are_those_of_one_layer():
-    calls = function_calls(convert=lambda kernel: tf.cast(kernel, tf.bfloat16))
+@pytest.mark.parametrize("family, layers", [("bert", 4), ("albert", 1)])
+def test_products_that_keep_their_weights_are_shared_by_layers_with_the_same(family, layers):
+    calls = function_calls(family, convert=lambda kernel: tf.cast(kernel, tf.bfloat16))
     products = [name for name in calls if "after_attention" in name]
     assert len(products) == 3 + 5 + 7 + 9 and len(calls) == len(products) + 1 + 3 + 5 + 7
-    assert len(set(products)) == 2 * 4  # for each layer, one for all tokens and one for some
-    assert len(set(calls)) == 2 * 4 + 2
+    assert len(set(products)) == 2 * layers  # one for all tokens, one for some
+    assert len(set(calls)) == 2 * layers + 2
 
 
 @pytest.mark.parametrize("make_ops", [dict, cpu_ops.make_ops], ids=["plain", "cpu"])

@@ -52,7 +52,7 @@ def test_a_product_rounds_its_factors_and_its_result():
 
 
 @needs_tf2
-def test_biases_and_residuals_are_added_in_float32():
+def test_plain_biases_and_residuals_are_added_in_float32():
     def ones():
         return tf.ones([1, 2], tf.bfloat16)
 
