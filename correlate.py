@@ -19,7 +19,7 @@ from mrc.util import check_environment  # noqa: F401, first: it reports missing 
 
 # isort: split
 from mrc.answers import attention_tables, correlation, effect_tables, effects
-from mrc.experiment import provenance
+from mrc.experiment import provenance, run_record
 from mrc.figures import figure_files, panels, scatter
 from mrc.util import errors, files
 from mrc.util.errors import InputError, exit_with_message
@@ -47,20 +47,20 @@ def _needed(folder, name, remedy):
 def main():
     folder = _parse_arguments().output_folder
     figure_files.check_matplotlib()
-    masses = attention_tables.read(
-        _needed(
-            folder,
-            attention_tables.file_names(attention_tables.BASELINE)[0],
-            "run with --do_attention and without a mask first",
-        )
+    masses_path = _needed(
+        folder,
+        attention_tables.file_names(attention_tables.BASELINE)[0],
+        "run with --do_attention and without a mask first",
     )
-    rows = panels.read_effects(
-        _needed(
-            folder,
-            effect_tables.EFFECTS_FILE,
-            "decode and score a grid first, such as --mask_zone=q2,q2p,p2q,p2 --mask_layer=each",
-        )
+    effects_path = _needed(
+        folder,
+        effect_tables.EFFECTS_FILE,
+        "decode and score a grid first, such as --mask_zone=q2,q2p,p2q,p2 --mask_layer=each",
     )
+    with files.recorded_hashes() as hashes:
+        masses = attention_tables.read(masses_path)
+        rows = panels.read_effects(effects_path)
+    run_record.origins(hashes)
     provenance.warn_of_other_reader(folder)
     found = {
         over: {

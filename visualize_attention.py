@@ -22,7 +22,7 @@ import numpy as np
 
 from attention_mask import EACH
 from mrc.answers import attention_tables
-from mrc.experiment import attention_window, explain
+from mrc.experiment import attention_window, explain, run_record
 from mrc.figures import attention_map, attention_page, figure_files
 from mrc.util import errors, files, tensorflow_versions
 from mrc.util.errors import InputError, exit_with_message
@@ -106,7 +106,7 @@ def _draw_question(args):
     with explain.explain_tensorflow_errors(False):
         window = attention_window.read_window(inputs, args.question, args.window)
     if figure_files.extension(args.output) == _PAGE:
-        answers = attention_window.masked_answers(args.source, args.question)
+        answers = attention_window.masked_answers(args.source, args.question, inputs)
         files.make_folder_of(args.output)
         files.write(args.output, attention_page.make(window, answers))
         return
@@ -132,7 +132,9 @@ def main():
     if args.question is not None:
         _draw_question(args)
         return
-    masses = attention_tables.read(args.source)
+    with files.recorded_hashes() as hashes:
+        masses = attention_tables.read(args.source)
+    run_record.origins(hashes)
     folder = os.path.basename(os.path.dirname(os.path.abspath(args.source)))
     title = f"attention mass, {folder}: {os.path.basename(args.source)}"
     figure_files.save(attention_map.draw_panels(masses, title), args.output, title)

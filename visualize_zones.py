@@ -20,8 +20,6 @@ import os
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
 # isort: split
-import tensorflow.compat.v1 as tf
-
 from mrc.answers import effect_tables, results_table
 from mrc.experiment import run_record
 from mrc.figures import figure_files, heat_map, panels
@@ -31,28 +29,6 @@ from mrc.util.errors import InputError, exit_with_message
 PUBLISHED_RANGE = (-10.0, 2.0)
 _SMALLEST_END, _LARGEST_END = 1e-6, 1e6  # of the colour range, in points
 METRIC_NAMES = {"em": "exact match", "f1": "F1"}
-
-
-def _origin(path):
-    """Returns the name of the run that wrote a table; warns if the table or its answers changed."""
-    run = run_record.find(path)
-    if run == "":
-        record = os.path.join(os.path.dirname(path), run_record.RECORD_FILE)
-        tf.logging.warning(
-            "%s was changed after the run that %s names wrote it; score again with --do_eval to "
-            "restore the table",
-            path,
-            record,
-        )
-    later = run and run_record.outdated_by(path, run)
-    if later:
-        tf.logging.warning(
-            "%s does not match the last answers in its folder, which are from run %s; rerun the "
-            "grid's command with --do_eval to write its table again",
-            path,
-            later,
-        )
-    return f"{os.path.basename(path)} of run {run or 'unknown'}"
 
 
 def _parse_range(text):
@@ -192,18 +168,19 @@ def main():
     figure_files.check_matplotlib()
     metric, titles = _metric(args), _titles(args)
     paths = [_table_path(path, metric) for path in args.results]
-    if args.average:
-        found = [panels.average([results_table.read_table(path) for path in paths], titles[0])]
-    else:
-        found = [
-            panel
-            for path, title in zip(paths, titles)
-            for panel in _panels_of(path, title, metric, args)
-        ]
+    with files.recorded_hashes() as hashes:
+        if args.average:
+            found = [panels.average([results_table.read_table(path) for path in paths], titles[0])]
+        else:
+            found = [
+                panel
+                for path, title in zip(paths, titles)
+                for panel in _panels_of(path, title, metric, args)
+            ]
     figure = heat_map.draw(
         found, f"change of {METRIC_NAMES[metric]} (points)", args.range, panels.NOISE_TEXT
     )
-    figure_files.save(figure, args.figure, ", ".join(map(_origin, paths)))
+    figure_files.save(figure, args.figure, run_record.origins(hashes))
 
 
 if __name__ == "__main__":

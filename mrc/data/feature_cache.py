@@ -5,18 +5,16 @@ A run reuses them only if it would produce the same.
 """
 
 import contextlib
-import io
-import json
 import os
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mrc.data.windows import Pieces, Windows, cut, passage_pieces
-from mrc.util import files
+from mrc.util import array_files, files
 from mrc.util.errors import InputError
 
-VERSION = 2  # increment when the pieces or records of the same text change
+VERSION = 3  # increment when the pieces or records of the same text change
 
 
 def _flat(arrays):
@@ -36,8 +34,8 @@ def _split(joined, lengths):
     return [joined[start:stop] for start, stop in zip(bounds, bounds[1:])]
 
 
-def _to_text(fingerprint):
-    return json.dumps([VERSION, fingerprint], sort_keys=True)
+def _versioned(fingerprint):
+    return [VERSION, fingerprint]
 
 
 def save(path, fingerprint, pieces):
@@ -45,10 +43,7 @@ def save(path, fingerprint, pieces):
     questions, question_lengths = _flat(pieces.question_ids)
     passages, passage_lengths = _flat(passage.ids for passage in pieces.passages)
     words, word_counts = _flat(np.diff(passage.first_piece) for passage in pieces.passages)
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        made_from=np.array(_to_text(fingerprint)),
+    arrays = dict(
         questions=questions,
         question_lengths=question_lengths,
         passage_of=_small(np.array(pieces.passage_of, np.int64)),
@@ -57,7 +52,7 @@ def save(path, fingerprint, pieces):
         words=words,
         word_counts=word_counts,
     )
-    files.write(path, buffer.getvalue(), binary=True)
+    array_files.write(path, _versioned(fingerprint), arrays)
 
 
 def load(path, fingerprint):
@@ -65,21 +60,21 @@ def load(path, fingerprint):
     if not tf.gfile.Exists(path):
         return None
     try:
-        cached = files.read_arrays(path)
-        if str(cached["made_from"]) != _to_text(fingerprint):
-            return None
-        passages = zip(
-            _split(cached["passages"], cached["passage_lengths"]),
-            _split(cached["words"], cached["word_counts"]),
-        )
-        return Pieces(
-            _split(cached["questions"], cached["question_lengths"]),
-            cached["passage_of"].tolist(),
-            [passage_pieces(*passage) for passage in passages],
-        )
-    except Exception:  # a damaged file can raise almost anything
-        tf.logging.warning("%s is damaged and is written again", path)
+        cached = array_files.read(path, _versioned(fingerprint))
+    except array_files.DamagedArrays as error:
+        tf.logging.warning("%s is not used (%s) and is written again", path, error)
         return None
+    if cached is None:
+        return None
+    passages = zip(
+        _split(cached["passages"], cached["passage_lengths"]),
+        _split(cached["words"], cached["word_counts"]),
+    )
+    return Pieces(
+        _split(cached["questions"], cached["question_lengths"]),
+        cached["passage_of"].tolist(),
+        [passage_pieces(*passage) for passage in passages],
+    )
 
 
 def make_windows(
@@ -128,11 +123,11 @@ def _note_path(path):
 
 
 def _note(path, fingerprint):
-    return {"made_from": json.loads(_to_text(fingerprint)), "bytes": tf.gfile.Stat(path).length}
+    return {"made_from": _versioned(fingerprint), "sha256": files.sha256(path, "TFRecord file")}
 
 
 def has_records(path, fingerprint):
-    """Whether `path` has complete records of this fingerprint (each has its own checksum)."""
+    """Whether `path` has the records that were written with this fingerprint."""
     if not (tf.gfile.Exists(path) and tf.gfile.Exists(_note_path(path))):
         return False
     try:

@@ -6,7 +6,6 @@ is kept between runs is their state after a batch; its size does not depend on t
 """
 
 import collections
-import io
 import os
 import time
 from typing import List, Optional
@@ -20,7 +19,7 @@ from mrc.experiment import partial_results, prediction, provenance
 from mrc.experiment.inputs import TEXT_FLAGS, Inputs
 from mrc.experiment.tpu_options import explain_device_errors, tpu_options
 from mrc.model import estimator
-from mrc.util import aliases, files, progress
+from mrc.util import aliases, array_files, files, progress
 from mrc.util.errors import InputError
 from mrc.util.signals import SignalHandler
 
@@ -28,30 +27,24 @@ _STATE_FILE = "attention.npz"
 
 
 class Totals:
-    """The sums over the batches so far, in a file of `folder`.
+    """The sums over the batches so far, in a file of an `UnfinishedWork`.
 
     Attributes:
       batches, windows: numbers of batches and windows in the sums.
       sums, counts: [L, N, 4, 6] and [4] float64 (see `attention_sums`), 0.0 before the first batch.
     """
 
-    def __init__(self, folder):
-        self._path, self._since = os.path.join(folder, _STATE_FILE), time.time()
+    def __init__(self, work):
+        self._work, self._since = work, time.time()
         self.batches, self.windows, self.sums, self.counts = 0, 0, 0.0, 0.0
-        if tf.gfile.Exists(self._path):
+        if tf.gfile.Exists(os.path.join(work.folder, _STATE_FILE)):
             self._restore()
 
     def _restore(self):
-        try:
-            state = files.read_arrays(self._path, "unfinished work")
-            progressed = [int(number) for number in state["progress"]]
+        state = partial_results.read_unfinished(self._work, _STATE_FILE)
+        if state:
             self.sums, self.counts = state["sums"], state["counts"]
-            self.batches, self.windows = progressed
-        except InputError:
-            raise
-        except Exception:  # a damaged file can raise almost anything
-            tf.logging.warning("%s is damaged; its windows are computed again", self._path)
-            self.batches, self.windows, self.sums, self.counts = 0, 0, 0.0, 0.0
+            self.batches, self.windows = state["progress"].tolist()
 
     def add(self, sums, counts, windows):
         """Adds a batch of so many `windows`; writes the state when that is due."""
@@ -62,10 +55,14 @@ class Totals:
             self.flush()
 
     def flush(self):
-        """Writes the state."""
-        buffer = io.BytesIO()
-        np.savez(buffer, sums=self.sums, counts=self.counts, progress=[self.batches, self.windows])
-        files.write(self._path, buffer.getvalue(), binary=True)
+        """Writes the state, if there is any."""
+        if not self.batches:
+            return
+        array_files.write(
+            os.path.join(self._work.folder, _STATE_FILE),
+            self._work.fingerprint,
+            dict(sums=self.sums, counts=self.counts, progress=[self.batches, self.windows]),
+        )
         self._since = time.time()
 
     def means(self):
@@ -105,7 +102,7 @@ def write(
             "pass questions about passages with words"
         )
     with handler.deferred():
-        unfinished = provenance.unfinished_folder(
+        unfinished = provenance.unfinished_work(
             folder,
             collections.OrderedDict(
                 fingerprint, attention=True, predict_batch_size=options.predict_batch_size
@@ -145,7 +142,10 @@ def _forward(inputs, windows, totals, trained, handler):
     with explain_device_errors(options), bar:
         try:
             for found in reader.predict(
-                input_fn, checkpoint_path=path, yield_single_examples=False
+                input_fn,
+                hooks=[prediction.restored_weights_hook(inputs, trained)],
+                checkpoint_path=path,
+                yield_single_examples=False,
             ):
                 rows = found["unique_ids"] - FIRST_UNIQUE_ID
                 real = int((rows != PADDING_WINDOW).sum())

@@ -17,13 +17,13 @@ from mrc.data import squad_format
 from mrc.data.passages import AnswerNotFound
 from mrc.data.windows import Windows
 from mrc.experiment import inputs as run_inputs
-from mrc.experiment import prediction, run_record
+from mrc.experiment import prediction, provenance, run_flags, run_record
 from mrc.experiment.inputs import Inputs
 from mrc.model import attention_sums, precision, span_model
-from mrc.util import aliases, tensorflow_versions
+from mrc.util import aliases, files, tensorflow_versions
 from mrc.util.errors import InputError
 
-_PREDICTIONS = re.compile(r"predictions_layer(.*)\.json")
+_PREDICTIONS = re.compile(r"predictions_layer(.*)\.json", re.DOTALL)
 _ARRAYS = ("input_ids", "input_mask", "segment_ids", "input_span_mask")
 # What differs from the recorded run: no training, no mask, and this machine.
 _CHANGES = dict(
@@ -89,12 +89,26 @@ def read_inputs(folder: str) -> Inputs:
             f"{path} names the dataset {entry.get('dataset')}; run with --do_attention again"
         )
     values = dict(_DEFAULTS, **entry["flags"])
+    values = _with_paths_from(entry.get("folder"), values)
     options = types.SimpleNamespace(**dict(values, output_dir=folder, **_CHANGES))
     vocabulary = run_inputs.vocabulary_flag(options)
     for name in ("bert_config_file", vocabulary, "predict_file", "max_seq_length", "n_best_size"):
         if getattr(options, name, None) is None:
             raise InputError(f"{path} lacks the flag {name}; run with --do_attention again")
     return run_inputs.read(dataset, options)
+
+
+def _with_paths_from(folder, values):
+    """Returns the flags of a run that began in `folder`, with its relative paths resolved."""
+    values = dict(values)
+    for name in run_flags.PATHS:
+        path = values.get(name)
+        if path and isinstance(folder, str) and "://" not in path:
+            resolved = os.path.join(folder, path)
+            # Otherwise the files were moved along with the output folder.
+            if files.exists(resolved) or files.exists(resolved + ".index"):
+                values[name] = resolved
+    return values
 
 
 def _find_example(inputs, question_id):
@@ -111,11 +125,14 @@ def _find_example(inputs, question_id):
 def _gold_answers(inputs, question_id):
     """Returns the answers to a question in the prediction file, none where the file has none."""
     try:
-        passages = squad_format.read(
-            inputs.options.predict_file,
-            "prediction file",
-            squad_format.SCORING | {"answer_start"},
-        )
+        with files.recorded_hashes(inputs.file_hashes):
+            passages = squad_format.read(
+                inputs.options.predict_file,
+                "prediction file",
+                squad_format.SCORING | {"answer_start"},
+            )
+    except files.ChangedFile:
+        raise
     except InputError:  # a file without answers can be read, too
         return ()
     found = [
@@ -170,6 +187,7 @@ class _Reader:
             )
             self._session.run(tf.global_variables_initializer())
             saver.restore(self._session, weights)
+        inputs.check_unchanged(inputs.trained or options.init_checkpoint)
 
     def _see(self, model):
         ids, mask, segments = (
@@ -269,14 +287,38 @@ def read_window(inputs: Inputs, question_id: str, number: Optional[int] = None) 
     )
 
 
-def masked_answers(folder: str, question_id: str) -> Dict[str, str]:
-    """Returns {cell: answer to the question} of every file of predictions, the baseline first."""
-    found, baseline = {}, f"predictions_{attention_mask.BASELINE.name}.json"
+def masked_answers(folder: str, question_id: str, inputs: Inputs) -> Dict[str, str]:
+    """Returns {cell: answer to the question} of every file of predictions, the baseline first.
+
+    Answers of another reader or of other data than `inputs` are left out, with a warning.
+    """
+    answers, baseline = {}, f"predictions_{attention_mask.BASELINE.name}.json"
     names = tf.gfile.ListDirectory(folder)
     for name in sorted(names, key=lambda name: (name != baseline, name)):
         match = _PREDICTIONS.fullmatch(name)
-        if match:
-            answers = predictions_file.read_object(os.path.join(folder, name), "prediction file")
-            if isinstance(answers.get(question_id), str):
-                found[match.group(1)] = answers[question_id]
-    return found
+        if not match:
+            continue
+        reason = _why_not_shown(folder, name, inputs)
+        if reason:
+            tf.logging.warning("%s is left out: %s", os.path.join(folder, name), reason)
+            continue
+        texts = predictions_file.read_object(os.path.join(folder, name), "prediction file")
+        if isinstance(texts.get(question_id), str):
+            answers[match.group(1)] = texts[question_id]
+    return answers
+
+
+def _why_not_shown(folder, name, inputs):
+    """Returns why the answers in a file cannot stand beside those of `inputs`, or None."""
+    record = provenance.CellRecord(folder)
+    cell_name = name[len("predictions_") : -len(".json")]
+    theirs = record.made_from(cell_name)
+    if theirs is None:
+        return f"{provenance.RECORD_FILE} does not say what it was decoded with"
+    ours = inputs.fingerprint(
+        "predict_file", run_inputs.TEXT_FLAGS, inputs.trained or inputs.options.init_checkpoint
+    )
+    other = provenance.other_reader(ours, theirs)
+    if other:
+        return f"it was decoded with another {other}; decode it again with --do_predict"
+    return record.why_not_done(cell_name, [name], theirs)

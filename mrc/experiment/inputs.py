@@ -15,6 +15,7 @@ from mrc.datasets import Dataset
 from mrc.experiment import cloud_tpu, provenance, training_record
 from mrc.model import bert_config, checkpoint, precision
 from mrc.model.bert_config import BertConfig
+from mrc.util import files
 from mrc.util.errors import InputError
 
 TEXT_FLAGS = (
@@ -39,7 +40,7 @@ class Inputs(NamedTuple):
       training_examples, prediction_examples: the examples to train on and to answer; None without
         --do_train, or without --do_predict and --do_attention.
       eval_passages: passages with the answers to score against; None without --do_eval.
-      file_hashes: {path: SHA-256} of each file as it was read.
+      file_hashes: {path: SHA-256} of each file as it was read, and of each checkpoint's index.
     """
 
     dataset: Dataset
@@ -91,7 +92,7 @@ class Inputs(NamedTuple):
         """
         found = OrderedDict([("dataset", self.dataset.name)])
         if weights:
-            found["checkpoint"] = provenance.checkpoint_sha256(weights)
+            found["checkpoint"] = self.checkpoint_sha256(weights)
         for flag in ("bert_config_file", vocabulary_flag(self.options), data_flag):
             found[flag] = self.file_hashes[getattr(self.options, flag)]
         for name in flag_names:
@@ -104,13 +105,13 @@ class Inputs(NamedTuple):
     def hashes(self) -> Iterator[Tuple[str, str]]:
         """Yields (role, SHA-256) of every file and checkpoint that the run reads."""
         options = self.options
-        files = [
+        roles = [
             ("bert_config_file", True),
             (vocabulary_flag(options), True),
             ("train_file", options.do_train),
             ("predict_file", self.reads_questions),
         ]
-        for flag, is_read in files:
+        for flag, is_read in roles:
             if is_read:
                 yield flag, self.file_hashes[getattr(options, flag)]
         if options.do_eval:
@@ -121,7 +122,39 @@ class Inputs(NamedTuple):
                 ("checkpoint", self.trained),
             ):
                 if path:
-                    yield role, provenance.checkpoint_sha256(path)
+                    yield role, self.checkpoint_sha256(path)
+
+    def checkpoint_sha256(self, path: str) -> str:
+        """Returns the SHA-256 of a checkpoint's index when it was first used."""
+        if path not in self.file_hashes:
+            self.file_hashes[path] = provenance.checkpoint_sha256(path)
+        return self.file_hashes[path]
+
+    def check_unchanged(self, weights: Optional[str]):
+        """Checks the files of the model once more, after TensorFlow has restored its weights.
+
+        Args:
+          weights: path of the restored checkpoint, or None.
+
+        Raises:
+          ChangedFile: one was replaced since it was read, so what was restored is not what the
+            results would be recorded under.
+        """
+        model_files = {
+            path: files.sha256(path)
+            for path in (
+                self.options.bert_config_file,
+                getattr(self.options, vocabulary_flag(self.options)),
+            )
+        }
+        if weights:
+            model_files[weights] = provenance.checkpoint_sha256(weights)
+        for path, sha256 in model_files.items():
+            if sha256 != self.file_hashes[path]:
+                raise files.ChangedFile(
+                    f"{path} was replaced after this run read it; nothing computed from it is "
+                    "kept: rerun the command"
+                )
 
     def check_output_folder(self):
         """Raises an `InputError` if another run has trained in the output folder meanwhile."""
@@ -257,6 +290,15 @@ def read(dataset: Dataset, options) -> Inputs:
       InputError: a flag, file or model is wrong.
     """
     check_flags(options)
+    with files.recorded_hashes() as hashes:
+        inputs = _read_files(dataset, options, hashes)
+    for path in (options.init_checkpoint, inputs.trained):
+        if path and inputs.has_model:
+            inputs.checkpoint_sha256(path)
+    return inputs
+
+
+def _read_files(dataset, options, hashes):
     if options.spm_model_file and not dataset.joiner:
         raise InputError(
             f"--spm_model_file={options.spm_model_file} is for text with spaces between words, "
@@ -265,13 +307,6 @@ def read(dataset: Dataset, options) -> Inputs:
     has_model = options.do_train or _reads_questions(options)
     if options.use_tpu and has_model:
         cloud_tpu.check(options.tpu_name, options.tpu_zone, options.gcp_project, options.master)
-    hashes = {}
-
-    def read_passages(path, role, keys):
-        # The hash is taken before reading, so that a file replaced later is noticed.
-        hashes[path] = provenance.file_sha256(path, role)
-        return squad_format.read(path, role, keys)
-
     config = _read_config(options)
     cells = attention_mask.read_cells(
         options.mask_zone,
@@ -286,8 +321,6 @@ def read(dataset: Dataset, options) -> Inputs:
             "cells; pass one --mask_zone, --mask_layer and --mask_head, or none of them"
         )
     vocabulary = _read_vocabulary(options, config)
-    for path in (options.bert_config_file, getattr(options, vocabulary_flag(options))):
-        hashes[path] = provenance.file_sha256(path)
     checkpoints = checkpoint.listed(options.output_dir) if has_model else []
     trained = _find_checkpoint(options, config) if has_model else None
     with_negatives = getattr(options, "version_2_with_negative", False)
@@ -295,7 +328,7 @@ def read(dataset: Dataset, options) -> Inputs:
     if options.do_train:
         training_examples = examples.make_training_examples(
             dataset,
-            read_passages(
+            squad_format.read(
                 options.train_file,
                 "training file",
                 squad_format.TRAINING_WITH_NEGATIVES if with_negatives else squad_format.TRAINING,
@@ -306,7 +339,7 @@ def read(dataset: Dataset, options) -> Inputs:
     if _reads_questions(options):
         scores_it = options.do_eval and eval_file(options) == options.predict_file
         keys = squad_format.PREDICTION | (squad_format.SCORING if scores_it else frozenset())
-        passages = read_passages(options.predict_file, "prediction file", keys)
+        passages = squad_format.read(options.predict_file, "prediction file", keys)
         prediction_examples = examples.make_prediction_examples(
             dataset, passages, options.predict_file
         )
@@ -315,7 +348,7 @@ def read(dataset: Dataset, options) -> Inputs:
     if options.do_eval:
         path = eval_file(options)
         if eval_passages is None:
-            eval_passages = read_passages(path, "evaluation file", squad_format.SCORING)
+            eval_passages = squad_format.read(path, "evaluation file", squad_format.SCORING)
         dataset.check_answers(eval_passages, "the evaluation file " + path)
     return Inputs(
         dataset=dataset,

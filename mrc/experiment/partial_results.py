@@ -6,15 +6,14 @@ were finished within a limit of time and size.
 """
 
 import contextlib
-import io
 import os
 import time
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mrc.util import files
-from mrc.util.errors import InputError
+from mrc.util import array_files
+from mrc.util.errors import Fault
 
 WINDOWS_IN_BLOCK = 1024
 SECONDS_IN_PART = 60  # a killed run loses at most this much work
@@ -39,42 +38,33 @@ def cut_blocks(example_of):
 
 
 class PartialResults:
-    """The best positions of finished windows, in part files of `folder`."""
+    """The best positions of finished windows, in part files.
 
-    def __init__(self, folder):
-        self._folder = folder
+    Args:
+      work: `provenance.UnfinishedWork`; files that do not carry its fingerprint are not used.
+    """
+
+    def __init__(self, work):
+        self._work = work
         self._pending, self._since, self._size = [], time.time(), 0
         self._parts = [
-            part for part in map(self._read_rows, sorted(tf.gfile.ListDirectory(folder))) if part
+            part
+            for part in map(self._read_rows, sorted(tf.gfile.ListDirectory(work.folder)))
+            if part
         ]
         self._rows = set()
         for _, rows in self._parts:
             self._rows.update(rows.tolist())
 
     def _path(self, name):
-        return os.path.join(self._folder, name)
-
-    def _load(self, name):
-        return files.read_arrays(self._path(name), "unfinished work")
+        return os.path.join(self._work.folder, name)
 
     def _read_rows(self, name):
-        """Returns (name, rows) of a part file, or None for any other or damaged file.
-
-        The windows of a damaged part are computed again.
-        """
+        """Returns (name, rows) of a part file, or None for any other file."""
         if not name.endswith(".npz"):
             return None
-        try:
-            part = self._load(name)
-            for key in part.files:
-                part[key]  # damage is found now, not during decoding
-            return name, part["rows"]
-        except InputError:
-            raise
-        except Exception:  # a damaged file can raise almost anything
-            tf.logging.warning("%s is damaged; its windows are computed again", self._path(name))
-            tf.gfile.Remove(self._path(name))
-            return None
+        part = read_unfinished(self._work, name)
+        return part and (name, part["rows"])
 
     def __contains__(self, row):
         return row in self._rows
@@ -111,14 +101,22 @@ class PartialResults:
                 name: np.concatenate([best[name] for _, best in self._pending])
                 for name in self._pending[0][1]
             }
-            name, buffer = "part-%06d.npz" % self._next_number(), io.BytesIO()
-            np.savez(buffer, rows=rows, **arrays)
-            files.write(self._path(name), buffer.getvalue(), binary=True)
+            name = "part-%06d.npz" % self._next_number()
+            array_files.write(self._path(name), self._work.fingerprint, dict(arrays, rows=rows))
             self._parts.append((name, rows))
         self._pending, self._since, self._size = [], time.time(), 0
 
     def _next_number(self):
         return 1 + max([int(name[len("part-") : -len(".npz")]) for name, _ in self._parts] or [-1])
+
+    def _load(self, name):
+        part = read_unfinished(self._work, name)
+        if part is None:
+            raise Fault(
+                f"{self._path(name)} changed while it was in use; rerun the same command, which "
+                "computes its windows again"
+            )
+        return part
 
     def read(self, first, stop):
         """Returns the results of windows `first` to `stop - 1`, a dict of [windows, ...] arrays."""
@@ -127,21 +125,36 @@ class PartialResults:
             inside = (rows >= first) & (rows < stop)
             if inside.any():
                 part = self._load(name)
-                for key in part.files:
-                    if key != "rows":
-                        values = part[key]
-                        array = found.setdefault(
-                            key, np.zeros((stop - first,) + values.shape[1:], values.dtype)
-                        )
-                        array[rows[inside] - first] = values[inside]
+                del part["rows"]
+                for key, values in part.items():
+                    array = found.setdefault(
+                        key, np.zeros((stop - first,) + values.shape[1:], values.dtype)
+                    )
+                    array[rows[inside] - first] = values[inside]
         return found
 
     def remove(self):
         """Removes all parts."""
-        remove(self._folder)
+        remove(self._work)
 
 
-def remove(folder):
-    """Removes the folder of partial results whose files are complete."""
+def read_unfinished(work, name):
+    """Returns the arrays of a file of an `UnfinishedWork`, or None after removing the file if they
+    are not usable: their windows are computed again.
+    """
+    path = os.path.join(work.folder, name)
+    try:
+        arrays = array_files.read(path, work.fingerprint, work.trusts_unsigned)
+        reason = "it is of other work"
+    except array_files.DamagedArrays as error:
+        arrays, reason = None, str(error)
+    if arrays is None:
+        tf.logging.warning("%s is not used (%s); its windows are computed again", path, reason)
+        tf.gfile.Remove(path)
+    return arrays
+
+
+def remove(work):
+    """Removes an `UnfinishedWork` whose results are complete."""
     with contextlib.suppress(tf.errors.OpError):  # nothing else needs it
-        tf.gfile.DeleteRecursively(folder)
+        tf.gfile.DeleteRecursively(work.folder)

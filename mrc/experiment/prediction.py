@@ -4,7 +4,7 @@
 import collections
 import contextlib
 import os
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 from mrc.answers import answer_files, decoding
 from mrc.data import feature_cache, tfrecords
 from mrc.data.windows import FIRST_UNIQUE_ID, PADDING_WINDOW, Windows
-from mrc.experiment import memory, partial_results, provenance
+from mrc.experiment import memory, partial_results, provenance, session_hooks
 from mrc.experiment.inputs import TEXT_FLAGS, Inputs
 from mrc.experiment.tpu_options import explain_device_errors, tpu_options
 from mrc.model import estimator
@@ -85,7 +85,7 @@ def make_tpu_input_fn(windows, batches, output_dir, fingerprint):
     return lambda params: tfrecords.prediction_dataset(path, shapes, params["batch_size"])
 
 
-def forward(reader, input_fn, windows, partial, checkpoint, is_stopped=lambda: False):
+def forward(reader, input_fn, windows, partial, checkpoint, is_stopped=lambda: False, hooks=()):
     """Predicts with the estimator and adds the best positions to `partial`.
 
     What was added is written to disk even if the prediction fails or is stopped.
@@ -96,12 +96,13 @@ def forward(reader, input_fn, windows, partial, checkpoint, is_stopped=lambda: F
       partial: `PartialResults`.
       checkpoint: path of the weights; None for those that the estimator is initialized with.
       is_stopped: called after each batch; prediction stops once it returns true.
+      hooks: `SessionRunHook`s.
     """
     with partial.kept(), progress.bar(
         len(windows), "forward pass", "window", initial=len(partial)
     ) as bar:
         for best in reader.predict(
-            input_fn, checkpoint_path=checkpoint, yield_single_examples=False
+            input_fn, hooks=hooks, checkpoint_path=checkpoint, yield_single_examples=False
         ):
             rows = best.pop("unique_ids") - FIRST_UNIQUE_ID
             real = (rows != PADDING_WINDOW) & np.array([row not in partial for row in rows])
@@ -251,7 +252,7 @@ def predict(
     memory.check_grid(inputs, windows, cells)
     with handler.deferred():
         partial = partial_results.PartialResults(
-            provenance.unfinished_folder(folder, fingerprint, cells)
+            provenance.unfinished_work(folder, fingerprint, cells)
         )
         if len(partial):
             print(
@@ -298,12 +299,54 @@ def _forward(inputs, windows, cells, partial, trained, handler):
     input_fn = input_fn_of_run(inputs, windows, batches)
     path = aliases.plain_path(trained) if trained else None
     with explain_device_errors(options):
-        forward(reader, input_fn, windows, partial, path, lambda: handler.received is not None)
+        forward(
+            reader,
+            input_fn,
+            windows,
+            partial,
+            path,
+            lambda: handler.received is not None,
+            [restored_weights_hook(inputs, trained)],
+        )
 
 
-def check_answer_files(inputs: Inputs):
-    """Raises an `InputError` if a file shared by several cells has another cell's answers."""
-    record = provenance.CellRecord(inputs.options.output_dir)
+def _warn_of_mixed_cells(inputs, record):
+    """Warns if the cells to score were decoded by different readers, or from other data."""
+    prints = [record.made_from(cell.name) for cell in inputs.cells]
+    prints = [each for each in prints if each is not None]
+    if not prints:
+        return
+    ours = dict(prints[0])
+    if inputs.options.predict_file and not inputs.options.eval_file:
+        ours["predict_file"] = inputs.file_hashes[inputs.options.predict_file]
+    others = filter(None, (provenance.other_reader(ours, each) for each in prints))
+    for other in dict.fromkeys(others):
+        tf.logging.warning(
+            "scoring answers in %s that were decoded with another %s; decode the cells again with "
+            "--do_predict",
+            inputs.options.output_dir,
+            other,
+        )
+
+
+def restored_weights_hook(inputs: Inputs, trained: Optional[str]):
+    """Returns the hook that checks the model's files once its weights are restored."""
+    weights = trained or inputs.options.init_checkpoint
+    return session_hooks.RestoredWeightsHook(lambda: inputs.check_unchanged(weights))
+
+
+def check_answer_files(inputs: Inputs) -> Dict[str, str]:
+    """Raises an `InputError` if a file shared by several cells has another cell's answers.
+
+    Returns {path: SHA-256} of the files that were checked.
+    """
+    record, hashes = provenance.CellRecord(inputs.options.output_dir), {}
+    _warn_of_mixed_cells(inputs, record)
     for cell in inputs.cells:
         names = inputs.file_names(cell)
-        record.check_together(cell.name, [name for what, name in names.items() if what != "nbest"])
+        hashes.update(
+            record.check_together(
+                cell.name, [name for what, name in names.items() if what != "nbest"]
+            )
+        )
+    return hashes

@@ -9,6 +9,7 @@ import collections
 import hashlib
 import json
 import os
+from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
@@ -18,8 +19,22 @@ from mrc.util.errors import InputError
 from mrc.util.tensorflow_versions import IS_TF2, uses_onednn
 
 RECORD_FILE = "cells.json"
+# The names in a fingerprint of what tells readers and their windows apart.
+_READER = (
+    "dataset",
+    "checkpoint",
+    "bert_config_file",
+    "vocab_file",
+    "spm_model_file",
+    "predict_file",
+    "do_lower_case",
+    "max_seq_length",
+    "doc_stride",
+    "max_query_length",
+)
 _UNFINISHED = "unfinished-"
 _FINGERPRINT_FILE = "made_from.json"
+_SIGNED = {"signed_files": True}  # in a folder whose files carry their fingerprint
 
 
 def sha256(data):
@@ -27,17 +42,9 @@ def sha256(data):
     return hashlib.sha256(data).hexdigest()
 
 
-def file_sha256(path, what="file"):
-    """Returns the SHA-256 of a file."""
-    found = hashlib.sha256()
-    for block in files.read_blocks(path, what):
-        found.update(block)
-    return found.hexdigest()
-
-
 def checkpoint_sha256(path):
     """Returns the SHA-256 of a checkpoint's index, which has the checksums of all its tensors."""
-    return file_sha256(path + ".index", "checkpoint index")
+    return files.sha256(path + ".index", "checkpoint index")
 
 
 def _difference(key, ours, theirs):
@@ -105,24 +112,30 @@ class CellRecord:
             path = os.path.join(self._folder, file_name)
             if file_name not in entry["files"] or not tf.gfile.Exists(path):
                 return f"{file_name} is missing"
-            if file_sha256(path) != entry["files"][file_name]:
+            if files.sha256(path) != entry["files"][file_name]:
                 return f"{file_name} was changed since"
         return None
 
     def check_together(self, name, file_names):
-        """Raises an `InputError` if a shared file of a recorded cell has another cell's answers."""
-        recorded = self._cells.get(name, {"files": {}})["files"]
+        """Raises an `InputError` if a shared file of a recorded cell has another cell's answers.
+
+        Returns {path: SHA-256} of the files that exist.
+        """
+        recorded, hashes = self._cells.get(name, {"files": {}})["files"], {}
         for file_name in file_names:
             path = os.path.join(self._folder, file_name)
-            if (
-                recorded.get(file_name, "")
-                and tf.gfile.Exists(path)
-                and file_sha256(path) != recorded[file_name]
-            ):
-                raise InputError(
-                    f"{path} is not what was decoded with {name}; decode it again with "
-                    "--do_predict before it is scored"
-                )
+            if tf.gfile.Exists(path):
+                hashes[path] = files.sha256(path)
+                if recorded.get(file_name, hashes[path]) != hashes[path]:
+                    raise InputError(
+                        f"{path} is not what was decoded with {name}; decode it again with "
+                        "--do_predict before it is scored"
+                    )
+        return hashes
+
+    def made_from(self, name):
+        """Returns the fingerprint of a recorded cell, None for others."""
+        return self._cells.get(name, {}).get("made_from")
 
     def add(self, names, fingerprint):
         """Records cells, {name: file names}, as finished."""
@@ -130,11 +143,17 @@ class CellRecord:
             self._cells[name] = collections.OrderedDict(
                 made_from=fingerprint,
                 files={
-                    file_name: file_sha256(os.path.join(self._folder, file_name))
+                    file_name: files.sha256(os.path.join(self._folder, file_name))
                     for file_name in file_names
                 },
             )
         files.write_json(self._path, self._cells)
+
+
+def other_reader(ours, theirs):
+    """Returns what two fingerprints name of another reader or data, "" where they are alike."""
+    ours, theirs = ({name: each.get(name) for name in _READER} for each in (ours, theirs))
+    return differences(ours, theirs)
 
 
 def warn_of_other_reader(folder):
@@ -145,16 +164,13 @@ def warn_of_other_reader(folder):
     cells = (read_record(path) if tf.gfile.Exists(path) else None) or {}
     baseline = attention_mask.BASELINE.name
     made = [cells.get(name, {}).get("made_from") for name in (attention_entry(baseline), baseline)]
-    if None in made:
-        return
-    names = ("dataset", "checkpoint", "predict_file", "max_seq_length", "doc_stride")
-    attention, answers = ({name: each.get(name) for name in names} for each in made)
-    if attention != answers:
+    other = None not in made and other_reader(*made)
+    if other:
         tf.logging.warning(
             "the attention and the answers in %s were made with another %s; run both again with "
             "the same reader and data",
             folder,
-            differences(attention, answers),
+            other,
         )
 
 
@@ -163,26 +179,43 @@ def attention_entry(cell_name):
     return f"attention of {cell_name}"
 
 
-def unfinished_folder(output_dir, fingerprint, cells):
-    """Returns the folder of the partial results of `cells` with this fingerprint.
+class UnfinishedWork(NamedTuple):
+    """Where the partial results of a forward pass are kept.
 
-    Creates it if needed, and warns of partial results with other fingerprints.
+    Attributes:
+      folder: of the files.
+      fingerprint: what the results depend on; each file carries it.
+      trusts_unsigned: whether an earlier version began the folder, whose files carry none.
+    """
+
+    folder: str
+    fingerprint: dict
+    trusts_unsigned: bool
+
+
+def unfinished_work(output_dir, fingerprint, cells) -> UnfinishedWork:
+    """Returns the `UnfinishedWork` of `cells` with this fingerprint.
+
+    Creates its folder if needed, and warns of partial results with other fingerprints.
     """
     whole = collections.OrderedDict(fingerprint, cells=[cell.name for cell in cells])
     if IS_TF2:
         whole.update(tensorflow=tf.__version__, onednn=uses_onednn())  # last bits differ by both
-    mine = _UNFINISHED + sha256(json.dumps(whole, sort_keys=True).encode("utf-8"))[:12]
+    own_name = _UNFINISHED + sha256(json.dumps(whole, sort_keys=True).encode("utf-8"))[:12]
+    folder = os.path.join(output_dir, own_name)
     for name in tf.gfile.ListDirectory(output_dir):
         name = name.rstrip("/")
         path = os.path.join(output_dir, name, _FINGERPRINT_FILE)
-        if name.startswith(_UNFINISHED) and name != mine and tf.gfile.Exists(path):
+        if name.startswith(_UNFINISHED) and name != own_name and tf.gfile.Exists(path):
             tf.logging.warning(
                 "%s holds unfinished work with another %s; it is not used (rerun with the earlier "
                 "flags to resume it, or delete the folder)",
                 os.path.join(output_dir, name),
-                differences(whole, read_record(path)),
+                differences(dict(whole, **_SIGNED), read_record(path)),
             )
-    folder = os.path.join(output_dir, mine)
+    path = os.path.join(folder, _FINGERPRINT_FILE)
+    begun = read_record(path) if tf.gfile.Exists(path) else None
     tf.gfile.MakeDirs(folder)
-    files.write_json(os.path.join(folder, _FINGERPRINT_FILE), whole)
-    return folder
+    if begun != whole:
+        files.write_json(path, dict(whole, **_SIGNED))
+    return UnfinishedWork(folder, whole, trusts_unsigned=begun == whole)

@@ -61,24 +61,30 @@ def _train_predict_score(inputs: Inputs, handler: signals.SignalHandler, record)
             record.add_results(attention.write(inputs, prediction_windows, trained, handler))
     if options.do_eval:
         with record.part("scoring"):
-            written = _score(inputs, record.name)
+            hashes, written = _score(inputs, record.name)
             for cell in inputs.cells:
-                record.add_scored(inputs.file_names(cell)["predictions"])
+                name = inputs.file_names(cell)["predictions"]
+                record.add_scored(name, hashes[os.path.join(options.output_dir, name)])
             record.add_results(written)
 
 
 def _score(inputs: Inputs, run_name: str):
-    """Scores the answers of every cell; returns the names of the files it writes."""
-    prediction.check_answer_files(inputs)
+    """Scores the answers of every cell.
+
+    Returns:
+      {path: SHA-256} of the answer files as they were read, and the names of the files it writes.
+    """
     names = {cell: inputs.file_names(cell) for cell in inputs.cells}
-    return scoring.score(
-        inputs.dataset,
-        inputs.eval_passages,
-        names,
-        inputs.options.output_dir,
-        inputs.null_threshold,
-        run_name,
-    )
+    with files.recorded_hashes(prediction.check_answer_files(inputs)) as hashes:
+        written = scoring.score(
+            inputs.dataset,
+            inputs.eval_passages,
+            names,
+            inputs.options.output_dir,
+            inputs.null_threshold,
+            run_name,
+        )
+    return hashes, written
 
 
 def _set_up_logging(verbose):

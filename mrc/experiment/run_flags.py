@@ -15,7 +15,7 @@ _MOST_WINDOWS = 2**16  # in a batch
 _MOST_STEPS = 2**31 - 1  # steps are counted in 32 bits on a TPU
 _MOST_EPOCHS = 10.0**4
 
-_PATHS = (
+PATHS = (
     "bert_config_file",
     "vocab_file",
     "spm_model_file",
@@ -229,7 +229,7 @@ def define(do_lower_case, with_negatives):
 
 def with_normalized_paths(flag_values):
     """Returns the dict of flags with `files.normalized` paths."""
-    paths = {name: files.normalized(flag_values[name]) for name in _PATHS if name in flag_values}
+    paths = {name: files.normalized(flag_values[name]) for name in PATHS if name in flag_values}
     return dict(flag_values, **paths)
 
 

@@ -50,7 +50,7 @@ def _code_fingerprint():
             for name in sorted(inside)
             if name.endswith(".py")
         ]
-    prints = [name + " " + provenance.file_sha256(os.path.join(_ROOT, name)) for name in names]
+    prints = [name + " " + files.sha256(os.path.join(_ROOT, name)) for name in names]
     return provenance.sha256("\n".join(prints).encode("utf-8"))
 
 
@@ -110,8 +110,8 @@ def _maker(runs, name, sha256):
     )
 
 
-def find(path):
-    """Returns the name of the recorded run that wrote the file `path` in its current version.
+def find(path, sha256):
+    """Returns the name of the recorded run that wrote the file `path` with this SHA-256.
 
     Returns None if the record in its folder lacks the file, "" if the file has changed since.
     """
@@ -121,7 +121,7 @@ def find(path):
     except InputError as error:
         tf.logging.warning("%s", error)
         return None
-    return _maker(runs, name, provenance.file_sha256(path))
+    return _maker(runs, name, sha256)
 
 
 def last_with_flag(folder, names):
@@ -161,6 +161,36 @@ def outdated_by(path, maker):
     return None
 
 
+def _origin(path, sha256):
+    """Returns the name of the run that wrote a table; warns if the table or its answers changed."""
+    run = find(path, sha256)
+    if run == "":
+        tf.logging.warning(
+            "%s was changed after the run that %s names wrote it; run again what wrote it "
+            "(--do_eval or --do_attention) to restore the table",
+            path,
+            os.path.join(os.path.dirname(path), RECORD_FILE),
+        )
+    later = run and outdated_by(path, run)
+    if later:
+        tf.logging.warning(
+            "%s does not match the last answers in its folder, which are from run %s; rerun the "
+            "grid's command with --do_eval to write its table again",
+            path,
+            later,
+        )
+    return f"{os.path.basename(path)} of run {run or 'unknown'}"
+
+
+def origins(hashes):
+    """Returns a text that names the run of each table; warns of tables that are not current.
+
+    Args:
+      hashes: {path: SHA-256} of the tables as they were read.
+    """
+    return ", ".join(_origin(*table) for table in hashes.items())
+
+
 class Record:
     """The record of the current run.
 
@@ -185,6 +215,7 @@ class Record:
                 ("seconds", None),
                 ("outcome", None),
                 ("dataset", dataset),
+                ("folder", os.getcwd()),  # where relative paths in the flags begin
                 ("flags", collections.OrderedDict(sorted(flag_values.items()))),
                 ("versions", _versions()),
                 ("inputs", collections.OrderedDict()),
@@ -205,11 +236,10 @@ class Record:
     def add_results(self, names):
         """Records the SHA-256 of files that the run wrote to the output folder."""
         for name in names:
-            self._entry["results"][name] = provenance.file_sha256(os.path.join(self._folder, name))
+            self._entry["results"][name] = files.sha256(os.path.join(self._folder, name))
 
-    def add_scored(self, name):
-        """Records that the run scored an answer file, and which run wrote that file."""
-        sha256 = provenance.file_sha256(os.path.join(self._folder, name))
+    def add_scored(self, name, sha256):
+        """Records that the run scored an answer file with this SHA-256, and which run wrote it."""
         made_by = _maker(self._before + [self._entry], name, sha256)
         self._entry["scored"][name] = collections.OrderedDict(
             [("sha256", sha256), ("run", made_by)]

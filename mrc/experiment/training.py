@@ -6,7 +6,7 @@ import random
 
 from mrc.data import feature_cache, tfrecords
 from mrc.data.windows import Windows
-from mrc.experiment import explain, training_hooks, training_record
+from mrc.experiment import explain, session_hooks, training_record
 from mrc.experiment.inputs import TEXT_FLAGS, Inputs
 from mrc.experiment.tpu_options import explain_device_errors, tpu_options
 from mrc.model import checkpoint, estimator
@@ -51,6 +51,15 @@ def write_records(windows, dataset, output_dir, fingerprint):
             positions = windows.answer_positions(dataset.refines_answers)
             tfrecords.write(path, windows, _model_inputs(dataset), positions)
     return path
+
+
+def _check_records(inputs, path):
+    """Raises a `Fault` if the records are not those that the run wrote or accepted."""
+    if not feature_cache.has_records(path, _text_fingerprint(inputs)):
+        raise Fault(
+            f"the records {path} were changed during training; no checkpoint was written since "
+            "the last one: rerun the same command, which writes the records again and resumes"
+        )
 
 
 def _model_inputs(dataset):
@@ -136,9 +145,15 @@ def train(inputs: Inputs, windows: Windows, handler: SignalHandler) -> str:
         with explain.explain_training_errors(folder, path):
             reader.train(
                 input_fn,
-                hooks=[training_hooks.NanLossHook(folder)],
+                hooks=[session_hooks.NanLossHook(folder)],
                 max_steps=num_steps,
-                saving_listeners=[training_hooks.FiniteWeightsListener(folder)],
+                saving_listeners=[
+                    session_hooks.FiniteWeightsListener(folder),
+                    session_hooks.UnchangedInputsListener(
+                        lambda: inputs.check_unchanged(inputs.trained or options.init_checkpoint),
+                        lambda: _check_records(inputs, path),
+                    ),
+                ],
             )
     return _finished_checkpoint(folder, num_steps, handler)
 
@@ -156,7 +171,7 @@ def _make_estimator(inputs, num_steps, handler):
         init_checkpoint=options.init_checkpoint,
         use_tpu=options.use_tpu,
         seed=options.rand_seed,
-        hooks=[training_hooks.ProgressHook(num_steps), training_hooks.StopOnSignalHook(handler)],
+        hooks=[session_hooks.ProgressHook(num_steps), session_hooks.StopOnSignalHook(handler)],
     )
     return estimator.make_estimator(model_fn, tpu_options(options), options, is_training=True)
 

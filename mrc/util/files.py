@@ -6,16 +6,14 @@ written atomically: to a temporary name first, then renamed.
 """
 
 import contextlib
-import io
+import hashlib
 import json
 import os
 import re
 import resource
 import time
 import uuid
-import zipfile
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mrc.util.errors import Fault, InputError, first_line
@@ -74,16 +72,55 @@ def _reading(path, what):
         )
 
 
+class ChangedFile(InputError):
+    """A file that changed between two reads of one run."""
+
+
+_recorders = []  # the dicts of the enclosing `recorded_hashes`
+
+
+@contextlib.contextmanager
+def recorded_hashes(hashes=None):
+    """Yields a dict to which the block adds {path: SHA-256} of each file that it reads.
+
+    The hash is of the bytes that were read, so that a file replaced meanwhile is not recorded by
+    its new content.
+
+    Args:
+      hashes: the dict to add to, with the hashes of earlier reads.
+
+    Raises:
+      ChangedFile: a file in the dict has other bytes now.
+    """
+    _recorders.append({} if hashes is None else hashes)
+    try:
+        yield _recorders[-1]
+    finally:
+        _recorders.pop()
+
+
+def _record_hash(path, sha256):
+    for hashes in _recorders:
+        if hashes.setdefault(path, sha256) != sha256:
+            raise ChangedFile(f"{path} changed while it was in use; rerun the command")
+
+
 def read_bytes(path, what="file"):
     """Returns the bytes of `path`; `what` names its role in error messages."""
     with _reading(path, what) as reader:
-        return reader.read()
+        data = reader.read()
+    if _recorders:
+        _record_hash(path, hashlib.sha256(data).hexdigest())
+    return data
 
 
-def read_blocks(path, what="file"):
-    """Yields the bytes of `path` in blocks, so that a large file is never in memory at once."""
+def sha256(path, what="file"):
+    """Returns the SHA-256 of the file `path`, which need not fit into memory."""
+    digest = hashlib.sha256()
     with _reading(path, what) as reader:
-        yield from iter(lambda: reader.read(_BYTES_IN_BLOCK), b"")
+        for block in iter(lambda: reader.read(_BYTES_IN_BLOCK), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_text(path, what="file"):
@@ -136,15 +173,6 @@ def read_json(path, what="file"):
             f"the {what} {path} is not usable JSON: it has an integer of {error} digits; check "
             "that it is the right file"
         )
-
-
-def read_arrays(path, what="file"):
-    """Returns the arrays of an .npz file by name; a damaged file raises any kind of exception."""
-    buffer = io.BytesIO(read_bytes(path, what))
-    # NumPy would also report a damaged file on stderr when its reader is garbage-collected.
-    zipfile.ZipFile(buffer)
-    buffer.seek(0)
-    return np.load(buffer)
 
 
 def aside(path):

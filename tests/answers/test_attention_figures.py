@@ -33,6 +33,10 @@ def folders(paths, tmp_path_factory):
     return made
 
 
+def masked_answers(folder, question):
+    return attention_window.masked_answers(folder, question, attention_window.read_inputs(folder))
+
+
 def read_window(folder, question, number=None):
     return attention_window.read_window(attention_window.read_inputs(folder), question, number)
 
@@ -40,7 +44,7 @@ def read_window(folder, question, number=None):
 @pytest.mark.parametrize("data, question", [("squad", "boat"), ("cmrc", "TINY_1")])
 def test_a_window_has_the_answer_of_the_run(folders, data, question):
     window = read_window(folders[data], question)
-    answers = attention_window.masked_answers(folders[data], question)
+    answers = masked_answers(folders[data], question)
     assert window.answer == answers["_"] and len(answers) == 5
     assert window.attention.shape == (2, 2) + 2 * (len(window.tokens),)
     np.testing.assert_allclose(window.attention.sum(axis=-1), 1.0, atol=1e-5)
@@ -139,7 +143,7 @@ def test_a_wrong_question_layer_or_head_is_refused(command_lines, folders, tmp_p
 
 def page_of(folder, question):
     window = read_window(folder, question)
-    answers = attention_window.masked_answers(folder, question)
+    answers = masked_answers(folder, question)
     return window, answers, attention_page.make(window, answers)
 
 

@@ -173,14 +173,15 @@ def test_a_file_changed_by_hand_is_decoded_again(paths, data, tmp_path):
 
 def test_pending_results_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(partial_results, "BYTES_IN_PART", 100)
-    found = partial_results.PartialResults(str(tmp_path))
+    work = provenance.UnfinishedWork(str(tmp_path), {"a": 1}, trusts_unsigned=False)
+    found = partial_results.PartialResults(work)
     found.add([0], {"values": np.zeros([1, 10])})
     assert os.listdir(str(tmp_path)) == []
     found.add([1], {"values": np.ones([1, 10])})
     assert os.listdir(str(tmp_path)) == ["part-000000.npz"]
     found.add([2], {"values": np.ones([1, 10])})
     assert len(os.listdir(str(tmp_path))) == 1
-    assert partial_results.PartialResults(str(tmp_path)).read(0, 2)["values"].tolist() == [
+    assert partial_results.PartialResults(work).read(0, 2)["values"].tolist() == [
         [0.0] * 10,
         [1.0] * 10,
     ]
@@ -200,6 +201,6 @@ def test_partial_results_of_another_tensorflow_2_or_without_onednn_are_not_used(
         monkeypatch.setattr(provenance.tf, "__version__", version)
         monkeypatch.setattr(provenance, "uses_onednn", lambda onednn=onednn: onednn)
         folders.add(
-            provenance.unfinished_folder(str(tmp_path), {"a": 1}, [attention_mask.BASELINE])
+            provenance.unfinished_work(str(tmp_path), {"a": 1}, [attention_mask.BASELINE]).folder
         )
     assert len(folders) == 4

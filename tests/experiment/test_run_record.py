@@ -29,6 +29,10 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def writer_of(path):
+    return run_record.find(str(path), files.sha256(str(path)))
+
+
 @pytest.fixture(scope="module")
 def grid(paths, tmp_path_factory):
     """Folder of a run that predicts a grid and of one that scores it, and both records."""
@@ -79,10 +83,7 @@ def test_the_commit_of_the_checkout_is_recorded(grid):
 def test_large_files_are_hashed_in_blocks(monkeypatch, tmp_path):
     (tmp_path / "file").write_bytes(b"abcdefghij")
     monkeypatch.setattr(files, "_BYTES_IN_BLOCK", 4)
-    assert list(files.read_blocks(str(tmp_path / "file"))) == [b"abcd", b"efgh", b"ij"]
-    assert (
-        provenance.file_sha256(str(tmp_path / "file")) == hashlib.sha256(b"abcdefghij").hexdigest()
-    )
+    assert files.sha256(str(tmp_path / "file")) == hashlib.sha256(b"abcdefghij").hexdigest()
 
 
 def test_a_replaced_data_file_is_recorded_as_it_was_read(paths, tmp_path, monkeypatch):
@@ -124,7 +125,7 @@ def test_scores_and_tables_name_their_runs(grid):
         "sha256": sha256(folder / "predictions_layer0_p2.json"),
         "run": decoding["run"],
     }
-    assert run_record.find(str(folder / "results.csv")) == scoring["run"]
+    assert writer_of(folder / "results.csv") == scoring["run"]
     # The columns of the protocol, without the name of a run.
     assert (folder / "results.csv").read_text().startswith("layer,q2,p2\nbaseline,")
 
@@ -137,7 +138,7 @@ def test_a_run_without_work_keeps_earlier_records(paths, tmp_path):
     assert tiny.read_json(tmp_path, "run.json")["runs"][0] == first
     trained = "model.ckpt-4.index"
     assert first["results"][trained] == sha256(tmp_path / trained)
-    assert run_record.find(str(tmp_path / "predictions_layer_.json")) == first["run"]
+    assert writer_of(tmp_path / "predictions_layer_.json") == first["run"]
 
 
 def test_a_failed_run_records_its_error(paths, tmp_path, capsys):
@@ -200,7 +201,7 @@ def test_a_table_edited_by_hand_causes_a_warning(paths, tmp_path):
 def test_an_outdated_table_causes_a_warning(paths, tmp_path, later):
     start_run(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
     table = str(tmp_path / "results.csv")
-    assert run_record.outdated_by(table, run_record.find(table)) is None
+    assert run_record.outdated_by(table, writer_of(table)) is None
     last = start_run(paths, tmp_path, **later)[-1]["run"]
     code, _, stderr = tiny.run("visualize_zones.py", table, str(tmp_path / "zones.png"))
     assert (
@@ -209,7 +210,7 @@ def test_an_outdated_table_causes_a_warning(paths, tmp_path, later):
         in stderr
     )
     start_run(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
-    assert run_record.outdated_by(table, run_record.find(table)) is None
+    assert run_record.outdated_by(table, writer_of(table)) is None
 
 
 def test_a_running_run_has_a_record(paths, tmp_path):

@@ -10,7 +10,7 @@ import tiny
 
 from mrc import datasets
 from mrc.data.windows import FIRST_UNIQUE_ID
-from mrc.experiment import partial_results, prediction, training
+from mrc.experiment import partial_results, prediction, provenance, training
 from mrc.model import estimator
 from mrc.util.tensorflow_versions import IS_TF2
 
@@ -108,7 +108,8 @@ def test_an_interrupted_host_resumes_after_its_share_of_the_records(train_input)
 def test_a_tpu_predicts_only_unfinished_windows(run, tmp_path, monkeypatch, batches_done):
     windows, given = prediction.make_windows(run), []
     (tmp_path / "found").mkdir()
-    found = partial_results.PartialResults(str(tmp_path / "found"))
+    work = provenance.UnfinishedWork(str(tmp_path / "found"), {"a": 1}, trusts_unsigned=False)
+    found = partial_results.PartialResults(work)
     batches = prediction.batches_to_do(windows, found, 8)
     assert len(batches) > 1
     for batch in batches[:batches_done]:

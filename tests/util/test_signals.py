@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 import tiny
 
 from mrc import datasets
-from mrc.experiment import explain, training_hooks, training_record
+from mrc.experiment import explain, session_hooks, training_record
 from mrc.experiment import run as experiment
 from mrc.util import errors, locks, signals
 
@@ -88,7 +88,7 @@ def test_an_ignored_signal_stays_ignored():
 def test_ctrl_c_is_handled_again_after_tpu_estimator():
     with signals.SignalHandler() as handler, handler.deferred():
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        training_hooks.StopOnSignalHook(handler).before_run(None)
+        session_hooks.StopOnSignalHook(handler).before_run(None)
         os.kill(os.getpid(), signal.SIGINT)
         assert handler.received == signal.SIGINT
 

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Session hooks of training: progress, stopping on a signal, and checks for NaN or infinity."""
+"""Session hooks: that a run uses what it recorded, progress, stopping on a signal, and checks for
+NaN or infinity.
+"""
+
+from typing import Callable
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -7,6 +11,18 @@ import tensorflow.compat.v1 as tf
 from mrc.experiment import explain
 from mrc.util import progress
 from mrc.util.signals import SignalHandler
+
+
+class RestoredWeightsHook(tf.train.SessionRunHook):
+    """Calls `check` once, after the session has restored the weights and before the first step."""
+
+    def __init__(self, check: Callable[[], None]):
+        self._checks = [check]
+
+    def after_create_session(self, session, coord):
+        del session, coord
+        while self._checks:
+            self._checks.pop()()
 
 
 class LossHook(tf.train.SessionRunHook):
@@ -75,6 +91,26 @@ class NanLossHook(LossHook):
             raise explain.diverged(
                 f"at step {step}, whose loss is {run_values.results}", self._folder
             )
+
+
+class UnchangedInputsListener(tf.train.CheckpointSaverListener):
+    """Allows a checkpoint only if the inputs of the training are still what it recorded.
+
+    TensorFlow writes the first checkpoint as soon as the initial weights are restored.
+
+    Args:
+      check_model: called once, before the first checkpoint.
+      check_records: called before each checkpoint.
+    """
+
+    def __init__(self, check_model: Callable[[], None], check_records: Callable[[], None]):
+        self._checks, self._check_records = [check_model], check_records
+
+    def before_save(self, session, global_step_value):
+        del session, global_step_value
+        while self._checks:
+            self._checks.pop()()
+        self._check_records()
 
 
 class FiniteWeightsListener(tf.train.CheckpointSaverListener):
