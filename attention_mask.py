@@ -1,52 +1,97 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention zones, and the grammar of the flags that name the cells of a grid.
 
-A zone is a set of (query, key) pairs given by the roles of the two tokens: Q, a question token; P,
-a passage token; `[CLS]`, both `[SEP]` and padding have neither role (Cui et al., 2022,
-https://doi.org/10.1016/j.isci.2022.104176).
+Masking a zone knocks out one path of information: the queries of the zone no longer see its keys in
+the masked layers, and everything else runs as before (attention knockout; Geva et al., 2023,
+https://arxiv.org/abs/2304.14767). What the answers lose is what this path carried at this place and
+the rest of the model could not supply in another way. Three readings are therefore wrong. A loss of
+nothing does not show that the path is unused: another layer may carry the same information, which
+is why windows of layers (`each:3`) are masked together. Losses do not add up over zones or layers.
+And softmax gives the attention that the zone had to the keys that are left, so a masked query is
+not one that sees less, but one that sees the rest more strongly.
 
-    zone  query       key         the zones do not overlap, so a union adds each pair once
-    q2    Q           Q
-    q2p   all but P   P
-    p2q   all but Q   Q
-    p2    P           P
+A zone is a set of pairs of groups of tokens (Cui et al., 2022,
+https://doi.org/10.1016/j.isci.2022.104176):
+
+    zone  query             key       zones do not overlap, so a union masks each pair once
+    q2    question          question
+    q2p   all but passage   passage
+    p2q   all but question  question
+    p2    passage           passage
     all   the bias is *replaced* by -10000, padding included, as in the released code
     off   no pairs: the context vectors of the heads are zero (https://arxiv.org/abs/1905.10650)
 """
 
 import re
-from typing import FrozenSet, NamedTuple, Optional
+from typing import FrozenSet, NamedTuple, Optional, Tuple
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from modeling import MASKED
 from mrc.util.errors import InputError
 
-OFF = "off"
-ZONES = ("all", "q2", "q2p", "p2q", "p2", OFF)  # the first five in the order of the published table
-ALONE = ("all", OFF)  # zones that do not join with others
+# The groups of tokens, of which every token is in one.
+GROUPS = QUESTION, PASSAGE, CLS, SEP, PADDING = ("question", "passage", "cls", "sep", "padding")
 EACH = "each"
 _MOST_DIGITS = 9  # of the number of a layer or head
 _MOST_SHOWN = 80  # characters of a flag in a message
 
 
-class Roles(NamedTuple):
-    """1.0 where a token has the role and 0.0 elsewhere, `[B, T]` each."""
-
-    question: tf.Tensor
-    passage: tf.Tensor
-
-
 class Mask(NamedTuple):
-    """What a cell masks in one layer: zones, and the heads in which it masks them, None for all
-    heads.
+    """What happens in a masked layer.
+
+    Attributes:
+      pairs: the (query group, key group)s that are masked.
+      replaces_bias: whether one constant replaces the whole bias, so that padding is attended to.
+      context: replaces each element of the contexts of the heads; None to keep them.
+      heads: the heads in which this happens; None for all.
     """
 
-    zones: FrozenSet[str] = frozenset()
+    pairs: FrozenSet[Tuple[str, str]] = frozenset()
+    replaces_bias: bool = False
+    context: Optional[float] = None
     heads: Optional[FrozenSet[int]] = None
+
+    @property
+    def queries(self) -> FrozenSet[str]:
+        """The groups of the queries that lose keys."""
+        return frozenset(query for query, _ in self.pairs)
 
 
 NO_MASK = Mask()
+
+
+def _all_but(group):
+    return tuple(other for other in GROUPS if other != group)
+
+
+def _zone(queries, keys):
+    return Mask(frozenset((query, key) for query in queries for key in keys))
+
+
+# Every zone; the first five in the order of the published table.
+ZONES = {
+    "all": Mask(replaces_bias=True),
+    "q2": _zone([QUESTION], [QUESTION]),
+    "q2p": _zone(_all_but(PASSAGE), [PASSAGE]),
+    "p2q": _zone(_all_but(QUESTION), [QUESTION]),
+    "p2": _zone([PASSAGE], [PASSAGE]),
+    "off": Mask(context=0.0),
+}
+PUBLISHED_ZONES = tuple(ZONES)[:5]
+# {zone: (query group, key group)} of the zones that mask one block of the question and the passage.
+BLOCKS = {
+    zone: blocks[0]
+    for zone, mask in ZONES.items()
+    for blocks in [[pair for pair in mask.pairs if set(pair) <= {QUESTION, PASSAGE}]]
+    if len(blocks) == 1
+}
+
+
+def _joins(zone):
+    """Whether a zone joins with others."""
+    return bool(ZONES[zone].pairs)
 
 
 class Cell(NamedTuple):
@@ -74,61 +119,68 @@ class Cell(NamedTuple):
 
     def mask_at(self, layer: int) -> Mask:
         """Returns what is masked in `layer`."""
-        return Mask(self.zones, self.heads) if layer in self.layers else NO_MASK
+        if layer not in self.layers:
+            return NO_MASK
+        masks = [ZONES[zone] for zone in self.zones]
+        pairs = frozenset().union(*(mask.pairs for mask in masks))
+        return masks[0]._replace(pairs=pairs, heads=self.heads)
 
 
 BASELINE = Cell()
 
 
-def find_roles(input_mask, segment_ids):
-    """Returns the `Roles` of tokens by their position in `[CLS] question [SEP] passage [SEP]
-    padding`.
+def find_groups(input_mask, segment_ids):
+    """Returns 1.0 where a token is in a group and 0.0 elsewhere, [B, T, 5] for the five `GROUPS`.
+
+    Tokens are told apart by their position in `[CLS] question [SEP] passage [SEP] padding`.
 
     Args:
       input_mask: [B, T], 1 on tokens and 0 on padding.
       segment_ids: [B, T], 0 through the first `[SEP]` and 1 through the last.
     """
     input_mask, segment_ids = tf.cast(input_mask, tf.int32), tf.cast(segment_ids, tf.int32)
-    place = tf.cumsum(tf.ones_like(input_mask), axis=1, exclusive=True)
+    position = tf.cumsum(tf.ones_like(input_mask), axis=1, exclusive=True)
     tokens = tf.reduce_sum(input_mask, axis=1, keepdims=True)
     passage_start = tokens - tf.reduce_sum(segment_ids, axis=1, keepdims=True)
 
     def between(first, stop):
-        return tf.cast(tf.logical_and(place >= first, place < stop), tf.float32)
+        return tf.cast(tf.logical_and(position >= first, position < stop), tf.float32)
 
-    return Roles(question=between(1, passage_start - 1), passage=between(passage_start, tokens - 1))
-
-
-def _queries_kept_from(role, inside, outside):
-    """The queries [B, T] that lose their keys of `role`: those in the role, those out of it, or
-    all.
-    """
-    if inside and outside:
-        return tf.ones_like(role)
-    return role if inside else 1.0 - role
+    is_token = tf.cast(input_mask, tf.float32)
+    question, passage = between(1, passage_start - 1), between(passage_start, tokens - 1)
+    cls = between(0, 1) * is_token
+    sep = is_token - question - passage - cls
+    return tf.stack([question, passage, cls, sep, 1.0 - is_token], axis=2)
 
 
-def change_bias(bias, zones, query_roles, key_roles):
-    """Returns the attention bias with `zones` masked, broadcastable to [B, N, R, K].
+def group_of(groups, name):
+    """Returns the column [B, T] of `find_groups` for one group."""
+    return groups[..., GROUPS.index(name)]
+
+
+def changed_bias(bias, mask, query_groups, key_groups):
+    """Returns the attention bias under a `Mask`, broadcastable to [B, 1, R, K].
+
+    A pair of tokens is masked where `queries @ table @ keys` is 1, with the mask as a 0/1 table of
+    query groups x key groups.
 
     Args:
       bias: the bias without a mask, [B, 1, 1, K].
-      zones: set of zone names; nothing changes where it is empty.
-      query_roles: `Roles` of the queries, [B, R].
-      key_roles: `Roles` of the keys, [B, K].
+      mask: the `Mask`.
+      query_groups: groups of the queries, [B, R, 5].
+      key_groups: groups of the keys, [B, K, 5].
     """
-    if "all" in zones:
+    if mask.replaces_bias:
         return tf.fill([1, 1, 1, 1], MASKED)
-    for queries, keys, inside, outside in (
-        (query_roles.question, key_roles.question, "q2" in zones, "p2q" in zones),
-        (query_roles.passage, key_roles.passage, "p2" in zones, "q2p" in zones),
-    ):
-        if inside or outside:
-            queries = _queries_kept_from(queries, inside, outside)
-            bias += (
-                MASKED * queries[:, tf.newaxis, :, tf.newaxis] * keys[:, tf.newaxis, tf.newaxis, :]
-            )
-    return bias
+    if not mask.pairs:
+        return bias
+    table = np.array(
+        [[(query, key) in mask.pairs for key in GROUPS] for query in GROUPS], np.float32
+    )
+    with tf.name_scope("zone"):
+        lost = tf.reduce_sum(query_groups[..., tf.newaxis] * table, axis=2)  # [B, R, 5]
+        masked = tf.matmul(lost, key_groups, transpose_b=True)  # [B, R, K]
+        return bias + MASKED * masked[:, tf.newaxis]
 
 
 def _shortened(text):
@@ -155,11 +207,11 @@ def _read_zones(text):
                     _shortened(zone), ", ".join(ZONES)
                 )
             )
-    for zone in ALONE:
-        if zone in zones and len(set(zones)) > 1:
+    for zone in zones:
+        if not _joins(zone) and len(set(zones)) > 1:
             raise InputError(
                 f"--mask_zone={_shortened(text)}: {zone} does not join with other zones; every "
-                "zone at once is q2+q2p+p2q+p2"
+                f"zone at once is {'+'.join(filter(_joins, ZONES))}"
             )
     return frozenset(zones)
 

@@ -18,6 +18,7 @@ import os
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
 # isort: split
+import attention_mask
 from mrc.answers import attention_tables, correlation, effect_tables, effects
 from mrc.experiment import provenance, run_record
 from mrc.figures import figure_files, panels, scatter
@@ -66,7 +67,7 @@ def main():
         over: {
             (zone, over, metric): points[over]
             for metric in effects.METRICS
-            for zone in attention_tables.BLOCKS
+            for zone in attention_mask.BLOCKS
             for points in [correlation.find_points(masses, rows, zone, metric)]
             if over in points
         }

@@ -14,9 +14,7 @@ keep padding in every layer in PyTorch, and here below the masked layer. bfloat1
 `--precision=bfloat16` here, autocast in PyTorch, and needs TensorFlow 2.
 
 Prints seconds of the whole process and of its passes (ours with decoding and the compilation of
-the graph), ratios, differing answers, and the share of the machine's peak: the rate of the grid's
-matrix products over that of one product of [3072, 768] and [768, 3072]. In bfloat16 the grid's
-products up to those of attention are float32.
+the graph), ratios and differing answers.
 """
 
 import argparse
@@ -35,22 +33,17 @@ from absl import flags
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from product_count import grid_operations
-
 import modeling
-from mrc import datasets
+from attention_mask import PUBLISHED_ZONES
+from mrc import datasets, variables
 from mrc.answers import predictions_file
 from mrc.experiment import inputs as run_inputs
 from mrc.experiment import prediction, run_flags, run_record
 from mrc.huggingface import names
-from mrc.model import checkpoint, cpu_ops
-from mrc.util import tensorflow_versions
 
-ZONES = ("all", "q2", "q2p", "p2q", "p2")
-GRID = ["--mask_zone=" + ",".join(ZONES), "--mask_layer=each"]
+GRID = ["--mask_zone=" + ",".join(PUBLISHED_ZONES), "--mask_layer=each"]
 SCRIPT = "run_squad.py"
 LOOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pytorch_loop.py")
-SQUARE = (3072, 768, 3072)  # of the product that measures the peak
 
 
 def read_inputs(script_flags, folder):
@@ -60,8 +53,8 @@ def read_inputs(script_flags, folder):
     run_flags.parse([sys.argv[0], "--do_predict", "--output_dir=" + folder] + script_flags)
     values = run_flags.with_normalized_paths(flags.FLAGS.flag_values_dict())
     inputs = run_inputs.read(dataset, types.SimpleNamespace(**values))
-    if any(cell.heads is not None or "off" in cell.zones for cell in inputs.cells):
-        sys.exit("the loop of PyTorch masks zones of whole layers; remove --mask_head and off")
+    if any(cell.heads is not None or cell.zones - set(PUBLISHED_ZONES) for cell in inputs.cells):
+        sys.exit("the loop of PyTorch masks the published zones in whole layers; remove the others")
     return inputs
 
 
@@ -70,10 +63,9 @@ def export_reader(inputs, path):
     config = inputs.config
     reader = tf.train.load_checkpoint(inputs.options.init_checkpoint)
     arrays = {}
-    for shapes in (checkpoint.encoder_shapes(config), checkpoint.head_shapes(config)):
-        for variable in shapes:
-            source, array = names.source_of(variable), reader.get_tensor(variable)
-            arrays[source.name] = array.T if source.is_transposed else array
+    for variable in variables.encoder(config) + variables.head(config):
+        source, array = names.source_of(variable.name), reader.get_tensor(variable.name)
+        arrays[source.name] = array.T if source.is_transposed else array
     activation = {"gelu": "gelu_new", "gelu_erf": "gelu"}.get(config.hidden_act, config.hidden_act)
     values = dict(
         config._asdict(), hidden_act=activation, layer_norm_eps=modeling.LAYER_NORM_EPSILON
@@ -88,7 +80,7 @@ def export_windows(inputs, windows, batches, path):
     np.savez(
         path,
         batches=np.array(batches),
-        zones=np.array([[zone in cell.zones for zone in ZONES] for cell in inputs.cells]),
+        zones=np.array([[zone in cell.zones for zone in PUBLISHED_ZONES] for cell in inputs.cells]),
         layers=np.array([[layer in cell.layers for layer in layers] for cell in inputs.cells]),
         **{name: arrays[name] for name in ("input_ids", "input_mask", "segment_ids")},
     )
@@ -147,26 +139,6 @@ def count_differing(some, others):
     return sum(one != other for one, other in zip(some, others))
 
 
-def peak(precision):
-    """Returns the rate of one large matrix product, in FLOP per second (the best of ten)."""
-    rows, inner, columns = SQUARE
-    with tf.Graph().as_default():
-        kind = tf.as_dtype(precision)
-        left, right = (
-            tf.Variable(tf.cast(tf.random.normal(shape), kind))
-            for shape in ([rows, inner], [inner, columns])
-        )
-        product = tf.matmul(left, right).op
-        with tf.Session(config=tensorflow_versions.session_config()) as session:
-            session.run(tf.global_variables_initializer())
-            seconds = []
-            for _ in range(10):
-                begun = time.time()
-                session.run(product)
-                seconds.append(time.time() - begun)
-    return 2.0 * rows * inner * columns / min(seconds)
-
-
 class Side:
     """One side of the comparison: how it is run, and what came of it by (length, precision)."""
 
@@ -223,7 +195,6 @@ class Comparison:
                 f"{side.pass_seconds[form]:8.1f} s   {ratio:.2f} of PyTorch",
                 flush=True,
             )
-        self._report_share(form)
 
     def report_answers(self, forms):
         pairs = [(self.ours, form, self.theirs, form) for form in forms]
@@ -238,25 +209,6 @@ class Comparison:
                     f"({' '.join(other_form)}): "
                     f"{count_differing(found, other.answers[other_form])} of {len(found)}"
                 )
-
-    def _report_share(self, form):
-        length, precision = form
-        most, options = peak(precision), self._inputs.options
-        count = grid_operations(
-            self._inputs.config,
-            self._inputs.cells,
-            self._windows,
-            self._batches,
-            min(options.n_best_size, options.max_seq_length),
-            length == "trimmed",
-            cpu_ops.make_ops()["ops"].length_step,
-        )
-        rate = count / self.ours.pass_seconds[form]
-        print(
-            f"{' '.join(form):18} {count / 1e9:.0f} GFLOP in products, {rate / 1e9:.0f} GFLOP/s: "
-            f"{rate / most:.0%} of the peak of {most / 1e9:.0f}",
-            flush=True,
-        )
 
 
 def main():

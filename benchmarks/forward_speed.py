@@ -57,8 +57,8 @@ class Form:
         self._graph, self._fast = tf.Graph(), fast
         with self._graph.as_default():
             tf.set_random_seed(1)
-            forms = cpu_ops.make_ops() if fast else {}
-            model = span_model.SpanModel(modeling.Bert(config, **forms), masks_question=False)
+            ops = cpu_ops.make_ops() if fast else modeling.PLAIN_OPS
+            model = span_model.SpanModel(modeling.Bert(config, ops=ops), masks_question=False)
             inputs = {
                 name: tf.placeholder(tf.int32, array.shape) for name, array in features.items()
             }

@@ -20,7 +20,9 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-ZONES = ("all", "q2", "q2p", "p2q", "p2")
+sys.path.insert(0, ROOT)
+
+from attention_mask import PUBLISHED_ZONES
 
 
 def seconds(script, flags, output_dir):
@@ -63,7 +65,7 @@ def single_cells(num_layers, wanted):
     cells = [[]] + [
         ["--mask_zone=" + zone, "--mask_layer=%d" % layer]
         for layer in range(num_layers)
-        for zone in ZONES
+        for zone in PUBLISHED_ZONES
     ]
     return len(cells), cells[:: max(1, len(cells) // wanted)][:wanted] if wanted else cells
 
@@ -82,7 +84,7 @@ def main():
     with open(args.bert_config_file) as reader:
         num_layers = json.load(reader)["num_hidden_layers"]
     number, cells = single_cells(num_layers, args.processes)
-    grid = ["--mask_zone=" + ",".join(ZONES), "--mask_layer=each"]
+    grid = ["--mask_zone=" + ",".join(PUBLISHED_ZONES), "--mask_layer=each"]
     with tempfile.TemporaryDirectory() as folder:
         single, whole, trimmed = (
             os.path.join(folder, name) for name in ("single", "grid", "trimmed")

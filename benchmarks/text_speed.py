@@ -2,8 +2,7 @@
 """Compares tokenization and decoding with the reference of the tests: speed and equality.
 
     python benchmarks/text_speed.py --data=dev.json --vocab_file=vocab.txt [--dataset=cmrc] \\
-        [--questions=10000] [--reference_questions=500] [--cells=31] [--logits=logits.npz] \\
-        [--training]
+        [--questions=10000] [--reference_questions=500] [--cells=31] [--training]
     python benchmarks/text_speed.py --data=dev.json --vocab_file=vocab.txt --lengths
 
 "Text to windows" converts the data file to TFRecords; "logits to answers" converts arrays of logits
@@ -164,27 +163,14 @@ def check_records(task, compared):
 
 
 class Logits:
-    """Logits [cells, 2, T] of each window: random, seeded by its index, or from a file."""
+    """Random logits [cells, 2, T] of each window, seeded by its index."""
 
-    def __init__(self, kind, cells, length):
-        self._cells, self._length, self._arrays = cells, length, None
-        if kind != "random":
-            arrays = np.load(kind)
-            self._arrays = np.stack([arrays["start_logits"], arrays["end_logits"]], axis=2)
-            self._cells = self._arrays.shape[1]
-
-    @property
-    def cells(self):
-        return self._cells
+    def __init__(self, cells, length):
+        self.cells, self._length = cells, length
 
     def __call__(self, row):
-        if self._arrays is not None:
-            return self._arrays[row]
-        return (
-            np.random.RandomState(row)
-            .standard_normal([self._cells, 2, self._length])
-            .astype(np.float32)
-        )
+        values = np.random.RandomState(row).standard_normal([self.cells, 2, self._length])
+        return values.astype(np.float32)
 
 
 class BestPositions:
@@ -320,7 +306,7 @@ def compare(task, data, args):
 
 def compare_answers(task, data, questions, sample, args):
     """Runs the part of `compare` from logits to answers."""
-    logits = Logits(args.logits, args.cells, args.max_seq_length)
+    logits = Logits(args.cells, args.max_seq_length)
     found = fast_windows(
         task, task.save("data.json", repeated(data, questions)), task.path("fast.tf_record")
     )
@@ -397,9 +383,6 @@ def main():
         ("do_lower_case", None, "0 or 1 (default: as the dataset)"),
     ):
         parser.add_argument("--" + name, type=int, default=default, help=text)
-    parser.add_argument(
-        "--logits", default="random", help='"random" or an .npz written by save_logits.py'
-    )
     parser.add_argument(
         "--training", action="store_true", help="training windows with their answers"
     )

@@ -134,15 +134,12 @@ def start_by_likeness(session, size):
 
 
 class WatchedBert(modeling.Bert):
-    """A BERT that stores the output of each layer in `outputs`."""
+    """A BERT that stores the output of its last layer but one in `below`."""
 
-    def __init__(self, config):
-        super().__init__(config)
-        self.outputs = {}
-
-    def layer(self, index, *args, **kwargs):
-        self.outputs[index] = super().layer(index, *args, **kwargs)
-        return self.outputs[index]
+    def encode(self, hidden, bias, see_probabilities=None):
+        for layer in self.layers:
+            self.below, hidden = hidden, layer(hidden, bias, see_probabilities)
+        return hidden
 
 
 def owner_loss(hidden, owners, config):
@@ -169,9 +166,7 @@ class Trainer:
         self._loss = span_model.SpanModel(bert, language.dataset.masks_question).training_loss(
             inputs
         )
-        self._owner_loss = owner_loss(
-            bert.outputs[config.num_hidden_layers - 2], inputs["owners"], config
-        )
+        self._owner_loss = owner_loss(bert.below, inputs["owners"], config)
         self._step = self._training_op()
 
     def _training_op(self):

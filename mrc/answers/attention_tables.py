@@ -16,19 +16,11 @@ from typing import Dict, List, Tuple
 
 import numpy as np
 
-from attention_mask import BASELINE
+from attention_mask import BASELINE, GROUPS
 from mrc.util import files
 from mrc.util.errors import InputError
 
-QUERY_GROUPS = ("question", "passage", "cls", "sep")
-KEY_GROUPS = QUERY_GROUPS + ("padding",)
-# The (query, key) groups of a zone. Masking p2q and q2p also masks the queries [CLS] and [SEP].
-BLOCKS = {
-    "q2": ("question", "question"),
-    "q2p": ("question", "passage"),
-    "p2q": ("passage", "question"),
-    "p2": ("passage", "passage"),
-}
+KEY_GROUPS, QUERY_GROUPS = GROUPS, GROUPS[:-1]  # padding is no query
 _HEADER = ["layer", "head", "query", "key", "mass"]
 _MOST = 10**4  # layers or heads in a file
 _REMEDY = "pass the attention.csv that --do_attention writes"

@@ -14,8 +14,8 @@ from typing import Dict, List, NamedTuple, Sequence
 import numpy as np
 from scipy import stats
 
+from attention_mask import BLOCKS
 from mrc.answers import effects
-from mrc.answers.attention_tables import BLOCKS
 
 LAYERS, HEADS = "layers", "heads"  # what the points are
 _FEWEST = 4  # points of an interval: the variance of z is 1 / (points - 3)

@@ -19,7 +19,7 @@ from mrc.data.windows import Windows
 from mrc.experiment import inputs as run_inputs
 from mrc.experiment import prediction, provenance, run_flags, run_record
 from mrc.experiment.inputs import Inputs
-from mrc.model import attention_sums, precision, span_model
+from mrc.model import precision, span_model
 from mrc.util import aliases, files, tensorflow_versions
 from mrc.util.errors import InputError
 
@@ -51,7 +51,7 @@ class Window(NamedTuple):
       question_id, question: as in the data file.
       number, of: this window, from 0, and the number of windows of the question.
       tokens: the T word pieces, without padding.
-      groups: for each token the index of its group in `attention_tables.KEY_GROUPS`, [T].
+      groups: for each token the index of its group in `attention_mask.GROUPS`, [T].
       attention: probabilities [L, N, T, T].
       answer: the predicted answer.
       predicted: its first and last token, None where it is not in this window.
@@ -193,14 +193,12 @@ class _Reader:
         ids, mask, segments = (
             self._arrays[name] for name in ("input_ids", "input_mask", "segment_ids")
         )
-        model.bert.layers(
-            0,
-            model.bert.config.num_hidden_layers,
+        model.bert.encode(
             model.bert.embeddings(ids, segments),
             modeling.padding_bias(mask),
-            see_probabilities=lambda seen, layer: self._attention.append(seen[0]),
+            see_probabilities=lambda probabilities: self._attention.append(probabilities[0]),
         )
-        self._groups = tf.argmax(attention_sums.find_groups(mask, segments)[0], axis=1)
+        self._groups = tf.argmax(attention_mask.find_groups(mask, segments)[0], axis=1)
 
     def _run(self, tensors, arrays):
         return self._session.run(

@@ -9,7 +9,7 @@ import re
 import tensorflow.compat.v1 as tf
 
 from mrc.experiment.training_record import TRAINING_FILE
-from mrc.model import checkpoint
+from mrc.model import checkpoint_folder
 from mrc.util import files
 from mrc.util.errors import Fault, first_line
 
@@ -27,7 +27,7 @@ _DISK_ERRORS = (
 
 def diverged(what: str, folder: str) -> Fault:
     """Returns the `Fault` of a training that diverged; `what` says at which step or value."""
-    last = checkpoint.last(folder)
+    last = checkpoint_folder.last(folder)
     kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
     return Fault(
         f"training stopped {what}; {kept}; train again with a smaller --learning_rate in another "

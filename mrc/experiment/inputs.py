@@ -13,7 +13,7 @@ from mrc.answers import answer_files
 from mrc.data import examples, sentence_pieces, squad_format
 from mrc.datasets import Dataset
 from mrc.experiment import cloud_tpu, provenance, training_record
-from mrc.model import bert_config, checkpoint, precision
+from mrc.model import bert_config, checkpoint, checkpoint_folder, precision
 from mrc.model.bert_config import BertConfig
 from mrc.util import files
 from mrc.util.errors import InputError
@@ -159,7 +159,7 @@ class Inputs(NamedTuple):
     def check_output_folder(self):
         """Raises an `InputError` if another run has trained in the output folder meanwhile."""
         folder = self.options.output_dir
-        if self.has_model and checkpoint.listed(folder) != self.checkpoints:
+        if self.has_model and checkpoint_folder.listed(folder) != self.checkpoints:
             raise InputError(
                 f"another run trained in {folder} while this one read its files; rerun the command"
             )
@@ -257,7 +257,9 @@ def _read_vocabulary(options, config):
 
 def _find_checkpoint(options, config):
     """Returns the trained checkpoint in the output folder or None; checks all checkpoints."""
-    trained, contents = checkpoint.find_trained(options.output_dir, to_train=options.do_train)
+    trained, contents = checkpoint_folder.find_trained(
+        options.output_dir, to_train=options.do_train
+    )
     only_predicts = _reads_questions(options) and not options.do_train
     if trained:
         checkpoint.check(trained, config, needs_head=True, trained_here=True, contents=contents)
@@ -321,7 +323,7 @@ def _read_files(dataset, options, hashes):
             "cells; pass one --mask_zone, --mask_layer and --mask_head, or none of them"
         )
     vocabulary = _read_vocabulary(options, config)
-    checkpoints = checkpoint.listed(options.output_dir) if has_model else []
+    checkpoints = checkpoint_folder.listed(options.output_dir) if has_model else []
     trained = _find_checkpoint(options, config) if has_model else None
     with_negatives = getattr(options, "version_2_with_negative", False)
     training_examples = prediction_examples = eval_passages = None

@@ -6,6 +6,7 @@ import re
 
 from absl import flags
 
+from attention_mask import ZONES
 from mrc.model import precision
 from mrc.util import errors, files
 from mrc.util.errors import InputError
@@ -159,8 +160,8 @@ def _define_prediction():
     flags.DEFINE_string(
         "mask_zone",
         None,
-        "Attention zones to mask: q2, q2p, p2q, p2, all, or off (zero context vectors). Commas "
-        "separate the cells of a grid, plus signs join zones: q2,p2q+p2.",
+        f"Attention zones to mask: {', '.join(ZONES)}. Commas separate the cells of a grid, plus "
+        "signs join zones: q2,p2q+p2. off sets the context vectors of heads to zero.",
     )
     flags.DEFINE_string(
         "mask_layer",

@@ -9,7 +9,7 @@ from mrc.data.windows import Windows
 from mrc.experiment import explain, session_hooks, training_record
 from mrc.experiment.inputs import TEXT_FLAGS, Inputs
 from mrc.experiment.tpu_options import explain_device_errors, tpu_options
-from mrc.model import checkpoint, estimator
+from mrc.model import checkpoint_folder, estimator
 from mrc.util.errors import Fault, InputError
 from mrc.util.signals import SignalHandler
 
@@ -129,9 +129,9 @@ def train(inputs: Inputs, windows: Windows, handler: SignalHandler) -> str:
         return inputs.trained
     if done:
         print(f"resuming the training in {folder} after step {done} of {num_steps}", flush=True)
-    checkpoint.remove_unfinished(folder)
+    checkpoint_folder.remove_unfinished(folder)
     if inputs.trained:
-        checkpoint.make_last(folder, inputs.trained)
+        checkpoint_folder.make_last(folder, inputs.trained)
     path = write_records(windows, dataset, folder, _text_fingerprint(inputs))
     input_fn = make_input_fn(
         path,
@@ -178,7 +178,7 @@ def _make_estimator(inputs, num_steps, handler):
 
 def _finished_checkpoint(folder, num_steps, handler):
     """Returns the last checkpoint; raises `Stopped` if a signal ended the training."""
-    last = checkpoint.last(folder)
+    last = checkpoint_folder.last(folder)
     done = training_record.steps_done(last)
     handler.check(f"the checkpoint of step {done} of {num_steps} is in {folder}")
     if done < num_steps:  # TensorFlow takes a failed write for the end of the data

@@ -8,7 +8,8 @@ from typing import Dict, List, Sequence
 
 import numpy as np
 
-from mrc.answers.attention_tables import BLOCKS, QUERY_GROUPS
+from attention_mask import BLOCKS
+from mrc.answers.attention_tables import QUERY_GROUPS
 from mrc.figures import fonts
 from mrc.figures.heat_map import plain
 

@@ -7,12 +7,12 @@ transposed. Embeddings and the span head ([2, H], start first) have the same lay
 
 import re
 from collections import OrderedDict
-from typing import Dict, Iterator, NamedTuple, Tuple
+from typing import Dict, Iterator, NamedTuple
 
 import numpy as np
 
+from mrc import variables as declared
 from mrc.model.bert_config import BertConfig
-from mrc.model.checkpoint import encoder_shapes, head_shapes, pooler_shapes
 from mrc.util.errors import InputError
 
 _OLD_NAMES = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
@@ -92,12 +92,13 @@ def has_head(tensors) -> bool:
     return "qa_outputs.weight" in tensors
 
 
-def _wanted(tensors, config) -> Iterator[Tuple[str, list]]:
-    yield from encoder_shapes(config).items()
-    for shapes in (pooler_shapes(config), head_shapes(config)):
-        names = [source_of(variable, config.family).name for variable in shapes]
+def _wanted(tensors, config) -> Iterator[declared.Variable]:
+    """Yields the variables of the encoder, and those of the pooler and head if tensors has them."""
+    yield from declared.encoder(config)
+    for optional in (declared.pooler(config), declared.head(config)):
+        names = [source_of(variable.name, config.family).name for variable in optional]
         if all(name in tensors for name in names):
-            yield from shapes.items()
+            yield from optional
 
 
 def to_variables(
@@ -114,7 +115,8 @@ def to_variables(
       InputError: a tensor is missing or its shape does not match the config.
     """
     tensors, variables = normalized(tensors, config.family), OrderedDict()
-    for variable, shape in _wanted(tensors, config):
+    for variable, shape, _ in _wanted(tensors, config):
+        shape = list(shape)
         name, is_transposed = source_of(variable, config.family)
         if name not in tensors:
             raise InputError(

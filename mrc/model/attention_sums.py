@@ -15,19 +15,6 @@ import modeling
 from mrc.model import cpu_ops, grid
 
 
-def find_groups(input_mask, segment_ids):
-    """Returns 1.0 where a token is in a group, [B, T, 5]; arguments are [B, T].
-
-    The groups are question, passage, `[CLS]`, `[SEP]` and padding, in this order.
-    """
-    roles = attention_mask.find_roles(input_mask, segment_ids)
-    token = tf.cast(input_mask, tf.float32)
-    first = tf.cast(tf.equal(tf.cumsum(tf.ones_like(token), axis=1), 1.0), tf.float32)
-    cls = first * token
-    sep = token - roles.question - roles.passage - cls
-    return tf.stack([roles.question, roles.passage, cls, sep, 1.0 - token], axis=2)
-
-
 def summed_attention(query, key, value, bias, query_groups, key_groups):
     """Returns the contexts [..., R, D] of an attention and its sums [..., 4, 6].
 
@@ -84,44 +71,42 @@ class SummingAttention:
             for_each_head(query_groups),
             for_each_head(key_groups),
         )
-        if each.off:
-            context *= modeling.indicator([head not in each.off for head in range(heads)])
         return modeling.join_heads(context), sums
 
 
 class SummingAttentionByHead(SummingAttention):
     """The same for the CPU, window by window and head by head (see `cpu_ops`); B is static."""
 
-    def __init__(self, groups, functions):
+    def __init__(self, groups, run):
         super().__init__(groups)
-        self._functions = functions
+        self._run = run
 
     def _attend(self, each, heads, query_groups, key_groups):
-        biases, numbers = modeling.distinct(each.biases)
+        biases, indices = modeling.distinct(each.biases)
         tensors = list(each[:3]) + [query_groups, key_groups] + biases
-        form = "summing", heads, tuple(numbers), each.off
+        signature = "summing", heads, tuple(indices)
 
-        def one_window(*inside):  # TensorFlow 1.13 takes no function with named arguments
-            return _window_by_head(*inside, heads=heads, numbers=numbers, off=each.off)
+        def one_window(*inputs):  # TensorFlow 1.13 takes no function with named arguments
+            return _window_by_head(*inputs, heads=heads, indices=indices)
 
-        def all_windows(*inside):
-            found = []
+        def all_windows(*inputs):
+            results = []
             for window in range(each.query.shape.as_list()[0]):
-                mine = [tensor[min(window, tensor.shape.as_list()[0] - 1)] for tensor in inside]
-                mine = [tensor if tensor.shape.ndims == 2 else tensor[0] for tensor in mine]
-                found.append(self._functions(("window",) + form, one_window, *mine))
-            return [tf.stack(parts) for parts in zip(*found)]
+                parts = [tensor[min(window, tensor.shape.as_list()[0] - 1)] for tensor in inputs]
+                parts = [tensor if tensor.shape.ndims == 2 else tensor[0] for tensor in parts]
+                results.append(self._run(("window",) + signature, one_window, *parts))
+            return [tf.stack(of_windows) for of_windows in zip(*results)]
 
-        return self._functions(("windows",) + form, all_windows, *tensors)
+        return self._run(("windows",) + signature, all_windows, *tensors)
 
 
-def _window_by_head(query, key, value, query_groups, key_groups, *biases, heads, numbers, off):
+def _window_by_head(query, key, value, query_groups, key_groups, *biases, heads, indices):
     """Returns the contexts [R, H] and the sums [N, 4, 6] of one window."""
     parts = zip(*(tf.split(tensor, heads, axis=1) for tensor in (query, key, value)))
     contexts, sums = [], []
     for head, part in enumerate(parts):
-        context, summed = summed_attention(*part, biases[numbers[head]], query_groups, key_groups)
-        contexts.append(tf.zeros_like(context) if head in off else context)
+        context, summed = summed_attention(*part, biases[indices[head]], query_groups, key_groups)
+        contexts.append(context)
         sums.append(summed)
     return [tf.concat(contexts, axis=1), tf.stack(sums)]
 
@@ -141,18 +126,18 @@ def attention_sums(config, features, cell, on_cpu=False, static_shapes=False):
       queries of each group.
     """
     mask, segments = features["input_mask"], features["segment_ids"]
-    groups = find_groups(mask, segments)
-    ops = modeling.PLAIN_OPS
-    attention = SummingAttention(groups)
+    groups = attention_mask.find_groups(mask, segments)
     if on_cpu:
-        fast = cpu_ops.make_ops()
-        ops, attention = fast["ops"], SummingAttentionByHead(groups, fast["run"])
-    bert = modeling.Bert(
-        config, one_hot_embeddings=static_shapes, ops=ops._replace(attention=attention)
-    )
+        ops = cpu_ops.make_ops()
+        attention = SummingAttentionByHead(groups, ops.run)
+    else:
+        ops, attention = modeling.PLAIN_OPS, SummingAttention(groups)
+    # The sums leave the attention besides its result, so a layer must not run in a function.
+    ops = ops._replace(attention=attention, run=modeling.PLAIN_OPS.run)
+    bert = modeling.Bert(config, one_hot_embeddings=static_shapes, ops=ops)
     length = None
     if not static_shapes:
-        longest = grid.round_up(tf.reduce_max(tf.reduce_sum(mask, axis=1)), bert.length_step)
+        longest = grid.round_up(tf.reduce_max(tf.reduce_sum(mask, axis=1)), ops.length_step)
         length = tf.minimum(tf.maximum(longest, 1), modeling.dimensions(mask)[1])
     # Padding queries are in no group, so that they are computed only where a mask lets them in.
     grid.encode(
@@ -160,7 +145,7 @@ def attention_sums(config, features, cell, on_cpu=False, static_shapes=False):
         [cell],
         bert.embeddings(features["input_ids"], segments),
         modeling.padding_bias(mask),
-        attention_mask.find_roles(mask, segments),
+        groups,
         length,
         trim_padding=length is not None,
     )

@@ -4,7 +4,8 @@
 import reprlib
 from typing import NamedTuple
 
-from modeling import ACTIVATIONS, NAMINGS
+from modeling import ACTIVATIONS
+from mrc.families import FAMILIES
 from mrc.util.errors import InputError
 from mrc.util.files import read_json
 
@@ -103,8 +104,8 @@ def make(values, where="bert_config"):
     values = BertConfig(**given)._asdict()
     if "project_embeddings" not in given:
         values["project_embeddings"] = values["embedding_size"] != values["hidden_size"]
-    if values["family"] not in list(NAMINGS):  # it may be a list
-        raise wrong("family", "one of " + ", ".join(NAMINGS))
+    if values["family"] not in list(FAMILIES):  # it may be a list
+        raise wrong("family", "one of " + ", ".join(FAMILIES))
     for key in _SIZES:
         most = _MOST_LAYERS if key == "num_hidden_layers" else _MOST
         if (

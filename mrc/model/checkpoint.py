@@ -10,11 +10,10 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.python.ops import io_ops
 
-from modeling import NAMINGS
+from mrc import variables
 from mrc.util import aliases, files
 from mrc.util.errors import InputError, first_line
 
-_HEAD = ("cls/squad/output_weights", "cls/squad/output_bias")
 # Beginnings of variable names, and what has them.
 _FAMILIES = (
     ("electra/", "electra", "an ELECTRA checkpoint"),
@@ -35,15 +34,12 @@ _OBJECT_ENDING = ".ATTRIBUTES/VARIABLE_VALUE"
 _PART = re.compile(r"(.*)(\.index|\.meta|\.data-[0-9]{5}-of-[0-9]{5})$", re.DOTALL)
 # TensorFlow 2 raises an IndexError for a file that is cut short.
 _READING_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
-_STATE_FILE = "checkpoint"  # in which TensorFlow lists the checkpoints of a folder
-_UNFINISHED = re.compile(r"model\.ckpt-[0-9]+_temp_[0-9a-f]{32}/?$")  # a folder
 # Letter case by the folders that Google released BERT in.
 _LOWER_CASED = re.compile(
     r"(uncased|multilingual|chinese)_L-12_H-768_A-12|uncased_L-24_H-1024_A-16"
 )
 _CASED = re.compile(r"(multi_)?cased_L-12_H-768_A-12|cased_L-24_H-1024_A-16")
 _RELEASED_NAME = "bert_model.ckpt"
-_INDEX = re.compile(r"(model\.ckpt-([0-9]+))\.index$")
 
 
 class Contents(NamedTuple):
@@ -74,74 +70,13 @@ def check_case(do_lower_case: bool, init_checkpoint: Optional[str]):
             )
 
 
-def pooler_shapes(config):
-    """Returns {variable name: shape} of the pooler, which the span head does not read."""
-    hidden, naming = config.hidden_size, NAMINGS[config.family]
-    return _dense_shapes(naming.root + "/pooler/dense", hidden, hidden) if naming.has_pooler else {}
-
-
-def head_shapes(config):
-    """Returns {variable name: shape} of the span head."""
-    return {"cls/squad/output_weights": [2, config.hidden_size], "cls/squad/output_bias": [2]}
-
-
-def _optional_shapes(config):
-    """Returns {variable name: shape} of what a trained reader has and a BERT to train from may
-    lack.
-    """
-    return dict(pooler_shapes(config), **head_shapes(config))
-
-
-def _dense_shapes(scope, rows, columns):
-    return {scope + "/kernel": [rows, columns], scope + "/bias": [columns]}
-
-
-def _norm_shapes(scope, size):
-    return {scope + "/beta": [size], scope + "/gamma": [size]}
-
-
-def _layer_shapes(layer, config):
-    hidden, wide, naming = config.hidden_size, config.intermediate_size, NAMINGS[config.family]
-    at = f"{naming.root}/{naming.scope(layer)}/"
-    shapes = {}
-    for scope, rows, columns in (
-        (naming.attention + "/query", hidden, hidden),
-        (naming.attention + "/key", hidden, hidden),
-        (naming.attention + "/value", hidden, hidden),
-        (naming.attention_output, hidden, hidden),
-        (naming.intermediate, hidden, wide),
-        (naming.output, wide, hidden),
-    ):
-        shapes.update(_dense_shapes(at + scope, rows, columns))
-    for scope in (naming.attention_norm, naming.output_norm):
-        shapes.update(_norm_shapes(at + scope, hidden))
-    return shapes
-
-
-def encoder_shapes(config):
-    """Returns {variable name: shape} of the embeddings and layers of a `BertConfig`."""
-    width, naming = config.embedding_size, NAMINGS[config.family]
-    at = naming.root + "/embeddings/"
-    shapes = {
-        at + "word_embeddings": [config.vocab_size, width],
-        at + "token_type_embeddings": [config.type_vocab_size, width],
-        at + "position_embeddings": [config.max_position_embeddings, width],
-    }
-    shapes.update(_norm_shapes(at + "LayerNorm", width))
-    if config.project_embeddings:
-        scope = f"{naming.root}/{naming.projection}"
-        shapes.update(_dense_shapes(scope, width, config.hidden_size))
-    for layer in range(config.num_hidden_layers):
-        shapes.update(_layer_shapes(layer, config))
-    return shapes
-
-
 def reader(path):
     """Returns TensorFlow's reader of the checkpoint at `path`."""
     return tf.train.load_checkpoint(aliases.plain_path(path))
 
 
-def _exists(path):
+def exists(path):
+    """Whether there is a checkpoint at `path`."""
     # Not tf.train.checkpoint_exists, which takes the path for a pattern.
     return files.exists(path + ".index")
 
@@ -158,7 +93,7 @@ def _orphan_of(path):
 def _read_shapes(path):
     """Returns {name: shape} of all tensors of a checkpoint."""
     part = _PART.match(path)
-    if part and (_exists(part.group(1)) or _orphan_of(part.group(1))):
+    if part and (exists(part.group(1)) or _orphan_of(part.group(1))):
         raise InputError(
             "{} is a part of a checkpoint; remove {} from the path".format(*part.group(0, 2))
         )
@@ -173,18 +108,18 @@ def _read_shapes(path):
                 path, os.path.join(path, (there or ["bert_model.ckpt"])[-1])
             )
         )
-    orphan = None if _exists(path) else _orphan_of(path)
+    orphan = None if exists(path) else _orphan_of(path)
     if orphan:
         raise InputError(
             f"the checkpoint {path} is incomplete: {orphan} is there, but not "
             f"{os.path.basename(path)}.index; copy or download that file, too"
         )
-    if not _exists(path) and files.exists(path):
+    if not exists(path) and files.exists(path):
         raise InputError(
             f"{path} is a file, not a checkpoint; pass the path up to and with .ckpt, as in "
             "uncased_L-12_H-768_A-12/bert_model.ckpt"
         )
-    if not _exists(path):
+    if not exists(path):
         raise InputError(
             f"there is no checkpoint {path}; pass the path up to and with .ckpt, as in "
             "uncased_L-12_H-768_A-12/bert_model.ckpt, or that of a training with its step, as in "
@@ -283,12 +218,12 @@ def check(path, config, needs_head, trained_here=False, contents=None):
     """
     shapes = _read_shapes(path)
     _check_family(path, shapes, config)
-    wanted = encoder_shapes(config)
-    wanted.update(
-        (name, shape)
-        for name, shape in _optional_shapes(config).items()
-        if trained_here or name in shapes
-    )
+    # A model to train from may lack what a trained reader has.
+    optional = variables.pooler(config) + variables.head(config)
+    needed = variables.encoder(config) + [
+        variable for variable in optional if trained_here or variable.name in shapes
+    ]
+    wanted = {variable.name: list(variable.shape) for variable in needed}
     for name, shape in sorted(wanted.items()):
         if name not in shapes:
             raise InputError(
@@ -302,8 +237,7 @@ def check(path, config, needs_head, trained_here=False, contents=None):
                 "use the bert_config.json that came with it"
             )
     _check_values(path, wanted, contents or _read_contents(path, wanted))
-    naming = NAMINGS[config.family]
-    above = f"{naming.root}/{naming.scope(config.num_hidden_layers)}/{naming.output}/kernel"
+    above = variables.layer(config, config.num_hidden_layers)[0].name
     if above in shapes and above not in wanted:
         tf.logging.warning(
             "the checkpoint %s has more layers than the %d of the BERT config; the upper ones are "
@@ -311,139 +245,24 @@ def check(path, config, needs_head, trained_here=False, contents=None):
             path,
             config.num_hidden_layers,
         )
-    if needs_head and not all(name in shapes for name in _HEAD):
+    head = [variable.name for variable in variables.head(config)]
+    if needs_head and not set(head) <= set(shapes):
         tf.logging.warning(
             "the checkpoint %s has no span head (%s): without training, answers are random",
             path,
-            _HEAD[0],
+            head[0],
         )
 
 
-def _read_list(folder):
-    """Returns TensorFlow's list of the checkpoints in `folder`, None where it is damaged."""
-    try:
-        return tf.train.get_checkpoint_state(folder)
-    except ValueError:  # it is empty
-        return None
-
-
-def _moved(path, folder):
-    """Returns where a listed checkpoint is now: the list may name the folder that it was copied
-    from.
-    """
-    beside = os.path.join(folder, os.path.basename(path))
-    return beside if not _exists(path) and _exists(beside) else path
-
-
-def _warn_if_moved(folder, path):
-    state = _read_list(folder)
-    if state is not None and path != state.model_checkpoint_path:
-        named = os.path.dirname(state.model_checkpoint_path)
-        if named != os.path.dirname(path) and os.path.basename(path) == os.path.basename(
-            state.model_checkpoint_path
-        ):
-            tf.logging.warning(
-                "%s names checkpoints in %s, which is not there; using %s",
-                os.path.join(folder, _STATE_FILE),
-                named,
-                path,
-            )
-
-
-def listed(folder):
-    """Returns the paths of the checkpoints that a training left in `folder`, the newest first."""
-    if not files.exists(os.path.join(folder, _STATE_FILE)):
-        return []
-    state = _read_list(folder)
-    if state is not None:
-        older = [
-            path for path in state.all_model_checkpoint_paths if path != state.model_checkpoint_path
-        ]
-        there = [_moved(path, folder) for path in [state.model_checkpoint_path] + older[::-1]]
-        # Checkpoints may have been deleted to free space.
-        return there if any(_exists(path) for path in there) else []
-    # The list itself is damaged.
-    found = filter(None, map(_INDEX.match, tf.gfile.ListDirectory(folder)))
-    return [
-        os.path.join(folder, match.group(1))
-        for match in sorted(found, key=lambda match: -int(match.group(2)))
-    ]
-
-
-def last(folder):
-    """Returns the path of the last checkpoint that a training left in `folder`, or None."""
-    return next(iter(listed(folder)), None)
-
-
-def _read_whole(path):
-    """Returns the `Contents` of a checkpoint, None where a tensor cannot be read.
-
-    Each has its checksum.
+def read_whole(path):
+    """Returns the `Contents` of a checkpoint, None where a tensor cannot be read (each has its
+    checksum).
     """
     try:
         opened = reader(path)
         return _read_tensors(opened, opened.get_variable_to_shape_map())
     except _READING_ERRORS:
         return None
-
-
-def find_trained(folder, to_train):
-    """Returns the path and `Contents` of the checkpoint in `folder` to use, or (None, None).
-
-    It is the last one. Where that is truncated, a training resumes from the last whole one, with a
-    warning; prediction refuses, because its reader would be trained less than the user thinks.
-
-    Args:
-      folder: output folder.
-      to_train: whether the run trains.
-
-    Raises:
-      InputError: the last one is not whole, and the run does not train or no other is whole.
-    """
-    there = listed(folder)
-    read = ((path, _read_whole(path)) for path in there)
-    whole, contents = next((pair for pair in read if pair[1] is not None), (None, None))
-    if there and whole is None:
-        raise InputError(
-            f"none of the checkpoints in {folder} is complete (the last is {there[0]}); delete "
-            f"{os.path.join(folder, _STATE_FILE)} to train from the start"
-        )
-    if there and whole != there[0]:
-        if not to_train:
-            raise InputError(
-                f"the checkpoint {there[0]} is incomplete; train again with the same --output_dir, "
-                f"which resumes from {whole}"
-            )
-        tf.logging.warning(
-            "the checkpoint %s is incomplete; training resumes from %s", there[0], whole
-        )
-    if whole:
-        _warn_if_moved(folder, whole)
-    return whole, contents
-
-
-def make_last(folder, path):
-    """Makes a training in `folder` resume from the listed checkpoint `path`, whatever newer ones
-    there are.
-    """
-    there = listed(folder)
-    state = _read_list(folder)
-    if state is not None and state.model_checkpoint_path == path:
-        return
-    kept = [os.path.basename(other) for other in there[there.index(path) :]]
-    lines = [f'model_checkpoint_path: "{kept[0]}"']
-    lines += [f'all_model_checkpoint_paths: "{name}"' for name in reversed(kept)]
-    files.write(os.path.join(folder, _STATE_FILE), "\n".join(lines) + "\n")
-
-
-def remove_unfinished(folder):
-    """Removes the checkpoints that killed trainings were writing in `folder`.
-
-    No other training may run there.
-    """
-    for name in tf.gfile.ListDirectory(folder):
-        if _UNFINISHED.match(name):
-            tf.gfile.DeleteRecursively(os.path.join(folder, name))
 
 
 def write(path, arrays):

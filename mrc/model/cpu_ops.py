@@ -9,6 +9,7 @@ and computes a layer norm in one pass; elsewhere XLA compiles both.
 
 import ctypes
 import functools
+from typing import NamedTuple, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -26,24 +27,25 @@ class ReusedFunctions:
     """
 
     def __init__(self):
-        self._made = {}
+        self._functions = {}
 
-    def __call__(self, form, body, *tensors):
+    def __call__(self, signature, body, *tensors):
         """Returns the list of tensors that `body(*tensors)` returns.
 
-        Bodies of the same form and signature are assumed to be equivalent.
+        Bodies of the same signature, on tensors of the same types and shapes, are assumed to be
+        equivalent.
 
         Args:
-          form: hashable value that identifies the body.
+          signature: hashable value that identifies the body.
           body: function of any number of tensors that returns a list of tensors.
         """
         tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
-        signature = (form,) + tuple(
+        key = (signature,) + tuple(
             (tensor.dtype, tuple(tensor.shape.as_list())) for tensor in tensors
         )
-        if signature not in self._made:
-            self._made[signature] = tensorflow_versions.graph_function(body, tensors)
-        return self._made[signature](*tensors)
+        if key not in self._functions:
+            self._functions[key] = tensorflow_versions.graph_function(body, tensors)
+        return self._functions[key](*tensors)
 
 
 def compiled(body, *tensors):
@@ -54,36 +56,41 @@ def compiled(body, *tensors):
     return tensorflow_versions.xla_function(body, tensors)(*tensors)
 
 
-def _head_by_head(tensors, numbers, heads):
+class _Indices(NamedTuple):
+    """`AttentionInputs` as indices into a list of distinct tensors."""
+
+    query: int
+    key: int
+    value: int
+    biases: Tuple[int, ...]
+
+
+def _head_by_head(tensors, attentions, heads):
     """Returns the contexts [R, H] of one window.
 
     Args:
       tensors: distinct queries [R, H], keys and values [K, H], and biases [R or 1, K or 1].
-      numbers: list of (query, key, value, biases of all heads, heads that are off); all but the
-        last are indices into `tensors`.
+      attentions: list of `_Indices` into `tensors`.
       heads: N.
     """
-    biases = {bias for each in numbers for bias in each[3]}
+    biases = {bias for each in attentions for bias in each.biases}
     parts = [
-        tensor if number in biases else tf.split(tensor, heads, axis=1)
-        for number, tensor in enumerate(tensors)
+        tensor if index in biases else tf.split(tensor, heads, axis=1)  # N x [R or K, D]
+        for index, tensor in enumerate(tensors)
     ]
-    contexts = [[] for _ in numbers]
+    contexts = [[] for _ in attentions]
     for head in range(heads):
         scores, known = {}, {}
-        for context, (query, key, value, head_biases, off) in zip(contexts, numbers):
-            bias = head_biases[head]
-            if head in off:
-                context.append(tf.zeros_like(parts[query][head]))
-                continue
-            if (query, key) not in scores:
-                scores[query, key] = tf.matmul(
-                    parts[query][head], parts[key][head], transpose_b=True
-                )
-            if (query, key, value, bias) not in known:
-                probabilities = tf.nn.softmax(scores[query, key] + parts[bias])
-                known[query, key, value, bias] = tf.matmul(probabilities, parts[value][head])
-            context.append(known[query, key, value, bias])
+        for context, each in zip(contexts, attentions):
+            pair, signature = each[:2], each._replace(biases=each.biases[head])
+            if signature not in known:
+                if pair not in scores:
+                    scores[pair] = tf.matmul(  # [R, K]
+                        parts[each.query][head], parts[each.key][head], transpose_b=True
+                    )
+                probabilities = tf.nn.softmax(scores[pair] + parts[signature.biases])
+                known[signature] = tf.matmul(probabilities, parts[each.value][head])  # [R, D]
+            context.append(known[signature])
     return [tf.concat(context, axis=1) for context in contexts]
 
 
@@ -98,19 +105,19 @@ def _biased_scores(query, key, bias):
     return tf.matmul(query, key, transpose_b=True) + bias
 
 
-def _heads_together(tensors, numbers):
+def _heads_together(tensors, attentions):
     """Returns the contexts of one window with heads apart, a list of [N, R, D].
 
-    Each input has one bias for all of its heads, and no head is off.
+    All heads of an attention have one bias.
 
     Args:
       tensors: distinct queries [N, R, D], keys and values [N, K, D], and biases [R or 1, K or 1].
-      numbers: as in `_head_by_head`.
+      attentions: as in `_head_by_head`.
     """
     contexts = []
-    for query, key, value, head_biases, _ in numbers:
-        scores = _biased_scores(tensors[query], tensors[key], tensors[head_biases[0]])
-        contexts.append(tf.matmul(tf.nn.softmax(scores), tensors[value]))
+    for each in attentions:
+        scores = _biased_scores(tensors[each.query], tensors[each.key], tensors[each.biases[0]])
+        contexts.append(tf.matmul(tf.nn.softmax(scores), tensors[each.value]))  # [N, R, D]
     return contexts
 
 
@@ -120,6 +127,18 @@ def _by_window(tensor, windows):
     return parts if len(parts) == windows else parts * windows
 
 
+def _as_indices(attention_inputs):
+    """Returns the distinct tensors of the inputs, and the `_Indices` of each."""
+    tensors, indices = modeling.distinct(
+        [tensor for each in attention_inputs for tensor in each[:3] + each.biases]
+    )
+    indices, attentions = iter(indices), []
+    for each in attention_inputs:
+        query, key, value = (next(indices) for _ in each[:3])
+        attentions.append(_Indices(query, key, value, tuple(next(indices) for _ in each.biases)))
+    return tensors, tuple(attentions)
+
+
 def attention_by_window(functions, attention_inputs, heads):
     """`modeling.batched_attention` window by window; B must be static.
 
@@ -127,43 +146,38 @@ def attention_by_window(functions, attention_inputs, heads):
       functions: `ReusedFunctions`.
       attention_inputs, heads: as there.
     """
-    tensors, indices = modeling.distinct(
-        [tensor for each in attention_inputs for tensor in each[:3] + each.biases]
-    )
-    stride = 3 + heads
-    numbers = tuple(
-        tuple(indices[first : first + 3]) + (tuple(indices[first + 3 : first + stride]), each.off)
-        for first, each in zip(range(0, len(indices), stride), attention_inputs)
-    )
+    tensors, attentions = _as_indices(attention_inputs)
     windows = attention_inputs[0].query.shape.as_list()[0]
-    differ = any(len(set(biases)) > 1 or off for *_, biases, off in numbers)
+    differ = any(len(set(each.biases)) > 1 for each in attentions)
     together = tensorflow_versions.IS_TF2 and not differ
-    split = {number for each in numbers for number in each[:3]} if together else ()
-    biases = {number for each in numbers for number in each[3]}
+    biases = {bias for each in attentions for bias in each.biases}
 
-    def one_window(*inside):
-        return (
-            _heads_together(inside, numbers) if together else _head_by_head(inside, numbers, heads)
-        )
+    def one_window(*inputs):
+        if together:
+            return _heads_together(inputs, attentions)
+        return _head_by_head(inputs, attentions, heads)
 
-    def all_windows(*inside):
+    def for_windows(index, tensor):
+        """Returns a tensor without its head axis (a bias is that of all heads), or split by it."""
+        if index in biases:
+            return tf.squeeze(tensor, 1)  # [B or 1, R or 1, K or 1]
         # Faster for all windows at once, as is joining below.
-        inside = [
-            modeling.split_heads(tensor, heads) if number in split else tensor
-            for number, tensor in enumerate(inside)
-        ]
+        return modeling.split_heads(tensor, heads) if together else tensor
+
+    def all_windows(*inputs):
         parts = zip(
             *[
-                # A bias is that of all heads.
-                _by_window(tf.squeeze(tensor, 1) if number in biases else tensor, windows)
-                for number, tensor in enumerate(inside)
+                _by_window(for_windows(index, tensor), windows)
+                for index, tensor in enumerate(inputs)
             ]
         )
-        found = [functions(("window", heads, numbers), one_window, *mine) for mine in parts]
-        stacked = [tf.stack(contexts) for contexts in zip(*found)]
+        contexts = [
+            functions(("window", heads, attentions), one_window, *window) for window in parts
+        ]
+        stacked = [tf.stack(of_windows) for of_windows in zip(*contexts)]  # [B, ...]
         return [modeling.join_heads(context) for context in stacked] if together else stacked
 
-    return functions(("windows", heads, numbers), all_windows, *tensors)
+    return functions(("windows", heads, attentions), all_windows, *tensors)
 
 
 def _dense(x, kernel, bias):
@@ -187,20 +201,19 @@ def keep_freed_memory():
 
 
 def make_ops():
-    """Returns the keyword arguments that make a `modeling.Bert` fast on a CPU, for the current
-    graph.
+    """Returns the `modeling.LayerOps` of a CPU, for the current graph.
 
     Weights in bfloat16 must not change within a session: oneDNN keeps those of the first run.
     """
     functions = ReusedFunctions()
 
-    def compiled_part(form, body, *tensors):
-        def part(*inside):
-            result = compiled(body, *inside)
+    def compiled_part(signature, body, *tensors):
+        def part(*inputs):
+            result = compiled(body, *inputs)
             result.set_shape(tensors[0].shape)
             return [result]
 
-        return functions(form, part, *tensors)[0]
+        return functions(signature, part, *tensors)[0]
 
     def activated_dense(function, x, kernel, bias):
         if onednn_ops.has_dense(kernel, function):
@@ -224,15 +237,13 @@ def make_ops():
             *norm,
         )
 
-    return {
-        "ops": modeling.LayerOps(
-            functools.partial(attention_by_window, functions),
-            _dense,
-            activated_dense,
-            normalized_dense,
-            # XLA compiles for each length, oneDNN does not.
-            length_step=4 if onednn_ops.AVAILABLE else modeling.PLAIN_OPS.length_step,
-            kept_types=onednn_ops.KEPT_TYPES,
-        ),
-        "run": functions,
-    }
+    return modeling.LayerOps(
+        attention=functools.partial(attention_by_window, functions),
+        dense=_dense,
+        activated_dense=activated_dense,
+        normalized_dense=normalized_dense,
+        run=functions,
+        # XLA compiles for each length, oneDNN does not.
+        length_step=4 if onednn_ops.AVAILABLE else modeling.PLAIN_OPS.length_step,
+        kept_types=onednn_ops.KEPT_TYPES,
+    )

@@ -182,15 +182,15 @@ def prediction_model_fn(
 
     def model_fn(features, labels, mode, params):
         del labels, params
-        fast = {}
+        ops = modeling.PLAIN_OPS
         if runs_on_cpu(use_tpu):
             cpu_ops.keep_freed_memory()
-            fast = cpu_ops.make_ops()
+            ops = cpu_ops.make_ops()
         bert = modeling.Bert(
             config,
             one_hot_embeddings=use_tpu,
+            ops=ops,
             convert=functools.partial(precision.converted, name=precision_name, once=not use_tpu),
-            **fast,
         )
         model = span_model.SpanModel(bert, dataset.masks_question)
         scaffold_fn = _initialize_from(init_checkpoint, use_tpu) if init_checkpoint else None

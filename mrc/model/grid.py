@@ -6,8 +6,8 @@ share the projections, which do not depend on the mask, and the tokens whose key
 With a cell for each of N layers and Z zones, this takes less than N + Z N (N + 1) / 2 layer passes
 including the baseline; single runs take N (Z N + 1).
 
-Where shapes may be dynamic, padding keys are skipped (their probability is 0 except under the zone
-`all`), and padding queries are not computed unless needed.
+Where shapes may be dynamic, padding keys are skipped (their probability is 0 unless a mask replaces
+the bias), and padding queries are not computed unless needed.
 """
 
 import collections
@@ -19,6 +19,7 @@ import tensorflow.compat.v1 as tf
 import attention_mask
 import modeling
 from attention_mask import NO_MASK
+from mrc.model import branches
 
 
 class State(NamedTuple):
@@ -53,11 +54,17 @@ def _round_down(number, step):
 class _Bounds:
     """Where questions and passages lie in the windows of a batch, `[CLS] question [SEP] passage
     [SEP] padding`, rounded to multiples of `step`.
+
+    The windows differ, so a boundary is a range of tokens.
     """
 
-    def __init__(self, roles, step):
-        question_stop = 1 + tf.cast(tf.reduce_sum(roles.question, axis=1), tf.int32)
-        passage_stop = question_stop + 1 + tf.cast(tf.reduce_sum(roles.passage, axis=1), tf.int32)
+    def __init__(self, groups, step):
+        def count(group):
+            members = tf.reduce_sum(attention_mask.group_of(groups, group), axis=1)
+            return tf.cast(members, tf.int32)  # [B]
+
+        question_stop = 1 + count(attention_mask.QUESTION)
+        passage_stop = question_stop + 1 + count(attention_mask.PASSAGE)
         self._first_passage = _round_down(tf.reduce_min(question_stop) + 1, step)
         self._all_in_passage = round_up(tf.reduce_max(question_stop) + 1, step)
         self._end_of_all_in_passage = tf.maximum(
@@ -65,28 +72,34 @@ class _Bounds:
         )
         self._last_passage = round_up(tf.reduce_max(passage_stop), step)
 
-    def stretches(self, zones, end):
-        """Returns the `Stretch`es of tokens 0 to `end - 1` under `zones`, or None where nearly all
-        tokens change.
+    def stretches(self, queries, end):
+        """Returns the `Stretch`es of tokens 0 to `end - 1` where `queries`, a set of groups, change
+        their output, or None where nearly all tokens change.
         """
-        question = tf.minimum(self._all_in_passage, end)
-        if zones == {"q2"}:
-            return [Stretch(0, question, True), Stretch(question, end, False)]
-        if zones <= {"q2", "q2p"}:
-            tail = tf.minimum(self._end_of_all_in_passage, end)
-            return [
-                Stretch(0, question, True),
-                Stretch(question, tail, False),
-                Stretch(tail, end, True),
-            ]
-        if zones == {"p2"}:
-            stop = tf.minimum(self._last_passage, end)
-            return [
-                Stretch(0, self._first_passage, False),
-                Stretch(self._first_passage, stop, True),
-                Stretch(stop, end, False),
-            ]
-        return None
+        front, passage, back = (  # the last [SEP] lies among padding of other windows
+            not queries.isdisjoint(part)
+            for part in (
+                {attention_mask.CLS, attention_mask.QUESTION, attention_mask.SEP},
+                {attention_mask.PASSAGE},
+                {attention_mask.SEP, attention_mask.PADDING},
+            )
+        )
+        if front and passage and back:
+            return None
+        # A token that changes in one window of the batch changes in all.
+        first = self._all_in_passage if front else self._first_passage
+        second = self._last_passage if passage else self._end_of_all_in_passage
+        stretches, start = [], 0
+        for is_changed, stop, next_changes in (
+            (front, first, passage),
+            (passage, second, back),
+            (back, end, None),
+        ):
+            if is_changed != next_changes:
+                stop = end if next_changes is None else tf.minimum(stop, end)
+                stretches.append(Stretch(start, stop, is_changed))
+                start = stop
+        return stretches
 
 
 def _put_together(stretches, changed, unchanged):
@@ -103,17 +116,22 @@ def _put_together(stretches, changed, unchanged):
     return tf.concat(pieces, axis=1)
 
 
-def _branches(cells, layer):
+def _by_mask(cells, layer):
     """Groups `cells`, which agree below `layer`, by what they mask in it: {`Mask`: cells}."""
-    branches = collections.OrderedDict()
+    cells_of = collections.OrderedDict()
     for cell in cells:
-        branches.setdefault(cell.mask_at(layer), []).append(cell)
-    return branches
+        cells_of.setdefault(cell.mask_at(layer), []).append(cell)
+    return cells_of
 
 
 def _reads_padding_above(cells, layer):
-    """Whether one of `cells` masks with `all`, which lets padding in, in a layer above `layer`."""
-    return any("all" in cell.zones and max(cell.layers) > layer for cell in cells)
+    """Whether one of `cells` attends to padding in a layer above `layer`."""
+    return any(
+        cell.mask_at(above).replaces_bias
+        for cell in cells
+        for above in cell.layers
+        if above > layer
+    )
 
 
 class _Pass:
@@ -122,10 +140,10 @@ class _Pass:
     Branches with the same bias share one tensor, by which a layer recognizes what to compute once.
     """
 
-    def __init__(self, bert, bias, roles, length, trim_padding):
-        self._bert, self._bias, self._roles, self._length = bert, bias, roles, length
+    def __init__(self, bert, bias, groups, length, trim_padding):
+        self._bert, self._bias, self._groups, self._length = bert, bias, groups, length
         self._trims = trim_padding
-        self._bounds = _Bounds(roles, bert.length_step)
+        self._bounds = _Bounds(groups, bert.ops.length_step)
         self._stretches_of = functools.lru_cache(maxsize=None)(self._bounds.stretches)
         self._bias_of = functools.lru_cache(maxsize=None)(self._make_bias)
 
@@ -137,27 +155,27 @@ class _Pass:
         keep = self._keeps_padding(cells, -1)
         return State(embedded if keep else embedded[:, : self._length], cells, not keep)
 
-    def _stretches(self, mask, groups, trimmed, layer):
+    def _stretches(self, mask, cells_of, trimmed, layer):
         """Returns `Stretch`es if some tokens can come from the unmasked state, or None to compute
         all.
         """
-        if self._length is None or NO_MASK not in groups or not mask.zones:
+        if self._length is None or NO_MASK not in cells_of or not mask.pairs:
             return None
-        if not trimmed and not self._keeps_padding(groups[NO_MASK], layer):
+        if not trimmed and not self._keeps_padding(cells_of[NO_MASK], layer):
             return None
         return self._stretches_of(
-            mask.zones, self._length if trimmed else modeling.dimensions(self._roles.question)[1]
+            mask.queries, self._length if trimmed else modeling.dimensions(self._groups)[1]
         )
 
-    def _make_bias(self, zones, rows, keys):
-        """Returns the bias of `zones` for the stretches `rows` (see `Branch`) and `keys` keys."""
-        if not zones:
-            return self._bias[..., :keys]
-        return attention_mask.change_bias(
-            self._bias_of(NO_MASK.zones, None, keys),
-            zones,
-            attention_mask.Roles(*(modeling.take(role, rows) for role in self._roles)),
-            attention_mask.Roles(*(role[:, :keys] for role in self._roles)),
+    def _make_bias(self, mask, rows, keys):
+        """Returns the bias of `mask` for the stretches `rows` (see `Branch`) and `keys` keys."""
+        if mask == NO_MASK:
+            return self._bias[..., :keys]  # [B, 1, 1, K]
+        return attention_mask.changed_bias(  # [B, 1, R, K]
+            self._bias_of(NO_MASK, None, keys),
+            mask,
+            branches.take(self._groups, rows),
+            self._groups[:, :keys],
         )
 
     def _branch(self, mask, stretches, state, trimmed):
@@ -167,42 +185,45 @@ class _Pass:
         elif trimmed and not state.trimmed:
             rows = ((0, self._length),)
         here = ((0, self._length),) if state.trimmed else None
-        keys = None if "all" in mask.zones else self._length
-        unmasked = self._bias_of(NO_MASK.zones, None, keys)
-        return modeling.Branch(
-            bias=self._bias_of(mask.zones, rows or here, keys) if mask.zones else unmasked,
+        keys = None if mask.replaces_bias else self._length
+        unmasked = self._bias_of(NO_MASK, None, keys)
+        return branches.Branch(
+            bias=self._bias_of(mask._replace(heads=None, context=None), rows or here, keys)
+            if mask.pairs or mask.replaces_bias
+            else unmasked,
             rows=rows,
             keys=None if state.trimmed else keys,
             heads=mask.heads,
             other_bias=None if mask.heads is None else unmasked,
-            is_off=attention_mask.OFF in mask.zones,
+            replacement=None if mask.context is None else tf.constant(mask.context),
         )
 
     def next_states(self, layer, state):
         """Runs `layer` once for all cells of `state`; returns the list of states that come out."""
-        groups, plans = _branches(state.cells, layer), []
-        for mask, members in groups.items():
-            trimmed = state.trimmed or not self._keeps_padding(members, layer)
-            plans.append((mask, trimmed, self._stretches(mask, groups, trimmed, layer)))
-        outputs = self._bert.branch(
+        cells_of, plans = _by_mask(state.cells, layer), []
+        for mask, cells in cells_of.items():
+            trimmed = state.trimmed or not self._keeps_padding(cells, layer)
+            plans.append((mask, trimmed, self._stretches(mask, cells_of, trimmed, layer)))
+        outputs = branches.run(
+            self._bert,
             layer,
             state.hidden,
             [self._branch(mask, stretches, state, trimmed) for mask, trimmed, stretches in plans],
         )
-        outputs = dict(zip(groups, outputs))
+        outputs = dict(zip(cells_of, outputs))  # [B, R, H] each
         return [
             State(
                 outputs[mask]
                 if stretches is None
                 else _put_together(stretches, outputs[mask], outputs[NO_MASK]),
-                groups[mask],
+                cells_of[mask],
                 trimmed,
             )
             for mask, trimmed, stretches in plans
         ]
 
 
-def encode(bert, cells, embedded, bias, roles, length=None, trim_padding=False):
+def encode(bert, cells, embedded, bias, groups, length=None, trim_padding=False):
     """Returns the encoder's outputs for `cells`, one [B, T, H] tensor each, in their order.
 
     Args:
@@ -210,13 +231,13 @@ def encode(bert, cells, embedded, bias, roles, length=None, trim_padding=False):
       cells: list of distinct `attention_mask.Cell`.
       embedded: the encoder's input, [B, T, H].
       bias: the attention bias without a mask, [B, 1, 1, T].
-      roles: `attention_mask.Roles`.
+      groups: of the tokens, [B, T, 5] (see `attention_mask.find_groups`).
       length: scalar, at least the length of every window of the batch; keys beyond it are padding
-        and are used only under the zone `all`. None where shapes must be static; all keys are used
-        then.
+        and are used only by a mask that replaces the bias. None where shapes must be static; all
+        keys are used then.
       trim_padding: whether outputs are only `length` tokens long; needs `length`.
     """
-    forward = _Pass(bert, bias, roles, length, trim_padding)
+    forward = _Pass(bert, bias, groups, length, trim_padding)
     states = [forward.start(embedded, list(cells))]
     for layer in range(bert.config.num_hidden_layers):
         states = [after for state in states for after in forward.next_states(layer, state)]

@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 
 import attention_mask
 import modeling
+from mrc import variables
 from mrc.model import grid
 
 _NEVER = -1e30  # below every logit
@@ -27,14 +28,7 @@ class SpanModel:
     def __init__(self, bert, masks_question):
         self.bert = bert
         self._masks_question = masks_question
-        self._weights = tf.get_variable(
-            "cls/squad/output_weights",
-            [2, bert.config.hidden_size],
-            initializer=tf.truncated_normal_initializer(stddev=0.02),
-        )
-        self._bias = tf.get_variable(
-            "cls/squad/output_bias", [2], initializer=tf.zeros_initializer()
-        )
+        self._weights, self._bias = (variable.make() for variable in variables.head(bert.config))
 
     def span_logits(self, hidden, input_span_mask=None):
         """Returns the logits [B, T] of the starts and of the ends from the encoder's output [B, T,
@@ -59,7 +53,7 @@ class SpanModel:
         """
         hidden = self.bert.embeddings(features["input_ids"], features["segment_ids"])
         bias = modeling.padding_bias(features["input_mask"])
-        hidden = self.bert.layers(0, self.bert.config.num_hidden_layers, hidden, bias)
+        hidden = self.bert.encode(hidden, bias)
         logits = self.span_logits(hidden, features.get("input_span_mask"))
         losses = [
             tf.reduce_mean(
@@ -107,14 +101,14 @@ class SpanModel:
           (int), [B, C, K] each; start_nulls and end_nulls [B, C], the scores at `[CLS]`.
         """
         mask, span_mask = features["input_mask"], features.get("input_span_mask")
-        roles = attention_mask.find_roles(mask, features["segment_ids"])
+        groups = attention_mask.find_groups(mask, features["segment_ids"])
         embedded = self.bert.embeddings(features["input_ids"], features["segment_ids"])
-        found = collections.defaultdict(list)
+        best = collections.defaultdict(list)
         length = None
         if not static_shapes:
-            length = self.working_length(mask, size, self.bert.length_step)
+            length = self.working_length(mask, size, self.bert.ops.length_step)
         outputs = grid.encode(
-            self.bert, cells, embedded, modeling.padding_bias(mask), roles, length, trim_padding
+            self.bert, cells, embedded, modeling.padding_bias(mask), groups, length, trim_padding
         )
         if trim_padding:
             mask, span_mask = (
@@ -124,9 +118,9 @@ class SpanModel:
             logits = self.span_logits(hidden, span_mask)
             for side, scores in zip(("start", "end"), logits):
                 values, places = self._best(scores, mask, size, trim_padding)
-                found[side + "_values"].append(values)
-                found[side + "_places"].append(places)
-                found[side + "_nulls"].append(scores[:, 0])
-        found = {name: tf.stack(tensors, axis=1) for name, tensors in found.items()}
-        found["unique_ids"] = features["unique_ids"]
-        return found
+                best[side + "_values"].append(values)
+                best[side + "_places"].append(places)
+                best[side + "_nulls"].append(scores[:, 0])
+        best = {name: tf.stack(tensors, axis=1) for name, tensors in best.items()}
+        best["unique_ids"] = features["unique_ids"]
+        return best

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import attention_mask
 from mrc.answers import attention_tables, correlation, effects
 from mrc.answers.effects import Effect
 
@@ -34,7 +35,7 @@ def rows(loss_of, metric="em", heads=("",)):
     return [
         effect(layer, head, zone, metric, loss_of(layer, head, zone))
         for layer in range(LAYERS)
-        for zone in attention_tables.BLOCKS
+        for zone in attention_mask.BLOCKS
         for head in heads
     ]
 
@@ -93,7 +94,7 @@ def test_the_script_writes_a_table_and_a_figure(command_lines, tmp_path):
     (tmp_path / "attention.csv").write_text(text, encoding="utf-8")
 
     def loss(layer, head, zone):
-        mass = table[attention_tables.BLOCKS[zone]][layer]
+        mass = table[attention_mask.BLOCKS[zone]][layer]
         return 100.0 * (mass.mean() if head == "0+1+2" else mass[int(head)])
 
     heads = ("0", "1", "2", "0+1+2")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny
 
+import attention_mask
 from mrc import datasets
 from mrc.answers import attention_tables
 from mrc.experiment import attention
@@ -45,12 +46,12 @@ def test_masses_sum_to_one(paths, tmp_path, dataset, data):
         assert not masses[query, "padding"].any()
 
 
-@pytest.mark.parametrize("zone", sorted(attention_tables.BLOCKS))
+@pytest.mark.parametrize("zone", sorted(attention_mask.BLOCKS))
 def test_a_masked_zone_has_no_mass_in_its_layer_and_head(paths, tmp_path, zone):
     attend(paths, tmp_path, mask_zone=zone, mask_layer="1", mask_head="0")
     name = f"attention_layer1_{zone}_head0.csv"
     assert sorted(tables(tmp_path)) == sorted([name, name.replace("tion_", "tion_entropy_", 1)])
-    mass = attention_tables.read(str(tmp_path / name))[attention_tables.BLOCKS[zone]]
+    mass = attention_tables.read(str(tmp_path / name))[attention_mask.BLOCKS[zone]]
     assert mass[1, 0] == 0.0
     assert (mass[0] > 0.0).all() and mass[1, 1] > 0.0
 

@@ -19,8 +19,8 @@ import tensorflow.compat.v1 as tf
 import tiny
 from tiny import MISSING
 
+from mrc import variables as declared
 from mrc.answers import attention_tables, effects
-from mrc.model import checkpoint
 
 
 class Case(NamedTuple):
@@ -180,7 +180,9 @@ def saved(name_of=lambda name: name, value_of=lambda name, value: value):
 
     def make(case):
         path = str(case.folder / "other.ckpt")
-        weights = tiny.random_weights(checkpoint.encoder_shapes(tiny.config()))
+        weights = tiny.random_weights(
+            {each.name: list(each.shape) for each in declared.encoder(tiny.config())}
+        )
         with tf.Graph().as_default(), tf.Session() as session:
             variables = {
                 name_of(name): tf.Variable(value_of(name, value)) for name, value in weights.items()

@@ -9,6 +9,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 import tiny
 
+from mrc import variables
 from mrc.experiment import attention_window
 from mrc.huggingface import model_config, names, vocabulary
 from mrc.model import bert_config, checkpoint
@@ -75,7 +76,10 @@ FAMILIES["albert of equal widths"] = dict(FAMILIES["albert"], embedding_size=8)
 
 def random_tensors(config, family):
     """Returns random weights of a reader by Google's names, and by those of Hugging Face."""
-    shapes = dict(checkpoint.encoder_shapes(config), **checkpoint.head_shapes(config))
+    shapes = {
+        variable.name: list(variable.shape)
+        for variable in variables.encoder(config) + variables.head(config)
+    }
     arrays, tensors = tiny.random_weights(shapes), {}
     for variable, array in arrays.items():
         name, is_transposed = names.source_of(variable, family)

@@ -10,7 +10,7 @@ import tiny
 
 import attention_mask
 import modeling
-from attention_mask import BASELINE, NO_MASK, Cell, Roles, read_cells
+from attention_mask import BASELINE, NO_MASK, Cell, Mask, read_cells
 from mrc.model import grid
 from mrc.util.errors import InputError
 
@@ -101,12 +101,13 @@ def bias_by_hand(zones):
 
 def changed_bias(zones):
     """What the code makes of the same, as a tensor that broadcasts to [B, N, T, T]."""
-    roles = attention_mask.find_roles(tf.constant(INPUT_MASK), tf.constant(SEGMENT_IDS))
-    return attention_mask.change_bias(
+    groups = attention_mask.find_groups(tf.constant(INPUT_MASK), tf.constant(SEGMENT_IDS))
+    layers = frozenset([0] if zones else [])
+    return attention_mask.changed_bias(
         modeling.padding_bias(tf.constant(INPUT_MASK)),
-        frozenset(filter(None, zones.split("+"))),
-        roles,
-        roles,
+        Cell(frozenset(filter(None, zones.split("+"))), layers).mask_at(0),
+        groups,
+        groups,
     )
 
 
@@ -172,13 +173,18 @@ def test_all_rounds_scores_to_what_float32_keeps_near_10000():
         ),  # a window that only fills a batch
     ],
 )
-def test_roles(input_mask, segment_ids, question, passage):
-    found = tiny.values(
-        lambda: attention_mask.find_roles(
+def test_groups(input_mask, segment_ids, question, passage):
+    groups = tiny.values(
+        lambda: attention_mask.find_groups(
             tf.constant([input_mask] * 2), tf.constant([segment_ids] * 2)
         )
     )
-    np.testing.assert_array_equal(found, Roles([question] * 2, [passage] * 2))
+    np.testing.assert_array_equal(groups[0], groups[1])
+    np.testing.assert_array_equal(groups.sum(axis=-1), 1.0)  # each token is in one group
+    members = dict(zip(attention_mask.GROUPS, groups[0].T.tolist()))
+    assert (members["question"], members["passage"]) == (question, passage)
+    assert members["padding"] == [1 - bit for bit in input_mask]
+    assert members["cls"] == [input_mask[0]] + [0] * (len(input_mask) - 1)
 
 
 def encode(bert, cells):
@@ -190,7 +196,7 @@ def encode(bert, cells):
         cells,
         embedded,
         modeling.padding_bias(mask),
-        attention_mask.find_roles(mask, segments),
+        attention_mask.find_groups(mask, segments),
     )
     return [output[0] for output in outputs], embedded[0]
 
@@ -344,7 +350,8 @@ def test_each_of_a_model_with_one_layer_is_one_cell():
 
 def test_the_mask_of_a_layer():
     (cell,) = read_cells("q2+p2", "0+2", 3, "1", 4)
-    masked = (frozenset(["q2", "p2"]), frozenset([1]))
+    pairs = {("question", "question"), ("passage", "passage")}
+    masked = Mask(frozenset(pairs), heads=frozenset([1]))
     assert [cell.mask_at(layer) for layer in range(3)] == [masked, NO_MASK, masked]
     assert BASELINE.mask_at(0) == NO_MASK
 

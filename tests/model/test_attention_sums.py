@@ -8,8 +8,7 @@ import tiny
 
 import attention_mask
 import modeling
-from mrc.answers import attention_tables
-from mrc.model import attention_sums, cpu_ops
+from mrc.model import attention_sums
 
 # Groups of `[CLS] question [SEP] passage [SEP] padding` for windows of 9 and of 7 tokens.
 GROUPS = np.array([[2, 0, 0, 0, 3, 1, 1, 1, 3, 4, 4, 4], [2, 0, 3, 1, 1, 1, 3, 4, 4, 4, 4, 4]])
@@ -132,33 +131,27 @@ def test_sums_are_those_of_numpy(device, zone, layer, head):
     assert counts.tolist() == [[3, 3, 1, 2], [1, 3, 1, 2]]
     np.testing.assert_allclose(sums[..., :5].sum(axis=-1)[:, 0, 0], counts, atol=1e-4)
     if zone in ("q2", "p2q", "p2"):
-        query, key = (ROLES[name] for name in attention_tables.BLOCKS[zone])
+        query, key = (ROLES[name] for name in attention_mask.BLOCKS[zone])
         for number, chosen in masked_zones(cell, config).items():
             assert chosen == zone and not sums[:, number[0], number[1], query, key].any()
 
 
-def test_heads_that_are_off_add_nothing_on_either_device():
-    (cell,) = attention_mask.read_cells("off", "0", 2, "1", 2)
-    config, outputs = tiny.config(), []
-    for fast in (False, True):
+@pytest.mark.parametrize("on_cpu", [False, True])
+def test_heads_that_are_off_are_summed_but_add_nothing(on_cpu):
+    """The sums of the layer itself do not change, those of the next layer do."""
+    config, sums = tiny.config(), {}
+    for zone in (None, "off"):
+        (cell,) = attention_mask.read_cells(zone, zone and "0", 2, zone and "1", 2)
         with tf.Graph().as_default(), tf.Session() as session:
-            random = np.random.RandomState(2)
-            query, key, value = (
-                tf.constant(random.normal(size=[2, TOKENS, 8]).astype(np.float32)) for _ in range(3)
+            arrays = dict(input_ids=IDS, input_mask=MASK, segment_ids=SEGMENTS, unique_ids=[0, 1])
+            features = {name: tf.constant(array, tf.int32) for name, array in arrays.items()}
+            result = attention_sums.attention_sums(config, features, cell, on_cpu=on_cpu)
+            variables = {each.op.name: each for each in tf.global_variables()}
+            weights = tiny.random_weights(
+                {name: each.shape.as_list() for name, each in variables.items()}
             )
-            groups = attention_sums.find_groups(tf.constant(MASK), tf.constant(SEGMENTS))
-            functions = cpu_ops.ReusedFunctions()
-            attention = (
-                attention_sums.SummingAttentionByHead(groups, functions)
-                if fast
-                else attention_sums.SummingAttention(groups)
-            )
-            bias = modeling.padding_bias(tf.constant(MASK))
-            (context,) = attention(
-                [modeling.AttentionInputs(query, key, value, (bias, bias), cell.heads)],
-                config.num_attention_heads,
-            )
-            outputs.append(session.run([context, attention.sums[0]]))
-    assert outputs[0][0][..., :4].any() and not outputs[0][0][..., 4:].any()
-    for plain, by_head in zip(*outputs):
-        np.testing.assert_allclose(plain, by_head, atol=1e-5)
+            for name, each in variables.items():
+                each.load(weights[name], session)
+            sums[zone] = session.run(result["sums"])
+    np.testing.assert_allclose(sums[None][:, 0], sums["off"][:, 0], atol=1e-5)
+    assert np.abs(sums[None][:, 1] - sums["off"][:, 1]).max() > 1e-3

@@ -12,6 +12,8 @@ import tiny
 
 import attention_mask
 import modeling
+from mrc import variables
+from mrc.families import FAMILIES
 from mrc.model import bert_config, checkpoint, grid
 from mrc.util.errors import InputError
 
@@ -35,18 +37,22 @@ def encoded(config, weights, cells=(attention_mask.BASELINE,)):
     with tf.Graph().as_default(), tf.Session() as session:
         bert = modeling.Bert(config)
         mask = tf.constant((IDS > 0).astype(np.int32))
-        roles = attention_mask.find_roles(mask, tf.constant(SEGMENTS))
+        groups = attention_mask.find_groups(mask, tf.constant(SEGMENTS))
         embedded = bert.embeddings(tf.constant(IDS), tf.constant(SEGMENTS))
         bias = modeling.padding_bias(mask)
-        outputs = grid.encode(bert, list(cells), embedded, bias, roles)
+        outputs = grid.encode(bert, list(cells), embedded, bias, groups)
         for variable in tf.global_variables():
             variable.load(weights[variable.op.name], session)
         return session.run([embedded] + outputs)
 
 
 def weights_of(config):
-    shapes = dict(checkpoint.encoder_shapes(config), **checkpoint.pooler_shapes(config))
-    return tiny.random_weights(shapes)
+    return tiny.random_weights(shapes_of(config))
+
+
+def shapes_of(config):
+    declared = variables.encoder(config) + variables.pooler(config)
+    return {variable.name: list(variable.shape) for variable in declared}
 
 
 def documented_electra():
@@ -56,12 +62,12 @@ def documented_electra():
 
 def test_google_names_of_electra_small():
     config = bert_config.make(documented_electra())
-    shapes = checkpoint.encoder_shapes(config)
+    shapes = shapes_of(config)
     assert shapes["electra/embeddings/word_embeddings"] == [30522, 128]
     assert shapes["electra/embeddings/LayerNorm/gamma"] == [128]
     assert shapes["electra/embeddings_project/kernel"] == [128, 256]
     assert shapes["electra/encoder/layer_1/attention/self/query/kernel"] == [256, 256]
-    assert checkpoint.pooler_shapes(config) == {}
+    assert variables.pooler(config) == []
 
 
 def test_google_names_of_albert_base():
@@ -75,8 +81,8 @@ def test_google_names_of_albert_base():
             "type_vocab_size": 2,
         }
     )
-    shapes = checkpoint.encoder_shapes(config)
-    assert config.family == "albert" and len(shapes) == 5 + 2 + 16
+    shapes = shapes_of(config)
+    assert config.family == "albert" and len(shapes) == 5 + 2 + 16 + 2
     assert shapes["bert/embeddings/position_embeddings"] == [512, 128]
     assert shapes["bert/encoder/embedding_hidden_mapping_in/kernel"] == [128, 768]
     assert shapes[ALBERT_LAYER + "attention_1/self/value/bias"] == [768]
@@ -84,7 +90,7 @@ def test_google_names_of_albert_base():
     assert shapes[ALBERT_LAYER + "LayerNorm_1/beta"] == [768]
 
 
-@pytest.mark.parametrize("family", sorted(modeling.NAMINGS))
+@pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize(
     "widths", [dict(embedding_size=NARROW), {}, dict(project_embeddings=True)], ids=str
 )
@@ -93,8 +99,7 @@ def test_the_graph_has_the_variables_that_are_checked(family, widths):
     with tf.Graph().as_default():
         modeling.Bert(config)
         found = {variable.op.name: variable.shape.as_list() for variable in tf.global_variables()}
-    wanted = dict(checkpoint.encoder_shapes(config), **checkpoint.pooler_shapes(config))
-    assert found == wanted
+    assert found == shapes_of(config)
 
 
 def test_an_electra_of_full_width_is_a_bert_of_other_names():
@@ -124,9 +129,9 @@ def test_narrow_embeddings_are_projected_after_their_norm():
 
 def test_equally_wide_embeddings_are_projected_only_if_the_config_says_so():
     scope = "bert/encoder/embedding_hidden_mapping_in/kernel"
-    assert scope not in checkpoint.encoder_shapes(tiny.config(family="albert"))
+    assert scope not in shapes_of(tiny.config(family="albert"))
     config = tiny.config(family="albert", project_embeddings=True)
-    assert checkpoint.encoder_shapes(config)[scope] == [8, 8]
+    assert shapes_of(config)[scope] == [8, 8]
 
 
 def test_an_albert_is_a_bert_whose_layers_have_the_same_weights():
@@ -149,7 +154,7 @@ def test_an_albert_is_a_bert_whose_layers_have_the_same_weights():
     assert np.abs(found[1] - found[2]).max() > 1e-2  # a mask is felt
 
 
-@pytest.mark.parametrize("family", sorted(modeling.NAMINGS))
+@pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_a_grid_equals_single_cells(family):
     config = tiny.config(family=family, embedding_size=NARROW, num_hidden_layers=3)
     weights = weights_of(config)

@@ -9,7 +9,8 @@ import tensorflow.compat.v1 as tf
 import tiny
 
 import attention_mask
-from mrc.model import cpu_ops, onednn_ops
+import modeling
+from mrc.model import branches, cpu_ops, onednn_ops
 
 LENGTHS = (11, 7)  # real tokens of the two windows
 QUESTION = 3
@@ -61,13 +62,13 @@ def assert_same(got, wanted):
 def test_the_forms_for_the_cpu_are_the_same_model(plain, with_onednn, monkeypatch):
     if not with_onednn:
         monkeypatch.setattr(onednn_ops, "AVAILABLE", False)
-    assert_same(best(**cpu_ops.make_ops()), plain)
+    assert_same(best(ops=cpu_ops.make_ops()), plain)
 
 
 def function_calls(family="bert", **forms):
     """Returns the name of the function of each call that a grid of 1 + 2 * 4 cells makes."""
     config = tiny.config(num_hidden_layers=4, family=family)
-    with tiny.reader(config, **forms, **cpu_ops.make_ops()) as (model, _):
+    with tiny.reader(config, **forms, ops=cpu_ops.make_ops()) as (model, _):
         inputs = {name: tf.constant(array) for name, array in features().items()}
         model.best_positions(inputs, attention_mask.read_cells("q2,p2", "each", 4), 5)
         return [
@@ -79,7 +80,7 @@ def function_calls(family="bert", **forms):
 
 def test_a_function_is_made_once_however_often_it_is_called():
     calls = function_calls()
-    assert all("layer" in name for name in calls)
+    assert all("run_branches" in name for name in calls)
     assert len(set(calls)) == 2 and len(calls) == 1 + 3 + 5 + 7
 
 
@@ -87,13 +88,16 @@ def test_a_function_is_made_once_however_often_it_is_called():
 @pytest.mark.parametrize("family, layers", [("bert", 4), ("albert", 1)])
 def test_products_that_keep_their_weights_are_shared_by_layers_with_the_same(family, layers):
     calls = function_calls(family, convert=lambda kernel: tf.cast(kernel, tf.bfloat16))
-    products = [name for name in calls if "after_attention" in name]
+    products = [name for name in calls if "feed_forward" in name]
     assert len(products) == 3 + 5 + 7 + 9 and len(calls) == len(products) + 1 + 3 + 5 + 7
     assert len(set(products)) == 2 * layers  # one for all tokens, one for some
     assert len(set(calls)) == 2 * layers + 2
 
 
-@pytest.mark.parametrize("make_ops", [dict, cpu_ops.make_ops], ids=["plain", "cpu"])
+OPS = [lambda: modeling.PLAIN_OPS, cpu_ops.make_ops]
+
+
+@pytest.mark.parametrize("make_ops", OPS, ids=["plain", "cpu"])
 @pytest.mark.parametrize("form", [dict(), dict(trim_padding=True)], ids=["padded", "trimmed"])
 def test_what_is_left_out_does_not_show(form, make_ops):
     """Windows of many lengths, against the graph with static shapes in which everything is
@@ -101,7 +105,7 @@ def test_what_is_left_out_does_not_show(form, make_ops):
     """
     windows = features(lengths=(44, 60, 38), question=18, tokens=64)
     cells = attention_mask.read_cells("all,q2,q2p,p2q,p2,q2+q2p,q2+p2", "each", 2)
-    with tiny.reader(tiny.config(), **make_ops()) as (model, session):
+    with tiny.reader(tiny.config(), ops=make_ops()) as (model, session):
         inputs = {name: tf.constant(array) for name, array in windows.items()}
         found = session.run(model.best_positions(inputs, cells, 38 if form else 64, **form))
     with tiny.reader(tiny.config()) as (model, session):
@@ -122,13 +126,13 @@ def test_what_is_left_out_does_not_show(form, make_ops):
 
 
 @pytest.mark.parametrize("masks_question", [False, True])
-@pytest.mark.parametrize("forms", [dict, cpu_ops.make_ops], ids=["plain", "by head"])
-def test_without_padding_the_real_tokens_score_the_same(masks_question, forms):
+@pytest.mark.parametrize("make_ops", OPS, ids=["plain", "by head"])
+def test_without_padding_the_real_tokens_score_the_same(masks_question, make_ops):
     """Every real position is among the best when as many are asked for as there are real tokens."""
     size = max(LENGTHS)
     whole, trimmed = (
         best(masks_question, size=TOKENS),
-        best(masks_question, trim_padding=True, size=size, **forms()),
+        best(masks_question, trim_padding=True, size=size, ops=make_ops()),
     )
     for row, length in enumerate(LENGTHS):
         for cell in range(len(CELLS)):
@@ -150,29 +154,29 @@ def test_without_padding_the_real_tokens_score_the_same(masks_question, forms):
                 )
 
 
-def rows_of_outputs(cells, windows, **form):
+def rows_of_outputs(monkeypatch, cells, windows, **form):
     """Returns [(layer, tokens in the output)] of all branches of a pass over `cells`."""
     with tiny.reader(tiny.config(max_position_embeddings=112)) as (model, session):
         inputs = {name: tf.constant(array) for name, array in windows.items()}
-        seen = []
-        branch = model.bert.branch
+        seen, run = [], branches.run
 
-        def watched(index, hidden, branches):
-            outputs = branch(index, hidden, branches)
+        def watched(bert, index, *arguments):
+            outputs = run(bert, index, *arguments)
             seen.extend((index, output) for output in outputs)
             return outputs
 
-        model.bert.branch = watched
-        model.best_positions(inputs, cells, 5, **form)
+        with monkeypatch.context() as patch:
+            patch.setattr(branches, "run", watched)
+            model.best_positions(inputs, cells, 5, **form)
         lengths = session.run([tf.shape(output)[1] for _, output in seen])
     return [(index, length) for (index, _), length in zip(seen, lengths)]
 
 
-def test_padding_is_worked_out_only_where_all_reads_it():
+def test_padding_is_computed_only_where_all_reads_it(monkeypatch):
     cells = attention_mask.read_cells("all,p2q", "1", 2)
-    trimmed = rows_of_outputs(cells, features(), trim_padding=True)
+    trimmed = rows_of_outputs(monkeypatch, cells, features(), trim_padding=True)
     assert trimmed == [(0, 48), (1, 16), (1, 16), (1, 16)]  # below all; baseline, all and p2q
-    assert rows_of_outputs(cells[:1] + cells[2:], features(), trim_padding=True) == [
+    assert rows_of_outputs(monkeypatch, cells[:1] + cells[2:], features(), trim_padding=True) == [
         (0, 16),
         (1, 16),
         (1, 16),
@@ -191,13 +195,15 @@ def test_padding_is_worked_out_only_where_all_reads_it():
         ("p2", 96 - 16, 96 - 16),  # passages start at 20 and end at 89 at the latest
         ("p2q", 112, 96),
         ("all", 112, 96),
-        ("q2+p2", 112, 96),
+        ("q2+p2", 96, 96),  # up to the end of the longest passage
     ],
 )
-def test_only_the_tokens_that_a_mask_changes_are_worked_out(zones, padded, trimmed):
+def test_only_the_tokens_that_a_mask_changes_are_computed(monkeypatch, zones, padded, trimmed):
     windows = features(lengths=(90, 80), question=18, tokens=112)
     cells = attention_mask.read_cells(zones, "1", 2)
     together = [attention_mask.BASELINE] + cells
-    assert rows_of_outputs(together, windows)[2:] == [(1, padded)]
-    assert rows_of_outputs(together, windows, trim_padding=True)[2:] == [(1, trimmed)]
-    assert rows_of_outputs(cells, windows)[1:] == [(1, 112)]  # nothing to take the others from
+    assert rows_of_outputs(monkeypatch, together, windows)[2:] == [(1, padded)]
+    assert rows_of_outputs(monkeypatch, together, windows, trim_padding=True)[2:] == [(1, trimmed)]
+    assert rows_of_outputs(monkeypatch, cells, windows)[1:] == [
+        (1, 112)
+    ]  # nothing to take the others from

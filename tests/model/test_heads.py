@@ -8,7 +8,7 @@ import tiny
 
 import attention_mask
 import modeling
-from mrc.model import cpu_ops
+from mrc.model import branches, cpu_ops
 
 HEADS, TOKENS = 4, 10
 MASK = np.array([[1] * 9 + [0]])
@@ -60,21 +60,24 @@ def in_numpy(x, weights, zone, heads):
 def test_a_layer_with_masked_heads(fast, zone, heads):
     config = tiny.config(num_hidden_layers=1, num_attention_heads=HEADS)
     (cell,) = attention_mask.read_cells(zone, "0", 1, heads, HEADS)
-    with tiny.reader(config, **(cpu_ops.make_ops() if fast else {})) as (model, session):
+    with tiny.reader(config, ops=cpu_ops.make_ops() if fast else modeling.PLAIN_OPS) as (
+        model,
+        session,
+    ):
         weights = tiny.layer_weights(tiny.variable_values(session), 0)
         x = np.random.RandomState(3).normal(size=[1, TOKENS, config.hidden_size])
         x = x.astype(np.float32)
-        roles = attention_mask.find_roles(tf.constant(MASK), tf.constant(SEGMENTS))
+        groups = attention_mask.find_groups(tf.constant(MASK), tf.constant(SEGMENTS))
         unmasked = modeling.padding_bias(tf.constant(MASK))
         mask = cell.mask_at(0)
-        branch = modeling.Branch(
-            attention_mask.change_bias(unmasked, mask.zones, roles, roles),
+        branch = branches.Branch(
+            attention_mask.changed_bias(unmasked, mask, groups, groups),
             heads=mask.heads,
             other_bias=None if mask.heads is None else unmasked,
-            is_off="off" in mask.zones,
+            replacement=None if mask.context is None else tf.constant(mask.context),
         )
-        plain = modeling.Branch(unmasked)
-        found, baseline = session.run(model.bert.branch(0, tf.constant(x), [branch, plain]))
+        plain = branches.Branch(unmasked)
+        found, baseline = session.run(branches.run(model.bert, 0, tf.constant(x), [branch, plain]))
     chosen = range(HEADS) if heads is None else [int(head) for head in heads.split("+")]
     np.testing.assert_allclose(found[0], in_numpy(x[0], weights, zone, chosen), atol=1e-4)
     np.testing.assert_allclose(baseline[0], in_numpy(x[0], weights, zone, []), atol=1e-4)
@@ -85,7 +88,7 @@ def test_a_layer_with_masked_heads(fast, zone, heads):
 def test_cells_of_heads_share_the_contexts_of_the_other_heads(trims):
     cells = attention_mask.read_cells("p2q,off", "0", 1, "each", HEADS)
     config = tiny.config(num_hidden_layers=1, num_attention_heads=HEADS)
-    with tiny.reader(config, **cpu_ops.make_ops()) as (model, _):
+    with tiny.reader(config, ops=cpu_ops.make_ops()) as (model, _):
         arrays = dict(input_ids=MASK, input_mask=MASK, segment_ids=SEGMENTS, unique_ids=[0])
         inputs = {name: tf.constant(array, tf.int32) for name, array in arrays.items()}
         model.best_positions(inputs, cells, 2, trims)

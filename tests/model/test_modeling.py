@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 import tiny
 
 import modeling
-from mrc.model import checkpoint
+from mrc import variables
 
 IDS = np.array([[2, 10, 11, 3, 12, 13, 3, 0], [2, 9, 3, 14, 15, 16, 17, 3]])
 MASK = np.array([[1, 1, 1, 1, 1, 1, 1, 0], [1] * 8])
@@ -22,10 +22,12 @@ def padding_bias():
     return modeling.padding_bias(tf.constant(MASK))
 
 
-def forward(bert, start=0, stop=None, hidden=None, **hooks):
-    hidden = embeddings(bert) if hidden is None else hidden
-    stop = bert.config.num_hidden_layers if stop is None else stop
-    return bert.layers(start, stop, hidden, padding_bias(), **hooks)
+def forward(bert, see_probabilities=None):
+    return bert.encode(embeddings(bert), padding_bias(), see_probabilities)
+
+
+def shapes(declared):
+    return {variable.name: list(variable.shape) for variable in declared}
 
 
 @pytest.mark.parametrize(
@@ -78,8 +80,8 @@ def test_attention_of_one_head_by_hand():
             name = "/".join(variable.op.name.split("/")[-2:])
             if "/self/" in variable.op.name and name in weights:
                 variable.load(weights[name], session)
-        model.bert.layer(
-            0, tf.constant([[[0.0, 0.0], [1.0, 0.0]]]), tf.zeros([1, 1, 1, 2]), seen.append
+        model.bert.layers[0](
+            tf.constant([[[0.0, 0.0], [1.0, 0.0]]]), tf.zeros([1, 1, 1, 2]), seen.append
         )
         (probabilities,) = session.run(seen)
     np.testing.assert_allclose(probabilities, [[[[0.5, 0.5], [0.25, 0.75]]]], atol=1e-6)
@@ -109,7 +111,7 @@ def test_layers_equal_numpy(heads):
 def test_names_and_shapes_are_those_of_released_checkpoints():
     bert = tiny.config()
     wanted = dict(
-        checkpoint.encoder_shapes(bert),
+        shapes(variables.encoder(bert)),
         **{
             "bert/pooler/dense/kernel": [8, 8],
             "bert/pooler/dense/bias": [8],
@@ -139,7 +141,7 @@ def test_names_and_shapes_are_those_of_released_checkpoints():
     ],
 )
 def test_names_that_google_gave(name, shape):
-    assert checkpoint.encoder_shapes(tiny.config())[name] == shape
+    assert shapes(variables.encoder(tiny.config()))[name] == shape
 
 
 def test_one_hot_embeddings_equal_gathered_ones():
@@ -150,52 +152,16 @@ def test_one_hot_embeddings_equal_gathered_ones():
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
 
 
-def test_layers_can_be_run_in_parts():
+def test_probabilities_of_each_layer_are_seen():
+    seen = []
     with tiny.reader(tiny.config(num_hidden_layers=3)) as (model, session):
-        whole = forward(model.bert, 0, 3)
-        parts = forward(model.bert, 1, 3, forward(model.bert, 0, 1))
-        whole, parts = session.run([whole, parts])
-    np.testing.assert_array_equal(whole, parts)
-
-
-def test_hooks_are_called_once_for_each_layer():
-    seen, changed = [], []
-
-    def change(bias, layer):
-        changed.append(layer)
-        return bias
-
-    with tiny.reader(tiny.config(num_hidden_layers=3)) as (model, session):
-        forward(
-            model.bert,
-            1,
-            3,
-            change_bias=change,
-            see_probabilities=lambda x, layer: seen.append((layer, x)),
-        )
-        probabilities = session.run([tensor for _, tensor in seen])
-    assert changed == [layer for layer, _ in seen] == [1, 2]
+        forward(model.bert, seen.append)
+        probabilities = session.run(seen)
+    assert len(probabilities) == 3
     for array in probabilities:
         assert array.shape == (2, 2, 8, 8)
         np.testing.assert_allclose(array.sum(axis=-1), 1, atol=1e-5)
         assert (array[0, :, :, 7] == 0).all() and (array[1] > 0).all()
-
-
-def test_a_changed_bias_acts_in_its_layer_alone():
-    seen = {}
-
-    def change(bias, layer):
-        return bias + np.eye(8, dtype=np.float32) * modeling.MASKED if layer == 1 else bias
-
-    with tiny.reader(tiny.config()) as (model, session):
-        forward(
-            model.bert,
-            change_bias=change,
-            see_probabilities=lambda x, layer: seen.update({layer: x}),
-        )
-        seen = session.run(seen)
-    diagonals = {layer: np.diagonal(array[1], axis1=-2, axis2=-1) for layer, array in seen.items()}
-    assert (diagonals[0] > 0).all() and (diagonals[1] == 0).all()
 
 
 def test_padding_does_not_change_what_real_tokens_become():
@@ -206,7 +172,7 @@ def test_padding_does_not_change_what_real_tokens_become():
         )
         ids[:, 8:] = padding
         ids, segments, mask = map(tf.constant, (ids, segments, mask))
-        return bert.layers(0, 2, bert.embeddings(ids, segments), modeling.padding_bias(mask))[:, :8]
+        return bert.encode(bert.embeddings(ids, segments), modeling.padding_bias(mask))[:, :8]
 
     with tiny.reader(tiny.config()) as (model, session):
         alone, padded, other = session.run(

@@ -74,7 +74,7 @@ def test_plain_biases_and_residuals_are_added_in_float32():
 @pytest.mark.parametrize("fast", [False, True], ids=["plain", "cpu"])
 def test_logits_are_close_to_those_of_float32(fast):
     wanted = best()
-    found = best(convert=CONVERTED, **(cpu_ops.make_ops() if fast else {}))
+    found = best(convert=CONVERTED, ops=cpu_ops.make_ops() if fast else modeling.PLAIN_OPS)
     for name in ("start_nulls", "end_nulls", "start_values", "end_values"):
         assert found[name].dtype == np.float32
         error = np.abs(found[name] - wanted[name]) / np.abs(wanted[name]).max()

@@ -8,7 +8,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 import tiny
 
-from mrc.model import checkpoint
+from mrc.model import checkpoint, checkpoint_folder
 from mrc.util import files
 
 
@@ -85,7 +85,7 @@ def test_slashes_do_not_matter(paths, run, tmp_path):
     }
     code, _, stderr = run(f"{tmp_path}//out//", "--do_train", "--do_predict", **changes)
     assert code == 0, stderr
-    trained = checkpoint.find_trained(str(tmp_path / "out"), to_train=False)[0]
+    trained = checkpoint_folder.find_trained(str(tmp_path / "out"), to_train=False)[0]
     assert trained == str(tmp_path / "out" / "model.ckpt-4")
     code, stdout, stderr = run(f"{tmp_path}//out", "--do_train", **changes)
     assert code == 0 and "is finished already: 4 steps" in stdout, stderr
