@@ -37,8 +37,8 @@ import modeling
 from attention_mask import PUBLISHED_ZONES
 from mrc import datasets, variables
 from mrc.answers import predictions_file
+from mrc.experiment import forward_pass, prediction, run_flags, run_record
 from mrc.experiment import inputs as run_inputs
-from mrc.experiment import prediction, run_flags, run_record
 from mrc.huggingface import names
 
 GRID = ["--mask_zone=" + ",".join(PUBLISHED_ZONES), "--mask_layer=each"]
@@ -158,11 +158,9 @@ class Comparison:
 
     def __init__(self, args, script_flags, inputs, folder):
         self._args, self._flags, self._inputs, self._folder = args, script_flags, inputs, folder
-        self._windows = prediction.make_windows(inputs)
+        self._windows = forward_pass.make_windows(inputs)
         self._reader, self._arrays = (os.path.join(folder, name) for name in ("r.npz", "w.npz"))
-        self._batches = prediction.batches_to_do(
-            self._windows, (), inputs.options.predict_batch_size
-        )
+        self._batches = forward_pass.make_batches(self._windows, inputs.options.predict_batch_size)
         export_reader(inputs, self._reader)
         export_windows(inputs, self._windows, self._batches, self._arrays)
         self.ours, self.theirs = Side("one pass"), Side("PyTorch loop")

@@ -1,74 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
-"""--do_attention: one forward pass that sums where each head attends, and its two tables.
-
-The sums are added up in the order of the batches, so that a resumed run writes the same bytes. What
-is kept between runs is their state after a batch; its size does not depend on the data.
-"""
+"""--do_attention: one forward pass that sums where each head attends, and its two tables."""
 
 import collections
 import os
-import time
 from typing import List, Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mrc.answers import attention_tables
-from mrc.data.windows import FIRST_UNIQUE_ID, PADDING_WINDOW, Windows
-from mrc.experiment import partial_results, prediction, provenance
+from mrc.data.windows import PADDING_WINDOW, Windows
+from mrc.experiment import forward_pass, partial_results, provenance
 from mrc.experiment.inputs import TEXT_FLAGS, Inputs
-from mrc.experiment.tpu_options import explain_device_errors, tpu_options
 from mrc.model import estimator
-from mrc.util import aliases, array_files, files, progress
+from mrc.util import files
 from mrc.util.errors import InputError
 from mrc.util.signals import SignalHandler
 
 _STATE_FILE = "attention.npz"
 
 
-class Totals:
-    """The sums over the batches so far, in a file of an `UnfinishedWork`.
+class Totals(partial_results.Results):
+    """The sums over the batches so far, added in their order, so that a resumed run writes the same
+    bytes.
 
-    Attributes:
-      batches, windows: numbers of batches and windows in the sums.
-      sums, counts: [L, N, 4, 6] and [4] float64 (see `attention_sums`), 0.0 before the first batch.
+    The size of their file does not depend on the data.
     """
 
     def __init__(self, work):
-        self._work, self._since = work, time.time()
-        self.batches, self.windows, self.sums, self.counts = 0, 0, 0.0, 0.0
-        if tf.gfile.Exists(os.path.join(work.folder, _STATE_FILE)):
-            self._restore()
+        super().__init__(work)
+        self._batches, self._windows, self._sums, self._counts = 0, 0, 0.0, 0.0
+        if tf.gfile.Exists(self._path(_STATE_FILE)):
+            state = self._read(_STATE_FILE)
+            if state is not None:
+                self._sums, self._counts = state["sums"], state["counts"]
+                self._batches, self._windows = state["progress"].tolist()
 
-    def _restore(self):
-        state = partial_results.read_unfinished(self._work, _STATE_FILE)
-        if state:
-            self.sums, self.counts = state["sums"], state["counts"]
-            self.batches, self.windows = state["progress"].tolist()
+    def __len__(self):
+        return self._windows
 
-    def add(self, sums, counts, windows):
-        """Adds a batch of so many `windows`; writes the state when that is due."""
-        self.sums = self.sums + np.sum(sums, axis=0, dtype=np.float64)
-        self.counts = self.counts + np.sum(counts, axis=0, dtype=np.float64)
-        self.batches, self.windows = self.batches + 1, self.windows + windows
-        if time.time() - self._since > partial_results.SECONDS_IN_PART:
-            self.flush()
+    def missing(self, batches):
+        """Returns the batches after those in the sums."""
+        return batches[self._batches :]
+
+    def add(self, rows, batch):
+        """Adds a batch of windows, {"sums": [B, L, N, 4, 6], "counts": [B, 4]}."""
+        self._sums = self._sums + np.sum(batch["sums"], axis=0, dtype=np.float64)
+        self._counts = self._counts + np.sum(batch["counts"], axis=0, dtype=np.float64)
+        self._batches += 1
+        self._windows += int((np.asarray(rows) != PADDING_WINDOW).sum())
+        self._flush_if_due()
 
     def flush(self):
         """Writes the state, if there is any."""
-        if not self.batches:
-            return
-        array_files.write(
-            os.path.join(self._work.folder, _STATE_FILE),
-            self._work.fingerprint,
-            dict(sums=self.sums, counts=self.counts, progress=[self.batches, self.windows]),
-        )
-        self._since = time.time()
+        if self._batches:
+            progress = [self._batches, self._windows]
+            self._write(_STATE_FILE, dict(sums=self._sums, counts=self._counts, progress=progress))
 
     def means(self):
         """Returns masses [L, N, 4, 5] and entropies [L, N, 4], NaN for a group without tokens."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            means = self.sums / self.counts[:, np.newaxis]
+            means = self._sums / self._counts[:, np.newaxis]
         return means[..., :-1], means[..., -1]
 
 
@@ -101,57 +93,18 @@ def write(
             f"{options.predict_file} has only blank passages, so there is no attention to sum; "
             "pass questions about passages with words"
         )
-    with handler.deferred():
-        unfinished = provenance.unfinished_work(
-            folder,
-            collections.OrderedDict(
-                fingerprint, attention=True, predict_batch_size=options.predict_batch_size
-            ),
-            [cell],
-        )
-        totals = Totals(unfinished)
-        if totals.windows:
-            print(
-                f"resuming the attention in {folder}: {totals.windows} of {len(windows)} windows "
-                "are done",
-                flush=True,
-            )
-        _forward(inputs, windows, totals, trained, handler)
-    handler.check(f"{totals.windows} of {len(windows)} windows are done and kept in {folder}")
-    tables = attention_tables.to_csv(*totals.means())
-    for name, text in zip(names, tables):
-        files.write(os.path.join(folder, name), text)
-    record.add({entry: names}, fingerprint)
-    partial_results.remove(unfinished)
-    return names
-
-
-def _forward(inputs, windows, totals, trained, handler):
-    """Adds the windows of the batches that are not in `totals`."""
-    options = inputs.options
-    batches = prediction.batches_to_do(windows, (), options.predict_batch_size)[totals.batches :]
-    if not batches:
-        return
-    model_fn = estimator.attention_model_fn(
-        inputs.config, inputs.cells[0], options.init_checkpoint, options.use_tpu
+    analysis = forward_pass.Analysis(
+        "attention",
+        "attention",
+        [cell],
+        collections.OrderedDict(
+            fingerprint, attention=True, predict_batch_size=options.predict_batch_size
+        ),
+        estimator.attention_model_fn(inputs.config, cell, options.init_checkpoint, options.use_tpu),
+        Totals,
     )
-    reader = estimator.make_estimator(model_fn, tpu_options(options), options)
-    input_fn = prediction.input_fn_of_run(inputs, windows, batches)
-    path = aliases.plain_path(trained) if trained else None
-    bar = progress.bar(len(windows), "attention", "window", initial=totals.windows)
-    with explain_device_errors(options), bar:
-        try:
-            for found in reader.predict(
-                input_fn,
-                hooks=[prediction.restored_weights_hook(inputs, trained)],
-                checkpoint_path=path,
-                yield_single_examples=False,
-            ):
-                rows = found["unique_ids"] - FIRST_UNIQUE_ID
-                real = int((rows != PADDING_WINDOW).sum())
-                totals.add(found["sums"], found["counts"], real)
-                bar.update(real)
-                if handler.received is not None:
-                    break
-        finally:
-            totals.flush()
+    with forward_pass.results_of(analysis, inputs, windows, trained, handler) as totals:
+        for name, text in zip(names, attention_tables.to_csv(*totals.means())):
+            files.write(os.path.join(folder, name), text)
+        record.add({entry: names}, fingerprint)
+    return names

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Partial results of a forward pass on disk: memory use is constant and a killed run can resume.
 
-Windows are grouped in blocks that end where an example ends. A part file holds the windows that
-were finished within a limit of time and size.
+Windows are grouped in blocks that end where an example ends. Results are written whenever a limit
+of time or size is reached.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import time
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from mrc.data.windows import PADDING_WINDOW
 from mrc.util import array_files
 from mrc.util.errors import Fault
 
@@ -37,61 +38,91 @@ def cut_blocks(example_of):
     return blocks
 
 
-class PartialResults:
-    """The best positions of finished windows, in part files.
+class Results:
+    """The results of finished windows, in files that carry the fingerprint of their work.
+
+    `len()` is the number of finished windows. A subclass has `missing(batches)`, the batches that
+    are to run; `add(rows, arrays)`, which adds a batch and calls `_flush_if_due`; and `flush()`.
 
     Args:
       work: `provenance.UnfinishedWork`; files that do not carry its fingerprint are not used.
     """
 
     def __init__(self, work):
-        self._work = work
-        self._pending, self._since, self._size = [], time.time(), 0
-        self._parts = [
-            part
-            for part in map(self._read_rows, sorted(tf.gfile.ListDirectory(work.folder)))
-            if part
-        ]
-        self._rows = set()
-        for _, rows in self._parts:
-            self._rows.update(rows.tolist())
+        self._work, self._since = work, time.monotonic()
 
     def _path(self, name):
         return os.path.join(self._work.folder, name)
 
-    def _read_rows(self, name):
-        """Returns (name, rows) of a part file, or None for any other file."""
-        if not name.endswith(".npz"):
-            return None
-        part = read_unfinished(self._work, name)
-        return part and (name, part["rows"])
+    def _read(self, name):
+        """Returns the arrays of a file, or None after removing it if they are not usable."""
+        try:
+            arrays = array_files.read(
+                self._path(name), self._work.fingerprint, self._work.trusts_unsigned
+            )
+            reason = "it is of other work"
+        except array_files.DamagedArrays as error:
+            arrays, reason = None, str(error)
+        if arrays is None:
+            tf.logging.warning(
+                "%s is not used (%s); its windows are computed again", self._path(name), reason
+            )
+            tf.gfile.Remove(self._path(name))
+        return arrays
 
-    def __contains__(self, row):
-        return row in self._rows
+    def _write(self, name, arrays):
+        array_files.write(self._path(name), self._work.fingerprint, arrays)
+        self._since = time.monotonic()
 
-    def __len__(self):
-        return len(self._rows)
-
-    def add(self, rows, best):
-        """Adds the best positions of windows, and writes a part file when one is due.
-
-        Args:
-          rows: window indices, [windows].
-          best: dict of [windows, ...] arrays.
-        """
-        self._pending.append((np.asarray(rows), best))
-        self._rows.update(self._pending[-1][0].tolist())
-        self._size += sum(values.nbytes for values in best.values())
-        if time.time() - self._since > SECONDS_IN_PART or self._size > BYTES_IN_PART:
+    def _flush_if_due(self, size=0):
+        if time.monotonic() - self._since > SECONDS_IN_PART or size > BYTES_IN_PART:
             self.flush()
 
     @contextlib.contextmanager
-    def kept(self):
+    def flushed(self):
         """Flushes what the block adds, even if it raises."""
         try:
             yield
         finally:
             self.flush()
+
+
+class PartialResults(Results):
+    """The best positions of finished windows, in part files."""
+
+    def __init__(self, work):
+        super().__init__(work)
+        self._pending, self._size = [], 0
+        self._parts = []  # (name, rows)
+        for name in sorted(tf.gfile.ListDirectory(work.folder)):
+            part = self._read(name) if name.endswith(".npz") else None
+            if part is not None:
+                self._parts.append((name, part["rows"]))
+        self._rows = {row for _, rows in self._parts for row in rows.tolist()}
+
+    def __len__(self):
+        return len(self._rows)
+
+    def missing(self, batches):
+        """Returns the batches with a window that is not finished."""
+        finished = self._rows | {PADDING_WINDOW}
+        return [batch for batch in batches if not finished.issuperset(batch)]
+
+    def add(self, rows, best):
+        """Adds the best positions of windows that are not finished yet.
+
+        Args:
+          rows: window indices, [windows].
+          best: dict of [windows, ...] arrays.
+        """
+        finished = self._rows | {PADDING_WINDOW}
+        is_new = np.array([row not in finished for row in np.asarray(rows).tolist()])
+        self._pending.append(
+            (np.asarray(rows)[is_new], {name: values[is_new] for name, values in best.items()})
+        )
+        self._rows.update(self._pending[-1][0].tolist())
+        self._size += sum(values.nbytes for values in self._pending[-1][1].values())
+        self._flush_if_due(self._size)
 
     def flush(self):
         """Writes the results that were added since the last part."""
@@ -102,56 +133,32 @@ class PartialResults:
                 for name in self._pending[0][1]
             }
             name = "part-%06d.npz" % self._next_number()
-            array_files.write(self._path(name), self._work.fingerprint, dict(arrays, rows=rows))
+            self._write(name, dict(arrays, rows=rows))
             self._parts.append((name, rows))
-        self._pending, self._since, self._size = [], time.time(), 0
+        self._pending, self._size = [], 0
 
     def _next_number(self):
         return 1 + max([int(name[len("part-") : -len(".npz")]) for name, _ in self._parts] or [-1])
 
-    def _load(self, name):
-        part = read_unfinished(self._work, name)
-        if part is None:
-            raise Fault(
-                f"{self._path(name)} changed while it was in use; rerun the same command, which "
-                "computes its windows again"
-            )
-        return part
-
     def read(self, first, stop):
         """Returns the results of windows `first` to `stop - 1`, a dict of [windows, ...] arrays."""
-        found = {}
+        best = {}
         for name, rows in self._parts:
             inside = (rows >= first) & (rows < stop)
             if inside.any():
-                part = self._load(name)
+                part = self._read(name)
+                if part is None:
+                    raise Fault(
+                        f"{self._path(name)} changed while it was in use; rerun the same command, "
+                        "which computes its windows again"
+                    )
                 del part["rows"]
                 for key, values in part.items():
-                    array = found.setdefault(
+                    array = best.setdefault(
                         key, np.zeros((stop - first,) + values.shape[1:], values.dtype)
                     )
                     array[rows[inside] - first] = values[inside]
-        return found
-
-    def remove(self):
-        """Removes all parts."""
-        remove(self._work)
-
-
-def read_unfinished(work, name):
-    """Returns the arrays of a file of an `UnfinishedWork`, or None after removing the file if they
-    are not usable: their windows are computed again.
-    """
-    path = os.path.join(work.folder, name)
-    try:
-        arrays = array_files.read(path, work.fingerprint, work.trusts_unsigned)
-        reason = "it is of other work"
-    except array_files.DamagedArrays as error:
-        arrays, reason = None, str(error)
-    if arrays is None:
-        tf.logging.warning("%s is not used (%s); its windows are computed again", path, reason)
-        tf.gfile.Remove(path)
-    return arrays
+        return best
 
 
 def remove(work):

@@ -10,7 +10,16 @@ import types
 import tensorflow.compat.v1 as tf
 
 from mrc.answers import scoring
-from mrc.experiment import attention, explain, memory, prediction, run_flags, run_record, training
+from mrc.experiment import (
+    attention,
+    explain,
+    forward_pass,
+    memory,
+    prediction,
+    run_flags,
+    run_record,
+    training,
+)
 from mrc.experiment import inputs as run_inputs
 from mrc.experiment.inputs import Inputs
 from mrc.util import errors, files, locks, signals, tensorflow_versions
@@ -46,7 +55,7 @@ def _train_predict_score(inputs: Inputs, handler: signals.SignalHandler, record)
         record.add_input(role, sha256)
     with record.part("text"):
         training_windows = training.make_windows(inputs) if options.do_train else None
-        prediction_windows = prediction.make_windows(inputs) if inputs.reads_questions else None
+        prediction_windows = forward_pass.make_windows(inputs) if inputs.reads_questions else None
     if options.do_train and options.do_predict:
         memory.check_grid(inputs, prediction_windows, inputs.cells)
     if options.do_train:

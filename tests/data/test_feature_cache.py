@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mrc import datasets
 from mrc.data import feature_cache, tfrecords, windows
 from mrc.data.examples import Example
-from mrc.experiment import prediction, training
+from mrc.experiment import forward_pass, training
 from tokenization import Vocabulary, WordPieceTokenizer
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -140,12 +140,12 @@ def windows_of_run(paths, output_dir, dataset=datasets.SQUAD, **changes):
         do_predict=True,
         predict_file=paths["squad"],
     )
-    return prediction.make_windows(tiny.read_inputs(dataset, **dict(flags, **changes)))
+    return forward_pass.make_windows(tiny.read_inputs(dataset, **dict(flags, **changes)))
 
 
 def test_a_run_reuses_its_cached_pieces(paths, tmp_path, cuts):
     first, again = (windows_of_run(paths, tmp_path, mask_zone=zone) for zone in (None, "p2"))
-    assert cuts == [4] and os.listdir(str(tmp_path)) == [prediction.FEATURES_FILE]
+    assert cuts == [4] and os.listdir(str(tmp_path)) == [forward_pass.FEATURES_FILE]
     for name, array in first.batch(range(len(first))).items():
         np.testing.assert_array_equal(again.batch(range(len(first)))[name], array)
     assert_same_pieces(again, first)
@@ -178,7 +178,7 @@ def test_a_damaged_cache_is_written_again(paths, tmp_path, cuts, monkeypatch):
     warnings = []
     monkeypatch.setattr(tf.logging, "warning", lambda text, *values: warnings.append(text % values))
     windows_of_run(paths, tmp_path)
-    path = tmp_path / prediction.FEATURES_FILE
+    path = tmp_path / forward_pass.FEATURES_FILE
     whole = path.read_bytes()
     middle = whole.index(b"passages.npy") + 140  # inside an array: its checksum is wrong
     for damaged in (
@@ -241,8 +241,8 @@ def test_tpu_records(tmp_path):
         ([[2, -1]], {"a": 1}),
         ([[2, -1]], {"a": 2}),
     ):
-        prediction.make_tpu_input_fn(found, batches, str(tmp_path), fingerprint)
-        path = tmp_path / prediction.RECORDS_FILE
+        forward_pass.make_tpu_input_fn(found, batches, str(tmp_path), fingerprint)
+        path = tmp_path / forward_pass.RECORDS_FILE
         seen.append((len(list(tf.python_io.tf_record_iterator(str(path)))), path.stat().st_ino))
     assert [count for count, _ in seen] == [4, 4, 2, 2]
     assert [inode == seen[number - 1][1] for number, (_, inode) in enumerate(seen)][1:] == [

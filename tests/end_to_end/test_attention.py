@@ -129,7 +129,7 @@ def test_damaged_sums_are_computed_again(paths, tmp_path, monkeypatch):
 def test_finished_tables_are_not_computed_again(paths, tmp_path, capsys, monkeypatch):
     attend(paths, tmp_path)
     before = tables(tmp_path)
-    monkeypatch.setattr(attention, "_forward", None)
+    monkeypatch.setattr(attention.forward_pass, "results_of", None)
     attend(paths, tmp_path)
     assert "attention.csv is in" in capsys.readouterr().out and tables(tmp_path) == before
 

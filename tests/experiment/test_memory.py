@@ -75,7 +75,7 @@ def test_no_memory_of_this_machine_is_needed(monkeypatch, changes):
 
 def test_a_run_stops_before_the_forward_pass(paths, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(memory, "machine_bytes", lambda: 1)
-    monkeypatch.setattr(prediction, "_forward", None)
+    monkeypatch.setattr(prediction.forward_pass, "results_of", None)
     flags = tiny.model_flags(paths, output_dir=str(tmp_path), predict_file=paths["squad"])
     grid = dict(flags, do_predict=True, mask_zone="q2,p2", mask_layer="0")
     with pytest.raises(SystemExit, match="2"):

@@ -14,6 +14,7 @@ import tiny
 from mrc import datasets
 from mrc.experiment import (
     attention_window,
+    forward_pass,
     inputs,
     partial_results,
     prediction,
@@ -74,7 +75,7 @@ def results(folder):
 def test_a_checkpoint_replaced_before_it_is_restored_leaves_no_results(
     model, monkeypatch, capsys, task
 ):
-    after(monkeypatch, prediction, "make_windows", lambda: replace_checkpoint(model))
+    after(monkeypatch, forward_pass, "make_windows", lambda: replace_checkpoint(model))
     with pytest.raises(SystemExit) as caught:
         run(model, **{task: True})
     assert caught.value.code == 2
@@ -104,7 +105,7 @@ def test_a_model_file_replaced_by_an_import_is_noticed(model, monkeypatch, capsy
         with open(model[flag], "a") as writer:
             writer.write("\n")
 
-    after(monkeypatch, prediction, "make_windows", append)
+    after(monkeypatch, forward_pass, "make_windows", append)
     with pytest.raises(SystemExit):
         run(model, do_predict=True)
     assert f"{model[flag]} was replaced after this run read it" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import tiny
 
 from mrc import datasets
 from mrc.data.windows import FIRST_UNIQUE_ID
-from mrc.experiment import partial_results, prediction, provenance, training
+from mrc.experiment import forward_pass, partial_results, provenance, training
 from mrc.model import estimator
 from mrc.util.tensorflow_versions import IS_TF2
 
@@ -53,11 +53,11 @@ def read(input_fn, number=None, **params):
 @pytest.mark.parametrize("kind", ["training", "prediction", "prediction from records"])
 def test_inputs_are_not_tuned(run, train_input, tmp_path, kind):
     """A session would wait on closing, for up to a minute."""
-    windows = prediction.make_windows(run)
+    windows = forward_pass.make_windows(run)
     make = {
         "training": lambda: train_input[1](),
-        "prediction": lambda: prediction.make_input_fn(windows, [[0]]),
-        "prediction from records": lambda: prediction.make_tpu_input_fn(
+        "prediction": lambda: forward_pass.make_input_fn(windows, [[0]]),
+        "prediction from records": lambda: forward_pass.make_tpu_input_fn(
             windows, [[0]], str(tmp_path), {}
         ),
     }[kind]
@@ -106,20 +106,24 @@ def test_an_interrupted_host_resumes_after_its_share_of_the_records(train_input)
 
 @pytest.mark.parametrize("batches_done", [0, 1])
 def test_a_tpu_predicts_only_unfinished_windows(run, tmp_path, monkeypatch, batches_done):
-    windows, given = prediction.make_windows(run), []
+    windows, given = forward_pass.make_windows(run), []
+
+    class Reader:
+        def predict(self, input_fn, **_):
+            given.append(input_fn)
+            return []
+
     (tmp_path / "found").mkdir()
     work = provenance.UnfinishedWork(str(tmp_path / "found"), {"a": 1}, trusts_unsigned=False)
     found = partial_results.PartialResults(work)
-    batches = prediction.batches_to_do(windows, found, 8)
+    batches = forward_pass.make_batches(windows, 8)
     assert len(batches) > 1
     for batch in batches[:batches_done]:
         found.add(batch, {"start_nulls": np.zeros([8, 1])})
-    monkeypatch.setattr(estimator, "make_estimator", lambda *_: None)
-    monkeypatch.setattr(
-        prediction, "forward", lambda reader, input_fn, *rest: given.append(input_fn)
-    )
-    run.options.use_tpu = True
-    prediction._forward(run, windows, run.cells, found, None, None)
+    monkeypatch.setattr(estimator, "make_estimator", lambda *_: Reader())
+    run.options.use_tpu, run.options.predict_batch_size = True, 8
+    analysis = forward_pass.Analysis("", "", run.cells, {}, None, None)
+    forward_pass._run(analysis, run, windows, found, None, None)
     read_again = read(given[0], batch_size=1)  # a core's share
     numbers = [int(batch["unique_ids"][0]) - FIRST_UNIQUE_ID for batch in read_again]
     assert numbers == [row for batch in batches[batches_done:] for row in batch]

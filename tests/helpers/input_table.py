@@ -2007,7 +2007,7 @@ def output_rows():
         ),
         accepted(
             "output folder: a damaged feature cache",
-            "eval.features.npz is damaged and is written again",
+            "eval.features.npz is not used (it is not a complete .npz file",
             predict_file=tiny_file("squad"),
             output_dir=edited("eval.features.npz", b"PK\x03\x04 truncated"),
         ),

@@ -17,7 +17,7 @@ from tensorflow_internals import tpu, xla
 import attention_mask
 import modeling
 from mrc import datasets
-from mrc.experiment import prediction, training
+from mrc.experiment import forward_pass, training
 from mrc.model import estimator
 from mrc.util import tensorflow_versions
 
@@ -52,8 +52,8 @@ def batches(paths, tmp_path_factory):
             path = training.write_records(training.make_windows(run), run.dataset, folder, {})
             input_fn = training.make_input_fn(path, run.dataset, run.options.max_seq_length, seed=1)
         else:
-            windows = prediction.make_windows(run)
-            input_fn = prediction.make_tpu_input_fn(windows, [range(BATCH)], folder, {})
+            windows = forward_pass.make_windows(run)
+            input_fn = forward_pass.make_tpu_input_fn(windows, [range(BATCH)], folder, {})
         with tf.Graph().as_default(), tf.Session() as session:
             batch = tf.data.make_one_shot_iterator(input_fn({"batch_size": BATCH})).get_next()
             assert all(
