@@ -94,6 +94,51 @@ def _joins(zone):
     return bool(ZONES[zone].pairs)
 
 
+class Label(NamedTuple):
+    """How the flags name a cell, each part empty where no flag was given: layers, heads, zones.
+
+    >>> Label("0+1", "3", "p2q").name
+    'layer0+1_p2q_head3'
+    >>> Label.parse("layer0+1_p2q_head3").title
+    'p2q, layer 1+2, head 4'
+    """
+
+    layer: str = ""
+    head: str = ""
+    zone: str = ""
+
+    @property
+    def name(self) -> str:
+        """The part of a file name that identifies the cell."""
+        heads = f"_head{self.head}" if self.head else ""
+        return f"layer{self.layer}_{self.zone}{heads}"
+
+    @staticmethod
+    def parse(name: str) -> "Label":
+        """Returns the label with this `name`."""
+        layer, _, rest = name[len("layer") :].partition("_")
+        zone, _, head = rest.partition("_head")
+        return Label(layer, head, zone)
+
+    @property
+    def title(self) -> str:
+        """The cell in words, with layers and heads from 1 as in figures."""
+        if not self.zone:
+            return "no mask"
+        layer = f"layer {from_one(self.layer)}" if self.layer else "every layer"
+        heads = f", head {from_one(self.head)}" if self.head else ""
+        return f"{self.zone}, {layer}{heads}"
+
+
+def from_one(label: str) -> str:
+    """Returns the label of layers or heads, which counts from 0 as flags do, counted from 1.
+
+    >>> from_one("0+11")
+    '1+12'
+    """
+    return "+".join(str(int(number) + 1) for number in label.split("+"))
+
+
 class Cell(NamedTuple):
     """One setting of the mask.
 
@@ -101,21 +146,18 @@ class Cell(NamedTuple):
       zones: names of the masked zones, none for the baseline.
       layers: numbers of the masked layers.
       heads: numbers of the masked heads in each of these layers, None for all.
-      zone_label, layer_label, head_label: how the flags name them, empty where no flag was given.
+      label: how the flags name them.
     """
 
     zones: FrozenSet[str] = frozenset()
     layers: FrozenSet[int] = frozenset()
     heads: Optional[FrozenSet[int]] = None
-    zone_label: str = ""
-    layer_label: str = ""
-    head_label: str = ""
+    label: Label = Label()
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The part of a file name that identifies the cell."""
-        heads = f"_head{self.head_label}" if self.head_label else ""
-        return f"layer{self.layer_label}_{self.zone_label}{heads}"
+        return self.label.name
 
     def mask_at(self, layer: int) -> Mask:
         """Returns what is masked in `layer`."""
@@ -298,7 +340,7 @@ def read_cells(mask_zone, mask_layer, num_layers, mask_head=None, num_heads=1):
         for zone_label, zones in zone_choices:
             for head_label, heads in head_choices:
                 heads = None if heads is not None and len(heads) == num_heads else heads
-                cell = Cell(zones, layers, heads, zone_label, layer_label, head_label)
+                cell = Cell(zones, layers, heads, Label(layer_label, head_label, zone_label))
                 by_meaning.setdefault(cell[:3], cell)
     cells = list(by_meaning.values())
     return cells if len(cells) == 1 else [BASELINE] + cells

@@ -19,7 +19,7 @@ ALPHA = 0.05  # an effect with a smaller p after Holm's correction counts as mor
 
 def label_of(cell):
     """Returns the (layer, head, zone) of a cell in the tables."""
-    return cell.layer_label or results_table.EVERY_LAYER, cell.head_label, cell.zone_label
+    return cell.label.layer or results_table.EVERY_LAYER, cell.label.head, cell.label.zone
 
 
 def write(dataset, passages, evaluations, output_dir):

@@ -40,14 +40,14 @@ class Table(NamedTuple):
 
 
 def _row_label(cell):
-    heads = f" head {cell.head_label}" if cell.head_label else ""
-    return (cell.layer_label or EVERY_LAYER) + heads
+    heads = f" head {cell.label.head}" if cell.label.head else ""
+    return (cell.label.layer or EVERY_LAYER) + heads
 
 
 def make_table(values):
     """Returns the `Table` of {cell: value of the metric}, which must include the baseline."""
     masked = [cell for cell in values if cell != BASELINE]
-    labels = list(collections.OrderedDict.fromkeys(cell.zone_label for cell in masked))
+    labels = list(collections.OrderedDict.fromkeys(cell.label.zone for cell in masked))
     zones = [zone for zone in ZONES if zone in labels] + [
         label for label in labels if label not in ZONES
     ]
@@ -56,7 +56,7 @@ def make_table(values):
         zones,
         layers,
         values[BASELINE],
-        {(_row_label(cell), cell.zone_label): values[cell] for cell in masked},
+        {(_row_label(cell), cell.label.zone): values[cell] for cell in masked},
     )
 
 

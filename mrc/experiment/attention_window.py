@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 
 import attention_mask
 import modeling
+from attention_mask import Label
 from mrc import datasets
 from mrc.answers import predictions_file
 from mrc.data import squad_format
@@ -23,7 +24,7 @@ from mrc.model import precision, span_model
 from mrc.util import aliases, files, tensorflow_versions
 from mrc.util.errors import InputError
 
-_PREDICTIONS = re.compile(r"predictions_layer(.*)\.json", re.DOTALL)
+_PREDICTIONS = re.compile(r"predictions_(layer.*)\.json", re.DOTALL)
 _ARRAYS = ("input_ids", "input_mask", "segment_ids", "input_span_mask")
 # What differs from the recorded run: no training, no mask, and this machine.
 _CHANGES = dict(
@@ -285,8 +286,8 @@ def read_window(inputs: Inputs, question_id: str, number: Optional[int] = None) 
     )
 
 
-def masked_answers(folder: str, question_id: str, inputs: Inputs) -> Dict[str, str]:
-    """Returns {cell: answer to the question} of every file of predictions, the baseline first.
+def masked_answers(folder: str, question_id: str, inputs: Inputs) -> Dict[Label, str]:
+    """Returns {label of a cell: answer} of every file of predictions, the baseline first.
 
     Answers of another reader or of other data than `inputs` are left out, with a warning.
     """
@@ -296,20 +297,19 @@ def masked_answers(folder: str, question_id: str, inputs: Inputs) -> Dict[str, s
         match = _PREDICTIONS.fullmatch(name)
         if not match:
             continue
-        reason = _why_not_shown(folder, name, inputs)
+        reason = _why_not_shown(folder, name, match.group(1), inputs)
         if reason:
             tf.logging.warning("%s is left out: %s", os.path.join(folder, name), reason)
             continue
         texts = predictions_file.read_object(os.path.join(folder, name), "prediction file")
         if isinstance(texts.get(question_id), str):
-            answers[match.group(1)] = texts[question_id]
+            answers[Label.parse(match.group(1))] = texts[question_id]
     return answers
 
 
-def _why_not_shown(folder, name, inputs):
+def _why_not_shown(folder, name, cell_name, inputs):
     """Returns why the answers in a file cannot stand beside those of `inputs`, or None."""
     record = provenance.CellRecord(folder)
-    cell_name = name[len("predictions_") : -len(".json")]
     theirs = record.made_from(cell_name)
     if theirs is None:
         return f"{provenance.RECORD_FILE} does not say what it was decoded with"

@@ -12,6 +12,7 @@ from typing import Dict
 
 import numpy as np
 
+from attention_mask import Label
 from mrc.answers.attention_tables import KEY_GROUPS, QUERY_GROUPS
 from mrc.util import files
 
@@ -32,12 +33,12 @@ def group_masses(attention: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.einsum("qa,lhqk,kb->lhab", means, attention, member)
 
 
-def make(window, masked_answers: Dict[str, str]) -> str:
+def make(window, masked_answers: Dict[Label, str]) -> str:
     """Returns the page.
 
     Args:
       window: `attention_window.Window`.
-      masked_answers: {cell: answer to the question}; the baseline is `_`.
+      masked_answers: {`Label` of a cell: answer to the question}.
     """
     layers, heads = window.attention.shape[:2]
     data = {
@@ -55,24 +56,10 @@ def make(window, masked_answers: Dict[str, str]) -> str:
         "predicted": window.predicted,
         "gold": window.gold,
         "goldAnswers": window.gold_answers,
-        "masked": [[_cell_name(cell), text] for cell, text in masked_answers.items()],
+        "masked": [[label.title, text] for label, text in masked_answers.items()],
     }
     # A script ends at the first </script, even within a string.
     text = json.dumps(data, ensure_ascii=True).replace("<", "\\u003c")
     page = files.read_text(_TEMPLATE).replace(_DATA, text)
     encoded = base64.b64encode(quantise(window.attention).tobytes()).decode("ascii")
     return page.replace(_BYTES, encoded)
-
-
-def _cell_name(cell):
-    """`3_q2` -> `q2, layer 4` and `3_q2_head0` -> `q2, layer 4, head 1`; layers from 1."""
-    layer, _, zone = cell.partition("_")
-    zone, _, head = zone.partition("_head")
-    if not zone:
-        return "no mask"
-
-    def from_one(label):
-        return "+".join(str(int(part) + 1) for part in label.split("+"))
-
-    name = f"{zone}, layer {from_one(layer)}" if layer else f"{zone}, every layer"
-    return f"{name}, head {from_one(head)}" if head else name

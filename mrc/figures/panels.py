@@ -8,6 +8,7 @@ from typing import List, Optional, Sequence
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from attention_mask import from_one
 from mrc.answers import effect_tables, effects, results_table
 from mrc.answers.results_table import Table
 from mrc.figures import heat_map
@@ -16,20 +17,16 @@ from mrc.util import files
 from mrc.util.errors import InputError
 
 NOISE_TEXT = f"hatched: not significant (p ≥ {effect_tables.ALPHA} after Holm's correction)"
-_NUMBER = re.compile("[0-9]{1,9}$")
+_NUMBERS = re.compile(r"[0-9]{1,9}(\+[0-9]{1,9})*$")
 _SAME = 1e-3  # points that two tables of the same results may differ by
 
 
-def from_one(label: str) -> str:
-    """Returns a label whose numbers count from 1, as in the figure.
-
-    Flags and files count from 0.
-    """
-    return (
-        re.sub("[0-9]+", lambda number: str(int(number.group()) + 1), label)
-        if all(_NUMBER.match(part) for part in re.split(r"\+| head ", label))
-        else label
-    )
+def row_name(label: str) -> str:
+    """Returns the label of a table's row with layers and heads from 1; other labels are kept."""
+    parts = label.split(" head ")
+    if not all(_NUMBERS.match(part) for part in parts):
+        return label
+    return " head ".join(map(from_one, parts))
 
 
 def _changes(table: Table):
@@ -63,7 +60,7 @@ def of_table(table: Table, title: str, annotate: bool = False, rows: Sequence = 
         )
     return Panel(
         title=_with_baseline(title, table.baseline),
-        rows=[from_one(layer) for layer in table.layers],
+        rows=[row_name(layer) for layer in table.layers],
         columns=[zone.upper() for zone in table.zones],
         changes=changes,
         is_noise=is_noise,
@@ -101,8 +98,8 @@ def of_heads(rows: Sequence, title: str, annotate: bool = False) -> List[Panel]:
         panels.append(
             Panel(
                 title=_with_baseline(f"{title}: {zone.upper()}", mine[0].baseline),
-                rows=[from_one(layer) for layer in layers],
-                columns=[from_one(head) for head in heads],
+                rows=[row_name(layer) for layer in layers],
+                columns=[row_name(head) for head in heads],
                 changes=changes,
                 column_label="masked head (from 1)",
                 is_noise=noise,

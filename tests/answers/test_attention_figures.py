@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny
 
+from attention_mask import Label
 from mrc import datasets
 from mrc.answers import attention_tables
 from mrc.experiment import attention_window
@@ -45,7 +46,7 @@ def read_window(folder, question, number=None):
 def test_a_window_has_the_answer_of_the_run(folders, data, question):
     window = read_window(folders[data], question)
     answers = masked_answers(folders[data], question)
-    assert window.answer == answers["_"] and len(answers) == 5
+    assert window.answer == answers[Label()] and len(answers) == 5
     assert window.attention.shape == (2, 2) + 2 * (len(window.tokens),)
     np.testing.assert_allclose(window.attention.sum(axis=-1), 1.0, atol=1e-5)
     first, last = window.predicted

@@ -180,7 +180,7 @@ def test_command_line_errors(tmp_path, words, message):
     [("0", "1"), ("8+9", "9+10"), ("all", "all"), ("\u00b2", "\u00b2"), ("9" * 5000, "9" * 5000)],
 )
 def test_layers_count_from_1(label, name):
-    assert panels.from_one(label) == name
+    assert panels.row_name(label) == name
 
 
 def effect(layer, zone, p_holm, difference=-1.0, head="", metric="em", questions=8):

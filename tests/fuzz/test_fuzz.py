@@ -346,7 +346,9 @@ FLAGS = st.one_of(
     st.text("q2p,+al "),
     st.lists(
         st.lists(
-            st.sampled_from(attention_mask.ZONES + ("each", "0", "1", " 01 ", "12", "-1", "²", "")),
+            st.sampled_from(
+                tuple(attention_mask.ZONES) + ("each", "0", "1", " 01 ", "12", "-1", "²", "")
+            ),
             max_size=6,
         ).map("+".join),
         max_size=6,

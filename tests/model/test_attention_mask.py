@@ -10,7 +10,7 @@ import tiny
 
 import attention_mask
 import modeling
-from attention_mask import BASELINE, NO_MASK, Cell, Mask, read_cells
+from attention_mask import BASELINE, NO_MASK, Cell, Label, Mask, read_cells
 from mrc.model import grid
 from mrc.util.errors import InputError
 
@@ -341,7 +341,7 @@ def test_cells_of_the_flags(mask_zone, mask_layer, wanted):
 def test_the_whole_published_grid():
     cells = read_cells("all,q2,q2p,p2q,p2", "each", 12)
     assert len(cells) == 61 and cells[0] == BASELINE
-    assert cells[6] == Cell(frozenset(["all"]), frozenset([1]), None, "all", "1", "")
+    assert cells[6] == Cell(frozenset(["all"]), frozenset([1]), None, Label("1", "", "all"))
 
 
 def test_each_of_a_model_with_one_layer_is_one_cell():
