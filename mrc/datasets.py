@@ -6,7 +6,7 @@ is new, a scorer like `squad_evaluate.py`.
 """
 
 import re
-from typing import Dict, List, NamedTuple, Pattern, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 import cmrc2018_evaluate
 import squad_evaluate
@@ -31,79 +31,13 @@ class Evaluation(NamedTuple):
     f1: List[float]
 
 
-class Dataset:
-    """The choices that depend on the dataset; subclass it for each.
-
-    Attributes:
-      name: its name in messages and records.
-      word_pattern: matches the words of a passage.
-      joiner: text between words, and between word pieces, when they are joined.
-      do_lower_case: default of the flag.
-      refines_answers: whether a training answer is narrowed to the word pieces that spell it.
-      masks_question: whether the logits of the question are masked, and predictions are log-softmax
-        values.
-      nbest_has_positions: whether n-best entries have `start_index` and `end_index`.
-      training_unit: "examples" or "windows": what the number of training steps is computed from.
-      allows_empty_answer: whether the best n-best entry is the answer even if its text is empty.
-      may_have_no_answer: whether questions may have no answer (SQuAD 2.0).
-      escapes_json: whether the predictions file is plain ASCII.
-      reads_numbers: whether the scorer converts predictions that are numbers to text.
-      metrics: {"em": key, "f1": key} of exact match and F1 in the scores.
-      question_types: rules that tell the type of a question by its interrogative.
-    """
-
-    name: str
-    word_pattern: Pattern
-    joiner: str
-    do_lower_case: bool
-    refines_answers: bool
-    masks_question: bool
-    nbest_has_positions: bool
-    training_unit: str
-    allows_empty_answer: bool
-    may_have_no_answer: bool
-    escapes_json: bool
-    reads_numbers: bool
-    metrics: Dict[str, str]
-    question_types: question_types.Rules
-
-    def split(self, context: str) -> Text:
-        """Returns the passage split into words."""
-        return Text(context, self.word_pattern)
-
-    def locate_answer(self, text: Text, answer: Answer) -> Tuple[int, int]:
-        """Returns (first word, last word) of a training answer; raises `AnswerNotFound`."""
-        raise NotImplementedError
-
-    def training_size(self, windows) -> int:
-        """Returns the number of examples or windows in an epoch of training."""
-        return len(windows.examples) if self.training_unit == "examples" else len(windows)
-
-    def check_answers(self, passages, data_name: str):
-        """Raises an `InputError` if `passages` have no answers to score against."""
-        raise NotImplementedError
-
-    def scored_questions(self, passages) -> List[Tuple[int, Question]]:
-        """Returns (number of the passage, question) for each score of `evaluate`, in its order."""
-        return [
-            (number, question)
-            for number, passage in enumerate(passages)
-            for question in passage.questions
-        ]
-
-    def evaluate(
-        self, passages, predictions, null_odds=None, threshold=0.0, data_name="the data"
-    ) -> Evaluation:
-        """Returns the scores of the predictions.
-
-        Args:
-          passages: the passages with the answers to score against.
-          predictions: {question id: text}.
-          null_odds: {question id: null odds} (SQuAD 2.0).
-          threshold: null odds above which a question counts as having no answer.
-          data_name: the data's name in error messages.
-        """
-        raise NotImplementedError
+def _all_questions(passages):
+    """Returns (number of the passage, question) of every question."""
+    return [
+        (number, question)
+        for number, passage in enumerate(passages)
+        for question in passage.questions
+    ]
 
 
 def _check_not_empty(answer):
@@ -126,25 +60,51 @@ def _outside(text, answer):
     )
 
 
-class Squad(Dataset):
-    """SQuAD 1.1 and 2.0 (Rajpurkar et al., 2016, arXiv 1606.05250; 2018, arXiv 1806.03822)."""
+class Dataset:
+    """The choices that depend on the dataset; the defaults are those of SQuAD 1.1.
 
-    name = "SQuAD"
+    Attributes:
+      name: its name in messages and records.
+      word_pattern: matches the words of a passage.
+      joiner: text between words, and between word pieces, when they are joined.
+      do_lower_case: default of the flag.
+      allows_several_answers: whether a training question may have several answers, of which the
+        first counts.
+      refines_answers: whether a training answer is narrowed to the word pieces that spell it.
+      masks_question: whether the logits of the question are masked, and predictions are log-softmax
+        values.
+      nbest_has_positions: whether n-best entries have `start_index` and `end_index`.
+      training_unit: "examples" or "windows": what the number of training steps is computed from.
+      allows_empty_answer: whether the best n-best entry is the answer even if its text is empty.
+      may_have_no_answer: whether questions may have no answer (SQuAD 2.0).
+      escapes_json: whether the predictions file is plain ASCII.
+      reads_numbers: whether the scorer converts predictions that are numbers to text.
+      metrics: {"em": key, "f1": key} of exact match and F1 in the scores.
+      question_types: rules that tell the type of a question by its interrogative.
+    """
+
+    name: str
     word_pattern = re.compile(f"[^{_WHITE_SPACE}]+")
     joiner = " "
     do_lower_case = True
+    allows_several_answers = False
     refines_answers = True
     masks_question = False
     nbest_has_positions = False
     training_unit = "examples"
     allows_empty_answer = True
-    may_have_no_answer = True
+    may_have_no_answer = False
     escapes_json = True
     reads_numbers = False
     metrics = {"em": "exact", "f1": "f1"}
     question_types = question_types.ENGLISH
 
-    def locate_answer(self, text, answer):
+    def split(self, context: str) -> Text:
+        """Returns the passage split into words."""
+        return Text(context, self.word_pattern)
+
+    def locate_answer(self, text: Text, answer: Answer) -> Tuple[int, int]:
+        """Returns (first word, last word) of a training answer; raises `AnswerNotFound`."""
         _check_not_empty(answer)
         last = answer.start + len(answer.text) - 1
         if not 0 <= answer.start <= last < len(text.context):
@@ -157,17 +117,34 @@ class Squad(Dataset):
             raise AnswerNotFound(f"the answer {answer.text!r} is not in the words {words!r}")
         return first_word, last_word
 
-    def check_answers(self, passages, data_name):
+    def training_size(self, windows) -> int:
+        """Returns the number of examples or windows in an epoch of training."""
+        return len(windows.examples) if self.training_unit == "examples" else len(windows)
+
+    def check_answers(self, passages, data_name: str):
+        """Raises an `InputError` if `passages` have no answers to score against."""
         squad_evaluate.check_answers(passages, data_name)
 
-    def scored_questions(self, passages):
+    def scored_questions(self, passages) -> List[Tuple[int, Question]]:
+        """Returns (number of the passage, question) for each score of `evaluate`, in its order."""
         # The official scorer keeps the last question of an id, at the place of the first.
         by_id = {}
-        for number, question in super().scored_questions(passages):
+        for number, question in _all_questions(passages):
             by_id[question.id] = number, question
         return list(by_id.values())
 
-    def evaluate(self, passages, predictions, null_odds=None, threshold=0.0, data_name="the data"):
+    def evaluate(
+        self, passages, predictions, null_odds=None, threshold=0.0, data_name="the data"
+    ) -> Evaluation:
+        """Returns the scores of the predictions.
+
+        Args:
+          passages: the passages with the answers to score against.
+          predictions: {question id: text}.
+          null_odds: {question id: null odds} (SQuAD 2.0).
+          threshold: null odds above which a question counts as having no answer.
+          data_name: the data's name in error messages.
+        """
         self.check_answers(passages, data_name)
         scores = squad_evaluate.score_questions(passages, predictions)
         em, f1 = (
@@ -175,6 +152,13 @@ class Squad(Dataset):
             for metric in squad_evaluate.METRICS
         )
         return Evaluation(squad_evaluate.summarize(scores, null_odds, threshold), em, f1)
+
+
+class Squad(Dataset):
+    """SQuAD 1.1 and 2.0 (Rajpurkar et al., 2016, arXiv 1606.05250; 2018, arXiv 1806.03822)."""
+
+    name = "SQuAD"
+    may_have_no_answer = True
 
 
 class Cmrc2018(Dataset):
@@ -186,12 +170,12 @@ class Cmrc2018(Dataset):
     )
     joiner = ""
     do_lower_case = False
+    allows_several_answers = True
     refines_answers = False
     masks_question = True
     nbest_has_positions = True
     training_unit = "windows"
     allows_empty_answer = False
-    may_have_no_answer = False
     escapes_json = False
     reads_numbers = True
     metrics = {"em": "EM", "f1": "F1"}
@@ -223,6 +207,9 @@ class Cmrc2018(Dataset):
 
     def check_answers(self, passages, data_name):
         cmrc2018_evaluate.check_answers(passages, data_name)
+
+    def scored_questions(self, passages):
+        return _all_questions(passages)
 
     def evaluate(self, passages, predictions, null_odds=None, threshold=0.0, data_name="the data"):
         scores = cmrc2018_evaluate.score_questions(passages, predictions, data_name)

@@ -49,7 +49,7 @@ def _training_answer(dataset, question, with_negatives, path):
         return None
     if not question.answers:
         raise _no_answer_error(dataset, question, with_negatives, path)
-    if dataset.refines_answers and len(question.answers) > 1:
+    if len(question.answers) > 1 and not dataset.allows_several_answers:
         raise InputError(
             f"{path}: {question.place} ({question.id}) has {len(question.answers)} answers; a "
             "SQuAD training file has exactly one per question: remove the others"
