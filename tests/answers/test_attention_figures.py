@@ -164,6 +164,15 @@ def test_text_that_ends_a_script_does_not_end_the_page(folders):
     assert "</script><b>" not in attention_page.make(window, {})
 
 
+def test_text_that_names_a_placeholder_stays_as_it_is(folders):
+    question = "What are PAGE_BYTES?"
+    page = attention_page.make(
+        read_window(folders["squad"], "boat")._replace(question=question), {}
+    )
+    data = json.loads(re.search(r"const page = (\{.*\});", page).group(1))
+    assert data["question"] == question and page.count("PAGE_BYTES") == 1
+
+
 @pytest.mark.parametrize("tokens, megabytes", [(170, 10), (512, 60)])
 def test_the_size_of_a_page_is_bounded(folders, tokens, megabytes):
     window = read_window(folders["squad"], "boat")._replace(
