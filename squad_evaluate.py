@@ -27,7 +27,7 @@ from mrc.util import check_environment  # noqa: F401, first: it reports missing 
 from mrc.answers import predictions_file
 from mrc.data import squad_format
 from mrc.util import files
-from mrc.util.errors import ArgumentParser, InputError, exit_with_message
+from mrc.util.errors import ArgumentParser, InputError, exit_with_message, print_result
 
 METRICS = ("exact", "f1")
 
@@ -477,7 +477,7 @@ def main():
     args = _parse_arguments()
     summary = _score_files(args)
     if not args.out_file:
-        print(json.dumps(summary, indent=2))
+        print_result(json.dumps(summary, indent=2))
         return
     files.make_folder_of(args.out_file)
     files.write_json(args.out_file, summary)

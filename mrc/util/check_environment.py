@@ -10,6 +10,10 @@ import os
 import re
 import sys
 
+from mrc.util import streams
+
+streams.open_closed()  # before TensorFlow opens files
+
 _NEEDED = (
     "tensorflow",
     "numpy",

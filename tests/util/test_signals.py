@@ -28,11 +28,12 @@ def default_sigint():
     signal.signal(signal.SIGINT, before)
 
 
-def test_a_signal_ends_other_work_at_once():
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_other_work_at_once(number):
     with pytest.raises(errors.Stopped) as caught, signals.SignalHandler():
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert caught.value.number == signal.SIGTERM
-    assert str(caught.value) == "stopped by SIGTERM; rerun the same command to resume"
+        os.kill(os.getpid(), number)
+    assert caught.value.number == number
+    assert str(caught.value) == f"stopped by {number.name}; rerun the same command to resume"
 
 
 def test_ctrl_c_during_imports_exits_silently():
@@ -77,11 +78,14 @@ def test_only_the_third_signal_ends_deferred_work_at_once(monkeypatch, capfd):
     assert signal.getsignal(signal.SIGINT) == before
 
 
-def test_an_ignored_signal_stays_ignored():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_ignored_signal_stays_ignored(number):
+    """As in a background job of a shell, and under nohup."""
+    before = signal.signal(number, signal.SIG_IGN)
     with signals.SignalHandler() as handler:
         handler.reinstall()
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
+    signal.signal(number, before)
     assert handler.received is None
 
 
@@ -91,6 +95,13 @@ def test_ctrl_c_is_handled_again_after_tpu_estimator():
         training_hooks.StopOnSignalHook(handler).before_run(None)
         os.kill(os.getpid(), signal.SIGINT)
         assert handler.received == signal.SIGINT
+
+
+def test_a_lack_of_memory_is_reported(capsys):
+    with pytest.raises(SystemExit) as caught, errors.exit_with_message():
+        raise MemoryError
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.startswith("error: not enough memory; end other programs or ")
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
