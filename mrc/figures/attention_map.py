@@ -10,7 +10,7 @@ import numpy as np
 
 from mrc.answers.attention_tables import BLOCKS, QUERY_GROUPS
 from mrc.figures import fonts
-from mrc.figures.heat_map import plain
+from mrc.figures.texts import plain
 
 _SPECIAL = "to [CLS]/[SEP]"
 _TEXT_POINTS = 8

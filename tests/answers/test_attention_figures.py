@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from mrc import datasets
 from mrc.answers import attention_tables
 from mrc.experiment import attention_window
 from mrc.experiment import run as experiment
-from mrc.figures import attention_map, attention_page
+from mrc.figures import attention_map, attention_page, figure_files
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 GRID = dict(do_predict=True, mask_zone="q2,p2", mask_layer="each")
@@ -108,6 +109,22 @@ def test_maps_are_written(command_lines, folders, tmp_path, data, question, name
     assert path.read_bytes().startswith(
         {"map.png": b"\x89PNG", "map.pdf": b"%PDF", "sheet.svg": b"<?xml"}[name]
     )
+
+
+@pytest.mark.parametrize("question", ["a\x01\ufffe", "a\ud800", "a\u200b$x$ 中"])
+def test_maps_of_odd_texts_are_xml(folders, tmp_path, question):
+    window = read_window(folders["squad"], "boat")._replace(question=question, answer=question)
+    window = window._replace(tokens=[question] * len(window.tokens), gold_answers=[question])
+    mean = window.attention.mean(axis=(0, 1))
+    for number, figure in enumerate(
+        [
+            attention_map.draw_map(window, mean, question),
+            attention_map.draw_sheet(window, [mean], [question], 1),
+        ]
+    ):
+        path = tmp_path / f"{number}.svg"
+        figure_files.save(figure, str(path), question)
+        assert ElementTree.parse(str(path)).getroot().tag.endswith("svg")
 
 
 def test_panels_are_written(command_lines, tmp_path):
