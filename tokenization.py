@@ -109,7 +109,12 @@ class Vocabulary:
 
     Args:
       pieces: the lines of the vocabulary file; the id of a repeated piece is its last line.
+
+    Attributes:
+      unknown: the piece of a word that the others cannot spell.
     """
+
+    unknown = UNKNOWN
 
     def __init__(self, pieces):
         self.pieces = list(pieces)

@@ -32,6 +32,8 @@ class _Piece(NamedTuple):
 class SentencePieces(Vocabulary):
     """The pieces of a sentencepiece model, a `sentencepiece.SentencePieceProcessor`."""
 
+    unknown = "<unk>"
+
     def __init__(self, processor):
         super().__init__(processor.id_to_piece(number) for number in range(len(processor)))
         self.processor = processor

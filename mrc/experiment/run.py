@@ -10,6 +10,7 @@ import types
 import tensorflow.compat.v1 as tf
 
 from mrc.answers import scoring
+from mrc.data import unknown_words
 from mrc.experiment import attention, explain, memory, prediction, run_flags, run_record, training
 from mrc.experiment import inputs as run_inputs
 from mrc.experiment.inputs import Inputs
@@ -47,6 +48,10 @@ def _train_predict_score(inputs: Inputs, handler: signals.SignalHandler, record)
     with record.part("text"):
         training_windows = training.make_windows(inputs) if options.do_train else None
         prediction_windows = prediction.make_windows(inputs) if inputs.reads_questions else None
+        if training_windows:
+            unknown_words.check(training_windows, options.train_file)
+        if prediction_windows:
+            unknown_words.check(prediction_windows, options.predict_file)
     if options.do_train and options.do_predict:
         memory.check_grid(inputs, prediction_windows, inputs.cells)
     if options.do_train:
