@@ -127,11 +127,11 @@ def decode(inputs, windows, logits_path, folder):
 
 def run(command):
     """Returns the output of a command and its seconds."""
-    begun = time.time()
+    begun = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
-    return done.stdout, time.time() - begun
+    return done.stdout, time.monotonic() - begun
 
 
 def answers(inputs, folder):
@@ -161,9 +161,9 @@ def peak(precision):
             session.run(tf.global_variables_initializer())
             seconds = []
             for _ in range(10):
-                begun = time.time()
+                begun = time.monotonic()
                 session.run(product)
-                seconds.append(time.time() - begun)
+                seconds.append(time.monotonic() - begun)
     return 2.0 * rows * inner * columns / min(seconds)
 
 

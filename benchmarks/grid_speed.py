@@ -25,7 +25,7 @@ ZONES = ("all", "q2", "q2p", "p2q", "p2")
 
 def seconds(script, flags, output_dir):
     """Returns the wall time of one process of the script, in seconds."""
-    begun = time.time()
+    begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, os.path.join(ROOT, script), "--do_predict", "--output_dir=" + output_dir]
         + flags,
@@ -35,7 +35,7 @@ def seconds(script, flags, output_dir):
     )
     if done.returncode:
         sys.exit(done.stderr)
-    return time.time() - begun
+    return time.monotonic() - begun
 
 
 def predictions(folder):

@@ -36,7 +36,7 @@ class Totals:
     """
 
     def __init__(self, folder):
-        self._path, self._since = os.path.join(folder, _STATE_FILE), time.time()
+        self._path, self._since = os.path.join(folder, _STATE_FILE), time.monotonic()
         self.batches, self.windows, self.sums, self.counts = 0, 0, 0.0, 0.0
         if tf.gfile.Exists(self._path):
             self._restore()
@@ -58,7 +58,7 @@ class Totals:
         self.sums = self.sums + np.sum(sums, axis=0, dtype=np.float64)
         self.counts = self.counts + np.sum(counts, axis=0, dtype=np.float64)
         self.batches, self.windows = self.batches + 1, self.windows + windows
-        if time.time() - self._since > partial_results.SECONDS_IN_PART:
+        if time.monotonic() - self._since > partial_results.SECONDS_IN_PART:
             self.flush()
 
     def flush(self):
@@ -66,7 +66,7 @@ class Totals:
         buffer = io.BytesIO()
         np.savez(buffer, sums=self.sums, counts=self.counts, progress=[self.batches, self.windows])
         files.write(self._path, buffer.getvalue(), binary=True)
-        self._since = time.time()
+        self._since = time.monotonic()
 
     def means(self):
         """Returns masses [L, N, 4, 5] and entropies [L, N, 4], NaN for a group without tokens."""

@@ -43,7 +43,7 @@ class PartialResults:
 
     def __init__(self, folder):
         self._folder = folder
-        self._pending, self._since, self._size = [], time.time(), 0
+        self._pending, self._since, self._size = [], time.monotonic(), 0
         self._parts = [
             part for part in map(self._read_rows, sorted(tf.gfile.ListDirectory(folder))) if part
         ]
@@ -92,7 +92,7 @@ class PartialResults:
         self._pending.append((np.asarray(rows), best))
         self._rows.update(self._pending[-1][0].tolist())
         self._size += sum(values.nbytes for values in best.values())
-        if time.time() - self._since > SECONDS_IN_PART or self._size > BYTES_IN_PART:
+        if time.monotonic() - self._since > SECONDS_IN_PART or self._size > BYTES_IN_PART:
             self.flush()
 
     @contextlib.contextmanager
@@ -115,7 +115,7 @@ class PartialResults:
             np.savez(buffer, rows=rows, **arrays)
             files.write(self._path(name), buffer.getvalue(), binary=True)
             self._parts.append((name, rows))
-        self._pending, self._since, self._size = [], time.time(), 0
+        self._pending, self._since, self._size = [], time.monotonic(), 0
 
     def _next_number(self):
         return 1 + max([int(name[len("part-") : -len(".npz")]) for name, _ in self._parts] or [-1])

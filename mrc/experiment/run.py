@@ -28,6 +28,7 @@ def run(dataset, flag_values):
         flag_values = run_flags.with_normalized_paths(flag_values)
         options = types.SimpleNamespace(**flag_values)
         _set_up_logging(options.verbose_logging)
+        memory.warn_of_limit()
         with explain.explain_tensorflow_errors(options.verbose_logging):
             inputs = run_inputs.read(dataset, options)
             files.make_folder(options.output_dir)

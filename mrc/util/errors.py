@@ -35,18 +35,13 @@ def escaped(text):
 def _escape_arguments(record):
     """A filter of a logger that escapes the texts of its messages."""
     if isinstance(record.args, tuple):
-        record.args = tuple(escaped(arg) if isinstance(arg, str) else arg for arg in record.args)
+        record.args = tuple(
+            escaped(str(arg)) if isinstance(arg, (str, Exception)) else arg for arg in record.args
+        )
     return True
 
 
-class _OneLine(Exception):
-    """An error whose message is one line."""
-
-    def __init__(self, message):
-        super().__init__(escaped(message))
-
-
-class InputError(_OneLine):
+class InputError(Exception):
     """A wrong flag, file or model; the message is one line with the value and the remedy."""
 
 
@@ -81,7 +76,7 @@ class ArgumentParser(argparse.ArgumentParser):
         raise InputError(f"{message}; python {self.prog} --help lists the arguments")
 
 
-class Fault(_OneLine):
+class Fault(Exception):
     """A failure during a run, such as a full disk; the message has the cause and the remedy."""
 
 
@@ -105,7 +100,7 @@ class Stopped(BaseException):
 def _leave(text, code):
     progress.close_bars()
     sys.stdout.flush()
-    print(text, file=sys.stderr)
+    print(escaped(text), file=sys.stderr)
     sys.exit(code)
 
 

@@ -54,9 +54,9 @@ def end(process):
 
 def wait_for(process, pattern):
     """Waits until a file that matches `pattern` exists."""
-    limit = time.time() + PATIENCE
+    limit = time.monotonic() + PATIENCE
     while not glob.glob(str(pattern)):
-        assert process.poll() is None and time.time() < limit, process.stderr.read()
+        assert process.poll() is None and time.monotonic() < limit, process.stderr.read()
         time.sleep(0.01)
 
 

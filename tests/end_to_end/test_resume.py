@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests that a stopped decoding resumes with the same bytes and reuses only its own results."""
 
+import functools
 import glob
 import json
 import os
 import random
 import time
+import types
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ import tiny
 
 import attention_mask
 from mrc import datasets
-from mrc.experiment import partial_results, provenance
+from mrc.experiment import attention, partial_results, provenance
 from mrc.experiment import run as experiment
 
 GRID = dict(do_predict=True, mask_zone="q2,p2", mask_layer="each", predict_batch_size=2)
@@ -203,3 +205,21 @@ def test_partial_results_of_another_tensorflow_2_or_without_onednn_are_not_used(
             provenance.unfinished_folder(str(tmp_path), {"a": 1}, [attention_mask.BASELINE])
         )
     assert len(folders) == 4
+
+
+@pytest.mark.parametrize("module", [partial_results, attention])
+def test_a_clock_that_is_set_back_does_not_delay_partial_results(tmp_path, monkeypatch, module):
+    clock = types.SimpleNamespace(time=lambda: -clock.monotonic(), monotonic=lambda: 0.0)
+    monkeypatch.setattr(module, "time", clock)
+    rows, values = np.zeros([1], int), np.ones([1, 1])
+    if module is partial_results:
+        add = functools.partial(
+            partial_results.PartialResults(str(tmp_path)).add, rows, {"a": values}
+        )
+    else:
+        add = functools.partial(attention.Totals(str(tmp_path)).add, values, values, 1)
+    add()
+    assert not os.listdir(str(tmp_path))
+    clock.monotonic = lambda: partial_results.SECONDS_IN_PART + 1.0
+    add()
+    assert len(os.listdir(str(tmp_path))) == 1

@@ -116,6 +116,19 @@ def test_only_one_run_can_use_a_folder(tmp_path, scheme):
         assert os.listdir(str(tmp_path)) == [locks.LOCK_FILE]
 
 
+def test_a_deleted_lock_file_does_not_admit_a_second_run(tmp_path):
+    with locks.held(str(tmp_path)):
+        (tmp_path / locks.LOCK_FILE).unlink()
+        for _ in range(2):
+            with pytest.raises(
+                errors.InputError, match=r"another run is using .* names no process"
+            ):
+                with locks.held(str(tmp_path)):
+                    pass
+    with locks.held(str(tmp_path)):
+        assert f"process {os.getpid()} on" in (tmp_path / locks.LOCK_FILE).read_text()
+
+
 def test_an_unwritable_lock_file_is_reported(tmp_path):
     (tmp_path / locks.LOCK_FILE).mkdir()  # for root, too, unlike the file of another user
     with pytest.raises(

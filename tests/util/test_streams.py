@@ -75,8 +75,18 @@ def test_a_run_writes_its_results(paths, tmp_path, redirection, variables):
 
 
 def test_control_characters_are_escaped_in_messages():
-    error = errors.InputError("question a\nb\x1b[1m\ud800\u202e有é; choose another")
-    assert str(error) == "question a\\nb\\x1b[1m\\ud800\\u202e有é; choose another"
+    text = errors.escaped("a\nb\x1b[1m\ud800\u202e有é")
+    assert text == "a\\nb\\x1b[1m\\ud800\\u202e有é"
+
+
+def test_an_id_with_control_characters_is_escaped_in_errors(command_lines, tmp_path):
+    question = {"id": "a\n\x1bb\u202e", "question": "谁？", "answers": []}
+    data = tmp_path / "data.json"
+    data.write_text(json.dumps(tiny.data_of((tiny.TOWER, [question]))))
+    predictions = tiny.write_json(tmp_path / "predictions.json", {})
+    code, _, stderr, _ = command_lines.run("cmrc2018_evaluate.py", str(data), predictions)
+    assert code == 2 and stderr.count("\n") == 1
+    assert "has no answers for question a\\n\\x1bb\\u202e (data[0]" in stderr
 
 
 def test_ids_with_control_characters_are_escaped_in_warnings(command_lines, tmp_path):
@@ -88,3 +98,36 @@ def test_ids_with_control_characters_are_escaped_in_warnings(command_lines, tmp_
         "squad_evaluate.py", tiny.write_json(tmp_path / "data.json", data), predictions
     ).stderr
     assert stderr.count("\n") == 2 and "a\\nb, c\\rd" in stderr and "e\\x1bf" in stderr
+
+
+def test_python_without_docstrings_is_refused():
+    code, _, stderr = run("", "run_squad.py", "--help", PYTHONOPTIMIZE="2")
+    assert (code, stderr) == (
+        2,
+        "error: Python runs without docstrings (PYTHONOPTIMIZE=2 or -OO), which TensorFlow needs; "
+        "unset PYTHONOPTIMIZE\n",
+    )
+
+
+def test_ids_with_control_characters_are_escaped_in_the_log(paths, command_lines, tmp_path):
+    data = tiny.squad()
+    for question in data["data"][0]["paragraphs"][0]["qas"]:
+        question["id"] = "a\n\x1bb"
+    flags = tiny.model_flags(
+        paths,
+        predict_file=tiny.write_json(tmp_path / "data.json", data),
+        output_dir=str(tmp_path / "a\nb"),
+        do_predict=True,
+    )
+    words = ["--{}={}".format(*item) for item in flags.items()]
+    code, _, stderr, _ = command_lines.run("run_squad.py", *words)
+    assert code == 0 and "1 question ids occur more than once (a\\n\\x1bb); only" in stderr
+
+
+@pytest.mark.parametrize(
+    "error", ["MemoryError()", "ImportError('lib.so: failed to map segment from shared object')"]
+)
+def test_a_lack_of_memory_while_loading_is_reported(error):
+    code, _, stderr = run("", "-c", f"from mrc.util import check_environment; raise {error}")
+    assert code == 1 and stderr.startswith("error: not enough memory to load the program; end")
+    assert stderr.count("\n") == 1
