@@ -58,19 +58,24 @@ def check(windows: Windows, path: str):
       path: of the data file.
 
     Raises:
-      InputError: almost all of it is.
+      InputError: almost all of both the questions and the passages is.
     """
     tokenizer = windows.tokenizer
     vocabulary = tokenizer.vocabulary
     (unknown,) = vocabulary.to_ids([vocabulary.unknown])
     has_letter = np.array([any(map(str.isalpha, piece)) for piece in vocabulary.pieces])
-    ids = np.concatenate(windows.question_ids + [passage.ids for passage in windows.passages])
-    ids = ids[has_letter[ids]]
-    share = np.mean(ids == unknown) if len(ids) else 0.0
+
+    def share_in(pieces):
+        ids = np.concatenate(pieces)
+        ids = ids[has_letter[ids]]
+        return np.mean(ids == unknown) if len(ids) else 0.0
+
+    passages = [passage.ids for passage in windows.passages]
+    share = share_in(windows.question_ids + passages)
     if share < _CAPITALS:
         return
     counts = _count(windows, unknown)
-    if share >= _ALMOST_ALL:
+    if min(share_in(windows.question_ids), share_in(passages)) >= _ALMOST_ALL:
         raise InputError(
             f"{share:.0%} of the word pieces with letters in {path} are {vocabulary.unknown} "
             f"({_listed(counts)}), so the model cannot read it; {_REMEDY}"
