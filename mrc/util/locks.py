@@ -30,6 +30,7 @@ def local_path(path):
 
 
 def _open(folder, path):
+    """Returns the descriptor of the lock file, which it creates if there is none."""
     lock = os.path.join(path, LOCK_FILE)
     try:
         return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)  # tf.gfile knows no locks
