@@ -24,10 +24,10 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\
 
 
 def escaped(text):
-    """Returns `text` for a message of one line: control characters and lone surrogates as escapes.
+    r"""Returns `text` for a message of one line: control characters and lone surrogates escaped.
 
     >>> escaped("a\nb")
-    'a\\\\nb'
+    'a\\nb'
     """
     return _UNPRINTABLE.sub(lambda char: ascii(char.group())[1:-1], text)
 
