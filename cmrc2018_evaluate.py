@@ -13,7 +13,6 @@ sentence, and the number of questions whose F1 may differ is printed to stderr.
 """
 
 import collections
-import difflib
 import functools
 import json
 import re
@@ -24,9 +23,10 @@ from mrc.util import check_environment  # noqa: F401, first: it reports missing 
 
 # isort: split
 from mrc.answers import predictions_file
+from mrc.answers.common_run import length_of_common_run
 from mrc.data import squad_format
 from mrc.util import files
-from mrc.util.errors import ArgumentParser, InputError, exit_with_message
+from mrc.util.errors import ArgumentParser, InputError, exit_with_message, print_result
 
 # The official list has the ellipsis as one entry of two characters, which no single character
 # equals, so the official scorer leaves an ellipsis in the text, and so does this one.
@@ -87,18 +87,14 @@ def segments(text: str) -> List[str]:
     return units
 
 
-def _common_run_length(left, right):
-    matcher = difflib.SequenceMatcher(None, left, right, autojunk=False)
-    return matcher.find_longest_match(0, len(left), 0, len(right)).size
-
-
+@functools.lru_cache(maxsize=1 << 16)  # the cells of a grid mostly agree
 def segment_f1(answer: str, prediction: str) -> float:
     """Returns the F1, 0 to 1, of two texts over their longest common substring of segments.
 
     Texts with no segment in common score 0, even if both have no segments.
     """
     gold, predicted = segments(answer), segments(prediction)
-    common = _common_run_length(gold, predicted)
+    common = length_of_common_run(gold, predicted)
     if not common:
         return 0.0
     precision, recall = common / len(predicted), common / len(gold)
@@ -227,7 +223,7 @@ def main():
     predictions_file.report_repeats(ids, "each of these questions counts")
     predictions_file.report_gaps(ids, predictions)
     scores["FILE"] = args.prediction_file
-    print(json.dumps(scores))
+    print_result(json.dumps(scores))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from mrc.util import check_environment  # noqa: F401, first: it reports missing 
 from mrc.answers import predictions_file
 from mrc.data import squad_format
 from mrc.util import files
-from mrc.util.errors import ArgumentParser, InputError, exit_with_message
+from mrc.util.errors import ArgumentParser, InputError, exit_with_message, print_result
 
 METRICS = ("exact", "f1")
 
@@ -223,6 +223,29 @@ def summarize(scores, na_probs=None, na_threshold=1.0):
             best, threshold = best_threshold(scores, na_probs, metric)
             summary["best_" + metric], summary[f"best_{metric}_thresh"] = best, threshold
     return summary
+
+
+def report_threshold(summary, na_probs, na_threshold, flag):
+    """Prints to stderr a better threshold if no question counts as having no answer.
+
+    Args:
+      summary: the result of `summarize` with `na_probs`.
+      na_probs, na_threshold: its arguments.
+      flag: the flag of the threshold.
+    """
+    best = summary["best_exact_thresh"]
+    if (
+        "NoAns_total" in summary
+        and max(na_probs.values(), default=na_threshold) <= na_threshold
+        and best < na_threshold
+        and summary["best_exact"] > summary["exact"]
+    ):
+        print(
+            f"warning: no no-answer score exceeds {flag}={na_threshold:g}, so no question counts "
+            f"as having no answer; {flag}={best!r} (best_exact_thresh) has an exact match of "
+            f"{summary['best_exact']:.2f} instead of {summary['exact']:.2f}",
+            file=sys.stderr,
+        )
 
 
 def evaluate(passages, predictions, na_probs=None, na_threshold=1.0):
@@ -465,6 +488,8 @@ def _score_files(args):
     )
     predictions_file.report_gaps(list(scores), predictions, whole=args.verbose)
     summary = summarize(scores, na_probs, threshold)
+    if na_probs is not None:
+        report_threshold(summary, na_probs, threshold, "--na-prob-thresh")
     if args.out_image_dir and na_probs is None:
         print("warning: -p draws nothing without -n", file=sys.stderr)
     elif args.out_image_dir:
@@ -477,7 +502,7 @@ def main():
     args = _parse_arguments()
     summary = _score_files(args)
     if not args.out_file:
-        print(json.dumps(summary, indent=2))
+        print_result(json.dumps(summary, indent=2))
         return
     files.make_folder_of(args.out_file)
     files.write_json(args.out_file, summary)

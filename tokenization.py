@@ -72,8 +72,9 @@ def _apart(char):
     return f" {char} " if is_punctuation(char) else char
 
 
-def _apart_without_accents(char):
-    return "" if unicodedata.category(char) == "Mn" else _apart(char)
+def _without_accents(char):
+    parts = unicodedata.normalize("NFD", char)
+    return "".join(part for part in parts if unicodedata.category(part) != "Mn")
 
 
 class BasicTokenizer:
@@ -86,7 +87,8 @@ class BasicTokenizer:
     def __init__(self, do_lower_case):
         self._do_lower_case = do_lower_case
         self._clean = _CharacterTable(_cleaned)
-        self._split = _CharacterTable(_apart_without_accents if do_lower_case else _apart)
+        self._strip = _CharacterTable(_without_accents)
+        self._split = _CharacterTable(_apart)
 
     def tokenize(self, text):
         """Returns the list of basic tokens of `text`."""
@@ -95,7 +97,10 @@ class BasicTokenizer:
         text = text.translate(self._clean)
         if self._do_lower_case:
             # Word by word: the lower case of a Greek sigma depends on its position in the word.
-            text = unicodedata.normalize("NFD", " ".join(word.lower() for word in text.split()))
+            text = " ".join(word.lower() for word in text.split())
+            # Accents are removed before the marks that stay are put in their canonical order,
+            # because the time to order a run of marks is quadratic in its length.
+            text = unicodedata.normalize("NFD", text.translate(self._strip))
         return text.translate(self._split).split()
 
 
@@ -104,7 +109,12 @@ class Vocabulary:
 
     Args:
       pieces: the lines of the vocabulary file; the id of a repeated piece is its last line.
+
+    Attributes:
+      unknown: the piece of a word that the others cannot spell.
     """
+
+    unknown = UNKNOWN
 
     def __init__(self, pieces):
         self.pieces = list(pieces)

@@ -119,11 +119,11 @@ def decode(inputs, windows, logits_path, folder):
 
 def run(command):
     """Returns the output of a command and its seconds."""
-    begun = time.time()
+    begun = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
-    return done.stdout, time.time() - begun
+    return done.stdout, time.monotonic() - begun
 
 
 def answers(inputs, folder):

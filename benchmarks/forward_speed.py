@@ -79,9 +79,9 @@ class Form:
 
     def time(self):
         (cpu_ops.keep_freed_memory if self._fast else return_freed_memory)()
-        begun = time.time()
+        begun = time.monotonic()
         self.run()
-        self.times.append(time.time() - begun)
+        self.times.append(time.monotonic() - begun)
 
     def share_of_products(self):
         """Returns the share of a pass in which at least one core computes a matrix product."""

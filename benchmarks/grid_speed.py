@@ -27,7 +27,7 @@ from attention_mask import PUBLISHED_ZONES
 
 def seconds(script, flags, output_dir):
     """Returns the wall time of one process of the script, in seconds."""
-    begun = time.time()
+    begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, os.path.join(ROOT, script), "--do_predict", "--output_dir=" + output_dir]
         + flags,
@@ -37,7 +37,7 @@ def seconds(script, flags, output_dir):
     )
     if done.returncode:
         sys.exit(done.stderr)
-    return time.time() - begun
+    return time.monotonic() - begun
 
 
 def predictions(folder):

@@ -94,7 +94,7 @@ def run(model, masks, windows, trim):
     """Returns starts and ends, [cells, windows, T], and the seconds of the passes."""
     cells, layers = windows["zones"], windows["layers"]
     shape = [len(cells)] + list(windows["input_ids"].shape)
-    starts, ends, begun = np.zeros(shape, np.float32), np.zeros(shape, np.float32), time.time()
+    starts, ends, begun = np.zeros(shape, np.float32), np.zeros(shape, np.float32), time.monotonic()
     for rows in windows["batches"]:
         rows = rows[rows >= 0]
         longest = windows["input_mask"][rows].sum(1).max() if trim else shape[2]
@@ -111,7 +111,7 @@ def run(model, masks, windows, trim):
             found = model(input_ids=ids, token_type_ids=segments, attention_mask=padding)
             starts[cell, rows, :longest] = found.start_logits.float().numpy()[:, :longest]
             ends[cell, rows, :longest] = found.end_logits.float().numpy()[:, :longest]
-    seconds = time.time() - begun
+    seconds = time.monotonic() - begun
     if trim:
         starts[:, windows["input_mask"] == 0] = ends[:, windows["input_mask"] == 0] = -np.inf
     return starts, ends, seconds

@@ -47,11 +47,11 @@ class Stopwatch:
     seconds = 0.0
 
     def __enter__(self):
-        self._since = time.time()
+        self._since = time.monotonic()
         return self
 
     def __exit__(self, *exception):
-        self.seconds += time.time() - self._since
+        self.seconds += time.monotonic() - self._since
 
     @contextlib.contextmanager
     def paused(self):
@@ -279,9 +279,9 @@ def report(what, unit, ours, our_seconds, theirs, their_seconds):
 
 def timed(function, *arguments):
     """Returns (seconds, result)."""
-    begun = time.time()
+    begun = time.monotonic()
     result = function(*arguments)
-    return time.time() - begun, result
+    return time.monotonic() - begun, result
 
 
 def compare(task, data, args):

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Dict, Iterable, List
 
-from mrc.util.errors import InputError
+from mrc.util.errors import InputError, escaped
 from mrc.util.files import read_json
 
 _IDS_SHOWN = 5
@@ -69,9 +69,8 @@ def read(path: str, reads_numbers: bool = False) -> Dict[str, str]:
 
 
 def _listed(ids, whole):
-    if whole or len(ids) <= _IDS_SHOWN:
-        return ", ".join(ids)
-    return ", ".join(ids[:_IDS_SHOWN]) + ", ..."
+    listed = ", ".join(ids if whole else ids[:_IDS_SHOWN])
+    return escaped(listed + ", ..." if len(ids) > _IDS_SHOWN and not whole else listed)
 
 
 def report_repeats(question_ids: Iterable[str], consequence: str):

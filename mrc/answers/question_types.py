@@ -17,6 +17,7 @@ from typing import List, Pattern, Sequence, Tuple
 
 Rules = Sequence[Tuple[str, Pattern[str]]]
 
+_EDGE = 1000  # characters; the patterns are quadratic in the length of the text
 OTHER = "other"  # no interrogative: "Name a river in Spain.", "Is the dam still in use?"
 
 _INTERROGATIVE = r"(?:what|who|whom|whose|when|where|which|why|how)"
@@ -30,11 +31,11 @@ _AUXILIARY = (
 _MAIN_CLAUSE = rf"(?!\s+(?!{_AUXILIARY}\b)[^?]*,\s*(?:\w+\s+){{0,2}}?{_INTERROGATIVE}\b)"
 
 # "Those who left joined what?" asks what: "who" follows a noun, and another interrogative ends the
-# question.
+# question. Precede it by a lookahead for the interrogative: it searches to the end of the text.
 _NOT_RELATIVE = rf"(?:(?<!\w\s)|(?!\w+\b.*\b{_INTERROGATIVE}\W*$))"
 
 # Neither "the WHO" nor "Doctor Who" is an interrogative, so "who" is case-sensitive.
-_WHO = r"(?<!Doctor )(?<!Dr\. )(?<!Dr )\b" + _NOT_RELATIVE + r"[Ww]ho(?:m|se|s)?\b"
+_WHO = r"(?<!Doctor )(?<!Dr\. )(?<!Dr )\b(?=[Ww]ho)" + _NOT_RELATIVE + r"[Ww]ho(?:m|se|s)?\b"
 
 
 def _english(pattern: str) -> Pattern[str]:
@@ -44,9 +45,9 @@ def _english(pattern: str) -> Pattern[str]:
 ENGLISH: Rules = (
     ("what", _english(r"what(?!ever|soever)")),  # also "what's"
     ("who", re.compile(_WHO)),
-    ("when", _english(_NOT_RELATIVE + r"when\b" + _MAIN_CLAUSE)),
-    ("where", _english(_NOT_RELATIVE + r"where\b" + _MAIN_CLAUSE)),
-    ("which", _english(_NOT_RELATIVE + r"which\b")),
+    ("when", _english("(?=when)" + _NOT_RELATIVE + r"when\b" + _MAIN_CLAUSE)),
+    ("where", _english("(?=where)" + _NOT_RELATIVE + r"where\b" + _MAIN_CLAUSE)),
+    ("which", _english("(?=which)" + _NOT_RELATIVE + r"which\b")),
     ("why", _english(r"why\b")),
     ("how many/much", _english(r"how\s+(?:many|much)\b")),
     ("how", _english(r"how\b")),  # also "how long", "how old"
@@ -94,10 +95,15 @@ CHINESE: Rules = (
 def question_type(text: str, rules: Rules) -> str:
     """Returns the type of a question: that of its earliest interrogative, else `other`.
 
+    Of a very long question, only the beginning and the end are read.
+
     Args:
         text: the question.
         rules: `ENGLISH` or `CHINESE`.
     """
+    text = text.strip()
+    if len(text) > 2 * _EDGE:
+        text = text[:_EDGE] + " " + text[-_EDGE:]
     if text.isupper():  # "WHO WROTE THE POEM?"
         text = text.lower()
     best_type, best_start = OTHER, len(text)

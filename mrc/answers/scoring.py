@@ -49,6 +49,10 @@ def score(dataset, passages, file_names, output_dir, null_threshold, run_name):
             )
             threshold = null_threshold
         evaluations[cell] = dataset.evaluate(passages, predictions, odds, threshold)
+        if odds is not None and len(evaluations) == 1:
+            squad_evaluate.report_threshold(
+                evaluations[cell].summary, odds, threshold, "--null_score_diff_threshold"
+            )
         print("{}: {}".format(names["predictions"], json.dumps(evaluations[cell].summary)))
     summaries = {cell.name: evaluation.summary for cell, evaluation in evaluations.items()}
     files.write_json(

@@ -5,6 +5,7 @@ Each word is normalized, lower-cased and cut into the pieces of a sentencepiece 
 located in its word by offsets, because normalization may change the number of characters.
 """
 
+import bisect
 import itertools
 import unicodedata
 from typing import List, NamedTuple, Tuple
@@ -30,6 +31,8 @@ class _Piece(NamedTuple):
 
 class SentencePieces(Vocabulary):
     """The pieces of a sentencepiece model, a `sentencepiece.SentencePieceProcessor`."""
+
+    unknown = "<unk>"
 
     def __init__(self, processor):
         super().__init__(processor.id_to_piece(number) for number in range(len(processor)))
@@ -131,8 +134,7 @@ class SentencePieceTokenizer:
         for piece in pieces:
             begin = end = places[piece.begin]
             if piece.begin < piece.end:  # a lone SPACE is nowhere in the word
-                last = places[piece.end - 1]
-                end = next(place for place in places[piece.end :] if place > last)
+                end = places[bisect.bisect_right(places, places[piece.end - 1])]
             offsets.append((begin, end))
         return tuple(piece.id for piece in pieces), offsets
 

@@ -25,6 +25,7 @@ TEXT_FLAGS = (
     "max_query_length",
     "version_2_with_negative",
 )
+_LEAST_SHARE = 0.9  # of the rows of the embeddings that a vocabulary fills
 
 
 class Inputs(NamedTuple):
@@ -244,13 +245,22 @@ def _read_vocabulary(options, config):
     path = getattr(options, vocabulary_flag(options))
     read = sentence_pieces.read if options.spm_model_file else tokenization.read_vocabulary
     vocabulary = read(path)
-    # Fewer pieces than rows are fine: checkpoints are padded to round sizes.
+    # A few pieces less than rows are fine: checkpoints are padded to round sizes.
     beyond = [piece for piece in vocabulary.pieces[config.vocab_size :] if piece]
     if beyond:
         raise InputError(
             f"the vocabulary {path} has {len(vocabulary)} entries, but vocab_size in "
             f"{options.bert_config_file} is {config.vocab_size}; use the pair of files that came "
             "with the checkpoint"
+        )
+    if len(vocabulary) < _LEAST_SHARE * config.vocab_size:
+        tf.logging.warning(
+            "the vocabulary %s has %d entries, but vocab_size in %s is %d: it seems to be of "
+            "another model; use the pair of files that came with the checkpoint",
+            path,
+            len(vocabulary),
+            options.bert_config_file,
+            config.vocab_size,
         )
     return vocabulary
 

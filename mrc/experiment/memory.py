@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a grid fits into the memory of this machine."""
+"""Whether a run fits into the memory of this machine."""
 
 import os
+import resource
+
+import tensorflow.compat.v1 as tf
 
 from mrc.util.errors import InputError
 
 _BYTES = 4  # of a float32
 _GIB = 2**30
+_SAFE_BYTES = 4 * _GIB  # of address space, which the libraries of TensorFlow take for themselves
 
 
 def grid_bytes(num_cells: int, batch_size: int, length: int, hidden_size: int) -> int:
@@ -24,6 +28,17 @@ def grid_bytes(num_cells: int, batch_size: int, length: int, hidden_size: int) -
 def machine_bytes() -> int:
     """Returns the memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def warn_of_limit():
+    """Warns of a limit of the address space at which TensorFlow may abort."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < _SAFE_BYTES:
+        tf.logging.warning(
+            "the limit of virtual memory (ulimit -v) is %.1f GiB, where TensorFlow may abort; if "
+            "it does, raise the limit",
+            limit / _GIB,
+        )
 
 
 def check_grid(inputs, windows, cells):

@@ -10,6 +10,7 @@ import types
 import tensorflow.compat.v1 as tf
 
 from mrc.answers import scoring
+from mrc.data import unknown_words
 from mrc.experiment import (
     attention,
     explain,
@@ -36,6 +37,7 @@ def run(dataset, flag_values):
         flag_values = run_flags.with_normalized_paths(flag_values)
         options = types.SimpleNamespace(**flag_values)
         _set_up_logging(options.verbose_logging)
+        memory.warn_of_limit()
         with explain.explain_tensorflow_errors(options.verbose_logging):
             inputs = run_inputs.read(dataset, options)
             files.make_folder(options.output_dir)
@@ -56,6 +58,10 @@ def _train_predict_score(inputs: Inputs, handler: signals.SignalHandler, record)
     with record.part("text"):
         training_windows = training.make_windows(inputs) if options.do_train else None
         prediction_windows = forward_pass.make_windows(inputs) if inputs.reads_questions else None
+        if training_windows:
+            unknown_words.check(training_windows, options.train_file)
+        if prediction_windows:
+            unknown_words.check(prediction_windows, options.predict_file)
     if options.do_train and options.do_predict:
         memory.check_grid(inputs, prediction_windows, inputs.cells)
     if options.do_train:

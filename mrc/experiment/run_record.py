@@ -203,14 +203,14 @@ class Record:
     def __init__(self, folder, dataset, flag_values):
         self._folder, self._path = folder, os.path.join(folder, RECORD_FILE)
         self._before = _read(self._path)
-        self._begin = time.time()
+        begin, self._begin = time.time(), time.monotonic()
         self.name = "{}-{}".format(
-            time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._begin)), uuid.uuid4().hex[:8]
+            time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(begin)), uuid.uuid4().hex[:8]
         )
         self._entry = collections.OrderedDict(
             [
                 ("run", self.name),
-                ("begin", _time_text(self._begin)),
+                ("begin", _time_text(begin)),
                 ("end", None),
                 ("seconds", None),
                 ("outcome", None),
@@ -248,18 +248,19 @@ class Record:
     @contextlib.contextmanager
     def part(self, name):
         """Records how long the block, a part of the run, takes."""
-        begin = time.time()
+        begin = time.monotonic()
         try:
             yield
         finally:
-            self._entry["parts"][name] = round(time.time() - begin, 3)
+            self._entry["parts"][name] = round(time.monotonic() - begin, 3)
         self._write()
 
     def close(self, outcome):
         """Records how the run ended."""
-        now = time.time()
         self._entry.update(
-            end=_time_text(now), seconds=round(now - self._begin, 3), outcome=outcome
+            end=_time_text(time.time()),
+            seconds=round(time.monotonic() - self._begin, 3),
+            outcome=outcome,
         )
         self._write()
 

@@ -11,7 +11,7 @@ import numpy as np
 from attention_mask import BLOCKS
 from mrc.answers.attention_tables import QUERY_GROUPS
 from mrc.figures import fonts
-from mrc.figures.heat_map import plain
+from mrc.figures.texts import plain
 
 _SPECIAL = "to [CLS]/[SEP]"
 _TEXT_POINTS = 8

@@ -8,6 +8,7 @@ sums by group of tokens are taken before that.
 import base64
 import json
 import os
+import re
 from typing import Dict
 
 import numpy as np
@@ -18,6 +19,7 @@ from mrc.util import files
 
 _TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "attention_page.html")
 _DATA, _BYTES = '"PAGE_DATA"', "PAGE_BYTES"
+_PLACEHOLDER = re.compile(f"{_DATA}|{_BYTES}")
 
 
 def quantise(attention: np.ndarray) -> np.ndarray:
@@ -60,6 +62,7 @@ def make(window, masked_answers: Dict[Label, str]) -> str:
     }
     # A script ends at the first </script, even within a string.
     text = json.dumps(data, ensure_ascii=True).replace("<", "\\u003c")
-    page = files.read_text(_TEMPLATE).replace(_DATA, text)
     encoded = base64.b64encode(quantise(window.attention).tobytes()).decode("ascii")
-    return page.replace(_BYTES, encoded)
+    values = {_DATA: text, _BYTES: encoded}
+    # In one pass, because the text may contain the name of a placeholder.
+    return _PLACEHOLDER.sub(lambda match: values[match.group()], files.read_text(_TEMPLATE))

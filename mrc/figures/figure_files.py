@@ -5,6 +5,7 @@ import io
 import os
 
 from mrc.figures import heat_map
+from mrc.figures.texts import drawable
 from mrc.util import files
 from mrc.util.errors import InputError
 
@@ -32,7 +33,7 @@ def save(figure, path: str, description: str):
         buffer,
         format=extension(path),
         dpi=heat_map.DOTS_PER_INCH,
-        metadata={FORMATS[extension(path)]: description},
+        metadata={FORMATS[extension(path)]: drawable(description)},
     )
     files.make_folder_of(path)
     files.write(path, buffer.getvalue(), binary=True)

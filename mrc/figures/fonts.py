@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An installed font for texts in Chinese, Japanese or Korean, which matplotlib's own fonts lack."""
+"""Installed fonts for texts with characters that matplotlib's own font lacks, such as Chinese."""
 
 import functools
 import logging
-from typing import Iterable, Optional
+import unicodedata
+from typing import FrozenSet, Iterable, List
 
 import tensorflow.compat.v1 as tf
+
+from mrc.figures.texts import drawable
 
 # Parts of the names of fonts that have ideographs, the preferred ones first.
 _NAMES = (
@@ -27,7 +30,8 @@ _NAMES = (
     "unifont",
 )
 _REGULAR = 400  # weight
-_INSTALL = "install one, such as Debian's fonts-noto-cjk"
+_MOST_LISTED = 20  # characters of a warning
+_FIRST_SYMBOL, _LAST_SYMBOL = 0x1F000, 0x1FFFF  # emoji and others
 
 
 def _rank(font):
@@ -42,43 +46,88 @@ def _characters(path):
     from matplotlib.ft2font import FT2Font
 
     try:
-        return frozenset(FT2Font(path).get_charmap())
+        font = FT2Font(path)
     except (RuntimeError, OSError):  # a format that FreeType cannot read
         return frozenset()
+    # matplotlib cannot draw bitmaps, as those of Noto Color Emoji.
+    return frozenset(font.get_charmap() if font.scalable else ())
 
 
-def _installed_since(listed):
-    """Yields the fonts that matplotlib's list, which it keeps between runs, does not have yet."""
+def _falls_back():
+    """Whether matplotlib draws a text in several fonts, character by character."""
+    import matplotlib
+
+    return tuple(map(int, matplotlib.__version__.split(".")[:2])) >= (3, 6)
+
+
+def _installed():
+    """Returns the paths of the fonts, the preferred ones first.
+
+    matplotlib keeps its list between runs, so that fonts installed since are added.
+    """
     from matplotlib import font_manager
     from matplotlib.ft2font import FT2Font
 
-    known = {font.fname for font in listed}
+    fonts = list(font_manager.fontManager.ttflist)
+    known = {font.fname for font in fonts}
     for path in sorted(set(font_manager.findSystemFonts()) - known):
         try:
-            yield font_manager.ttfFontProperty(FT2Font(path))
+            fonts.append(font_manager.ttfFontProperty(FT2Font(path)))
         except Exception:  # matplotlib skips the same fonts when it makes its list
             continue
+    return [font.fname for font in sorted(fonts, key=_rank)]
 
 
-def find(texts: Iterable[str]) -> Optional[str]:
-    """Returns the path of a font with all characters of `texts`, None if the default font has them.
+def _package(char):
+    """Returns the package of Debian with a font that has a character."""
+    if _FIRST_SYMBOL <= ord(char) <= _LAST_SYMBOL or unicodedata.category(char).startswith("S"):
+        return "fonts-symbola"
+    return "fonts-noto-cjk" if unicodedata.east_asian_width(char) in "WF" else "fonts-noto-core"
 
-    Warns where no installed font has them; they are drawn as boxes then.
+
+def _listed(codes):
+    return "".join(map(chr, sorted(codes)))[:_MOST_LISTED]
+
+
+def _warn(missing: FrozenSet[int], fonts: Iterable[str]):
+    """Warns of the characters that are drawn as boxes, and says what has them."""
+    in_none = missing.difference(*map(_characters, fonts))
+    if in_none:
+        tf.logging.warning(
+            "no installed font has the characters %s; install one, such as Debian's %s",
+            _listed(in_none),
+            " and ".join(sorted({_package(chr(code)) for code in in_none})),
+        )
+    if missing - in_none:
+        tf.logging.warning(
+            "the font of the figure lacks the characters %s; use matplotlib 3.6 or later, which "
+            "takes them from other installed fonts",
+            _listed(missing - in_none),
+        )
+
+
+def find(texts: Iterable[str]) -> List[str]:
+    """Returns the paths of the fonts to draw `texts` in, none where the default font has them all.
+
+    The first has most of the characters. Others have what it lacks, where matplotlib falls back to
+    them. Warns of characters that are drawn as boxes.
     """
     from matplotlib import font_manager
 
-    needed = frozenset(ord(char) for text in texts for char in text if not char.isspace())
+    chosen = []
+    missing = frozenset(ord(char) for text in texts for char in drawable(text) if char.strip())
     default = font_manager.findfont(font_manager.FontProperties())
-    if needed <= _characters(default):
-        return None
-    listed = font_manager.fontManager.ttflist
-    for fonts in (listed, _installed_since(listed)):
-        for font in sorted(fonts, key=_rank):
-            if needed <= _characters(font.fname):
-                return font.fname
-    missing = "".join(sorted(chr(code) for code in needed - _characters(default)))
-    tf.logging.warning("no installed font has the characters %s; %s", missing[:20], _INSTALL)
-    return None
+    if missing <= _characters(default):
+        return chosen
+    fonts = [default] + _installed()
+    while missing and (_falls_back() or not chosen):
+        best = max(fonts, key=lambda path: len(missing & _characters(path)))
+        if not missing & _characters(best):
+            break
+        chosen.append(best)
+        missing -= _characters(best)
+    _warn(missing, fonts)
+    return chosen
 
 
 def hide_missing_glyph_warnings():
@@ -90,16 +139,18 @@ def hide_missing_glyph_warnings():
 
 
 def use(texts: Iterable[str]):
-    """Makes matplotlib draw with a font that has the characters of `texts`, where there is one."""
+    """Makes matplotlib draw with fonts that have the characters of `texts`, where there are any."""
     import matplotlib
     from matplotlib import font_manager
 
     hide_missing_glyph_warnings()
-    path = find(texts)
-    if path:
+    paths = find(texts)
+    if not paths:
+        return
+    for path in paths:
         if hasattr(font_manager.fontManager, "addfont"):
             font_manager.fontManager.addfont(path)
-        name = font_manager.FontProperties(fname=path).get_name()
-        default = matplotlib.rcParams["font.sans-serif"]
-        matplotlib.rcParams["font.sans-serif"] = [name] + list(default)
-        matplotlib.rcParams["axes.unicode_minus"] = False
+    names = [font_manager.FontProperties(fname=path).get_name() for path in paths]
+    default = matplotlib.rcParams["font.sans-serif"]
+    matplotlib.rcParams["font.sans-serif"] = names + list(default)
+    matplotlib.rcParams["axes.unicode_minus"] = False

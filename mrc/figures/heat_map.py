@@ -12,6 +12,7 @@ from typing import List, NamedTuple, Optional, Sequence
 import numpy as np
 
 from mrc.figures import fonts
+from mrc.figures.texts import plain
 from mrc.util.errors import InputError
 
 DOTS_PER_INCH = 160
@@ -24,6 +25,7 @@ _TITLE_POINTS, _TEXT_POINTS = 10, 8
 _LEGEND_INCHES = 0.3
 _EMPTY_HALF = 1e-3  # of the range: the half of the colours in which there is no change
 _HATCH = "////"
+_EMPTY_COLOUR, _EMPTY_TEXT = "0.75", "grey: no cell"
 
 
 class Panel(NamedTuple):
@@ -52,11 +54,6 @@ def numbers(changes: np.ndarray) -> np.ndarray:
     """Returns the texts of changes with one decimal, "" for NaN."""
     texts = [["" if math.isnan(each) else f"{each:.1f}" for each in row] for row in changes]
     return np.array(texts, object).reshape(changes.shape)
-
-
-def plain(text: str) -> str:
-    """Returns `text` for matplotlib, which takes what is between two $ for a formula."""
-    return text.replace("$", "\\$")
 
 
 def range_of(panels: Sequence[Panel], wanted):
@@ -121,6 +118,7 @@ def _label_columns(axes, panel):
 
 def _draw(axes, panel, norm, width):
     image = axes.imshow(panel.changes, cmap="RdBu", norm=norm, origin="lower", aspect="auto")
+    axes.set_facecolor(_EMPTY_COLOUR)
     _label_columns(axes, panel)
     axes.set_yticks(range(len(panel.rows)))
     axes.set_yticklabels([plain(label) for label in panel.rows])
@@ -163,13 +161,28 @@ def _hatch(axes, is_noise):
         )
 
 
-def _add_legend(axes, text):
-    """Draws the legend of hatched cells in otherwise empty axes, so that the layout leaves room."""
+def _legend_entries(panels, noise_text):
+    """Returns the patches that explain hatched and empty cells, where there are any."""
     from matplotlib.patches import Patch
 
+    entries = []
+    if any(panel.is_noise is not None and panel.is_noise.any() for panel in panels):
+        entries.append(Patch(fill=False, hatch=_HATCH, edgecolor="0.6", label=noise_text))
+    if any(np.isnan(panel.changes).any() for panel in panels):
+        entries.append(Patch(color=_EMPTY_COLOUR, label=_EMPTY_TEXT))
+    return entries
+
+
+def _add_legend(axes, entries):
+    """Draws the legend in otherwise empty axes, so that the layout leaves room."""
     axes.set_axis_off()
-    patch = Patch(fill=False, hatch=_HATCH, edgecolor="0.6", label=text)
-    legend = axes.legend(handles=[patch], loc="center", fontsize=_TEXT_POINTS, frameon=False)
+    legend = axes.legend(
+        handles=entries,
+        loc="center",
+        fontsize=_TEXT_POINTS,
+        frameon=False,
+        ncol=len(entries),
+    )
     legend.set_in_layout(False)
 
 
@@ -195,8 +208,9 @@ def draw(panels: List[Panel], colour_label: str, value_range, noise_text: str = 
     lines = math.ceil(len(panels) / columns)
     widths = [1.0 + _width(panel) for panel in panels]
     height = 1.5 + _ROW_INCHES * max(4, max(len(panel.rows) for panel in panels))
-    has_noise = any(panel.is_noise is not None and panel.is_noise.any() for panel in panels)
-    size = 1.8 + max(widths) * columns, height * lines + _LEGEND_INCHES * has_noise
+    entries = _legend_entries(panels, noise_text)
+    has_legend = bool(entries)
+    size = 1.8 + max(widths) * columns, height * lines + _LEGEND_INCHES * has_legend
     if max(size) > _MOST_INCHES:
         raise InputError(
             f"a figure of {len(panels)} panels with up to {max(len(p.rows) for p in panels)} rows "
@@ -206,7 +220,7 @@ def draw(panels: List[Panel], colour_label: str, value_range, noise_text: str = 
     figure = Figure(figsize=size, constrained_layout=True)
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
-        lines + has_noise, columns, height_ratios=[height] * lines + [_LEGEND_INCHES] * has_noise
+        lines + has_legend, columns, height_ratios=[height] * lines + [_LEGEND_INCHES] * has_legend
     )
     axes = [figure.add_subplot(grid[divmod(place, columns)]) for place in range(len(panels))]
     for number, (panel, each) in enumerate(zip(panels, axes)):
@@ -223,6 +237,6 @@ def draw(panels: List[Panel], colour_label: str, value_range, noise_text: str = 
         format="%g",
     )
     bar.set_label(colour_label)
-    if has_noise:
-        _add_legend(figure.add_subplot(grid[lines, :]), noise_text)
+    if entries:
+        _add_legend(figure.add_subplot(grid[lines, :]), entries)
     return figure

@@ -4,6 +4,7 @@
 from typing import Dict, List
 
 from mrc.answers.correlation import LAYERS, METRIC_NAMES, Correlation
+from mrc.figures.texts import plain
 
 _INCHES = 3.1
 _TEXT_POINTS = 8
@@ -32,7 +33,7 @@ def _draw(axes, points, row, limits):
         text += f"\nSpearman {row.spearman:+.2f}"
     if row.spearman_low == row.spearman_low:
         text += f" [{row.spearman_low:+.2f}, {row.spearman_high:+.2f}]"
-    axes.set_title(text, fontsize=_TEXT_POINTS + 1)
+    axes.set_title(plain(text), fontsize=_TEXT_POINTS + 1)
     axes.tick_params(labelsize=_TEXT_POINTS)
     axes.margins(0.12)
 

@@ -10,6 +10,25 @@ import os
 import re
 import sys
 
+from mrc.util import streams
+
+streams.open_closed()  # before TensorFlow opens files
+
+
+def _explain_lack_of_memory(kind, error, trace):
+    """Reports an uncaught error, with one line if there is not enough memory to load modules."""
+    if kind is MemoryError or re.search("failed to map segment|annot allocate memory", str(error)):
+        print(
+            "error: not enough memory to load the program; end other programs, or raise the limit "
+            "that `ulimit -v` shows",
+            file=sys.stderr,
+        )
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _explain_lack_of_memory
+
 _NEEDED = (
     "tensorflow",
     "numpy",
@@ -65,12 +84,20 @@ def _what_is_wrong():
     return "has no " + ", ".join(missing) if missing else None
 
 
+def _refuse(message):
+    print("error: " + message, file=sys.stderr)
+    sys.exit(2)
+
+
+if sys.flags.optimize > 1:
+    _refuse(
+        "Python runs without docstrings (PYTHONOPTIMIZE=%d or -OO), which TensorFlow needs; unset "
+        "PYTHONOPTIMIZE" % sys.flags.optimize
+    )
 _wrong = _what_is_wrong()
 if _wrong:
-    print(
-        "error: Python %d.%d at %s %s; run `. scripts/setup_environment.sh requirements.txt "
+    _refuse(
+        "Python %d.%d at %s %s; run `. scripts/setup_environment.sh requirements.txt "
         "requirements/figures.txt && . .venv/bin/activate` in the project folder, then rerun the "
-        "command" % (sys.version_info[0], sys.version_info[1], sys.executable, _wrong),
-        file=sys.stderr,
+        "command" % (sys.version_info[0], sys.version_info[1], sys.executable, _wrong)
     )
-    sys.exit(2)

@@ -3,6 +3,7 @@
 
 import argparse
 import contextlib
+import logging
 import re
 import signal
 import sys
@@ -13,7 +14,31 @@ EXIT_CODE = 2
 # TensorFlow 2 reports the node of the graph before the cause.
 _CAUSE = re.compile(r"Graph execution error:.*?\nNode: '[^\n]*'\n(.+)", re.DOTALL)
 FAULT_EXIT_CODE = 1
+OUT_OF_MEMORY = (
+    "not enough memory; end other programs or use a machine with more; a run needs less with a "
+    "smaller --train_batch_size or --predict_batch_size, or fewer cells at a time"
+)
 _SIGNALLED = 128  # shells add the number of the signal to it
+# Would break the line of a message, change the terminal or reverse the text.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def escaped(text):
+    r"""Returns `text` for a message of one line: control characters and lone surrogates escaped.
+
+    >>> escaped("a\nb")
+    'a\\nb'
+    """
+    return _UNPRINTABLE.sub(lambda char: ascii(char.group())[1:-1], text)
+
+
+def _escape_arguments(record):
+    """A filter of a logger that escapes the texts of its messages."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            escaped(str(arg)) if isinstance(arg, (str, Exception)) else arg for arg in record.args
+        )
+    return True
 
 
 class InputError(Exception):
@@ -75,22 +100,37 @@ class Stopped(BaseException):
 def _leave(text, code):
     progress.close_bars()
     sys.stdout.flush()
-    print(text, file=sys.stderr)
+    print(escaped(text), file=sys.stderr)
     sys.exit(code)
+
+
+def print_result(text):
+    """Prints what the user runs the command for; unlike other output, it must not be lost."""
+    print(text)
+    sys.stdout.flush()
+    failure = getattr(sys.stdout, "failure", None)
+    if failure:
+        raise Fault(
+            f"stdout cannot be written ({failure.strerror}); redirect it to a file on a disk with "
+            "free space and rerun the same command"
+        )
 
 
 @contextlib.contextmanager
 def exit_with_message():
     """Reports an `InputError`, `Fault` or `Stopped` in one line on stderr, and exits with its code.
 
-    Inside, stdout and stderr ignore broken pipes.
+    Inside, stdout and stderr discard what cannot be written, and texts are escaped in warnings.
     """
-    with streams.broken_pipe_safe():
+    logging.getLogger("tensorflow").addFilter(_escape_arguments)
+    with streams.discarding_failures():
         try:
             yield
         except InputError as error:
             _leave(f"error: {error}", EXIT_CODE)
         except Fault as fault:
             _leave(f"error: {fault}", FAULT_EXIT_CODE)
+        except MemoryError:
+            _leave(f"error: {OUT_OF_MEMORY}", FAULT_EXIT_CODE)
         except Stopped as stopped:
             _leave(str(stopped), _SIGNALLED + stopped.number)

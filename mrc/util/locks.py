@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run at a time per output folder: a file lock, which ends with the process that holds it."""
+"""One run at a time per output folder: file locks, which end with the process that holds them.
+
+The folder itself is locked, because a lock file can be deleted while it is held. The file is locked
+for file systems that have no locks of folders, and it names the process that holds it.
+"""
 
 import contextlib
 import errno
@@ -26,6 +30,7 @@ def local_path(path):
 
 
 def _open(folder, path):
+    """Returns the descriptor of the lock file, which it creates if there is none."""
     lock = os.path.join(path, LOCK_FILE)
     try:
         return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)  # tf.gfile knows no locks
@@ -41,46 +46,59 @@ def _open(folder, path):
         )
 
 
-def _lock(descriptor, folder):
-    """Locks the open file, or raises an `InputError` that names the process that holds it."""
+def _lock(descriptor, folder, file):
+    """Locks an open file or folder; returns None, or the error of a file system without locks.
+
+    Raises:
+      InputError: another process holds the lock; `file` names it.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            tf.logging.warning(
-                "the file system of %s has no locks (%s); make sure that no other run uses it",
-                folder,
-                error.strerror,
-            )
-            return
-        owner = os.read(descriptor, 1000).decode("utf-8", "replace").strip()
+            return error
+        owner = os.read(file, 1000).decode("utf-8", "replace").strip()
         raise InputError(
-            "another run is using {} ({}); wait until it has ended, or pass another "
-            "--output_dir".format(folder, owner or "it has just started")
+            f"another run is using {folder} ({owner or f'its {LOCK_FILE} names no process'}); wait "
+            "until it has ended, or pass another --output_dir"
         )
+    return None
+
+
+def _sign(file):
+    """Writes the name of this process to the lock file."""
     text = "process %d on %s, since %s\n" % (
         os.getpid(),
         socket.gethostname(),
         time.strftime("%Y-%m-%d %H:%M:%S"),
     )
     with contextlib.suppress(OSError):  # a full disk must not stop the run
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, text.encode("utf-8"))
+        os.ftruncate(file, 0)
+        os.write(file, text.encode("utf-8"))
 
 
 @contextlib.contextmanager
 def held(folder):
     """Locks the output folder during the block; object stores have no lock.
 
-    The file remains, but the lock ends with its process, even if that is killed.
+    The file remains, but the locks end with their process, even if that is killed.
     """
     path = local_path(folder)
     if path is None:
         yield
         return
-    descriptor = _open(folder, path)
-    try:
-        _lock(descriptor, folder)
+    with contextlib.ExitStack() as descriptors:
+        file = _open(folder, path)
+        descriptors.callback(os.close, file)
+        whole = os.open(path, os.O_RDONLY)
+        descriptors.callback(os.close, whole)
+        problem = _lock(file, folder, file)
+        if problem:
+            tf.logging.warning(
+                "the file system of %s has no locks (%s); make sure that no other run uses it",
+                folder,
+                problem.strerror,
+            )
+        _lock(whole, folder, file)
+        _sign(file)
         yield
-    finally:
-        os.close(descriptor)

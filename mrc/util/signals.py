@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIGINT (Ctrl-C) and SIGTERM: work stops where the same command can resume."""
+"""SIGINT (Ctrl-C), SIGTERM and SIGHUP (a closed terminal) stop work where it can resume."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ import threading
 
 from mrc.util.errors import Stopped
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NOTICE = b"\nstopping: the current step is finished first (Ctrl-\\ to quit at once)\n"
 
 
@@ -21,7 +21,7 @@ def exit_quietly_on_interrupt():
 
 
 class SignalHandler:
-    """Turns SIGINT and SIGTERM into `errors.Stopped`, as a context manager.
+    """Turns `SIGNALS` into `errors.Stopped`, as a context manager.
 
     Raises it at once, except within `deferred`, where the signal is only recorded in `received`:
     long work checks it where it can stop without loss.
@@ -35,7 +35,7 @@ class SignalHandler:
         # Python allows handlers in the main thread only.
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                # A background job of a shell ignores Ctrl-C.
+                # A background job of a shell ignores Ctrl-C, and nohup a closed terminal.
                 if signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._take)
         return self

@@ -1,23 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Standard output and standard error that survive a closed reader."""
+"""Standard output and standard error that survive a closed reader or a full disk."""
 
 import contextlib
 import os
 import sys
 
 
-class BrokenPipeSafeStream:
-    """A text stream that ignores BrokenPipeError: output is discarded once its reader has exited.
+def open_closed():
+    """Opens the standard streams that were closed, as by `>&-`, before another file gets their
+    descriptors.
+
+    They are opened for reading, so that to write fails as on a closed stream.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # gets the lowest free descriptor, this one
+            if number:
+                setattr(sys, name, open(number, "w", closefd=False))
+
+
+class DiscardingStream:
+    """A text stream that discards its output once a write has failed.
 
     In `run_squad.py ... 2>&1 | tee log`, for example, Ctrl-C also ends `tee`, while the run still
-    has a checkpoint to write.
+    has a checkpoint to write. Characters that the encoding lacks are written as escapes.
 
     Args:
       stream: a stream with a file descriptor, such as `sys.stderr`.
+
+    Attributes:
+      failure: the first error other than a closed reader, or None.
     """
 
     def __init__(self, stream):
-        self._stream = stream
+        self._stream, self.failure = stream, None
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
     def __getattr__(self, name):
         return getattr(self._stream, name)
@@ -25,7 +45,9 @@ class BrokenPipeSafeStream:
     def _attempt(self, method, *args):
         try:
             method(*args)
-        except BrokenPipeError:
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                self.failure = self.failure or error
             void = os.open(os.devnull, os.O_WRONLY)
             os.dup2(void, self._stream.fileno())
             os.close(void)
@@ -38,10 +60,10 @@ class BrokenPipeSafeStream:
 
 
 @contextlib.contextmanager
-def broken_pipe_safe():
-    """Makes `sys.stdout` and `sys.stderr` ignore broken pipes in the block."""
+def discarding_failures():
+    """Makes `sys.stdout` and `sys.stderr` discard output that cannot be written in the block."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(BrokenPipeSafeStream, before)
+    sys.stdout, sys.stderr = map(DiscardingStream, before)
     try:
         yield
     finally:

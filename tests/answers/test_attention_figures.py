@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from mrc import datasets
 from mrc.answers import attention_tables
 from mrc.experiment import attention_window
 from mrc.experiment import run as experiment
-from mrc.figures import attention_map, attention_page
+from mrc.figures import attention_map, attention_page, figure_files
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 GRID = dict(do_predict=True, mask_zone="q2,p2", mask_layer="each")
@@ -115,6 +116,22 @@ def test_maps_are_written(command_lines, folders, tmp_path, data, question, name
     )
 
 
+@pytest.mark.parametrize("question", ["a\x01\ufffe", "a\ud800", "a\u200b$x$ 中"])
+def test_maps_of_odd_texts_are_xml(folders, tmp_path, question):
+    window = read_window(folders["squad"], "boat")._replace(question=question, answer=question)
+    window = window._replace(tokens=[question] * len(window.tokens), gold_answers=[question])
+    mean = window.attention.mean(axis=(0, 1))
+    for number, figure in enumerate(
+        [
+            attention_map.draw_map(window, mean, question),
+            attention_map.draw_sheet(window, [mean], [question], 1),
+        ]
+    ):
+        path = tmp_path / f"{number}.svg"
+        figure_files.save(figure, str(path), question)
+        assert ElementTree.parse(str(path)).getroot().tag.endswith("svg")
+
+
 def test_panels_are_written(command_lines, tmp_path):
     text = attention_tables.to_csv(np.full([3, 4, 4, 5], 0.2), np.zeros([3, 4, 4]))[0]
     (tmp_path / "attention.csv").write_text(text, encoding="utf-8")
@@ -167,6 +184,15 @@ def test_a_page_is_whole_and_needs_no_network(folders):
 def test_text_that_ends_a_script_does_not_end_the_page(folders):
     window = read_window(folders["squad"], "boat")._replace(question="</script><b>")
     assert "</script><b>" not in attention_page.make(window, {})
+
+
+def test_text_that_names_a_placeholder_stays_as_it_is(folders):
+    question = "What are PAGE_BYTES?"
+    page = attention_page.make(
+        read_window(folders["squad"], "boat")._replace(question=question), {}
+    )
+    data = json.loads(re.search(r"const page = (\{.*\});", page).group(1))
+    assert data["question"] == question and page.count("PAGE_BYTES") == 1
 
 
 @pytest.mark.parametrize("tokens, megabytes", [(170, 10), (512, 60)])

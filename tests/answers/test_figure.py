@@ -2,6 +2,7 @@
 """Tests of the results table and the heat map drawn from it."""
 
 import os
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import tiny
 
 import attention_mask
 from mrc.answers import effects, results_table
-from mrc.figures import fonts, heat_map, panels
+from mrc.figures import figure_files, fonts, heat_map, panels
 from mrc.util.errors import InputError
 
 CELLS = attention_mask.read_cells("p2,q2,q2p+p2", "0,1", num_layers=2)
@@ -372,17 +373,85 @@ def test_titles_may_contain_commas(given, tables, titles):
     assert visualize_zones._titles(args) == titles
 
 
-def test_texts_without_a_font_get_one_warning(monkeypatch):
+@pytest.fixture
+def installed(monkeypatch):
+    """Installs fonts with these characters, {path: characters}; returns the list of warnings."""
+    from matplotlib import font_manager
+
     warnings = []
-    monkeypatch.setattr(fonts, "_characters", lambda path: frozenset(map(ord, "ab")))
-    monkeypatch.setattr(
-        fonts.tf.logging, "warning", lambda text, *args: warnings.append(text % args)
-    )
-    assert fonts.find(["ab 中", "文"]) is None
+
+    def install(falls_back=True, **fonts_by_name):
+        characters = {name: frozenset(map(ord, text)) for name, text in fonts_by_name.items()}
+        monkeypatch.setattr(fonts, "_characters", lambda path: characters[path])
+        monkeypatch.setattr(fonts, "_installed", lambda: list(characters))
+        monkeypatch.setattr(fonts, "_falls_back", lambda: falls_back)
+        monkeypatch.setattr(font_manager, "findfont", lambda properties: "default")
+        monkeypatch.setattr(
+            fonts.tf.logging, "warning", lambda text, *args: warnings.append(text % args)
+        )
+        return warnings
+
+    return install
+
+
+@pytest.mark.parametrize("falls_back", [True, False])
+def test_one_character_without_a_font_does_not_cost_the_others(installed, falls_back):
+    warnings = installed(falls_back, default="ab", chinese="ab灯塔", bold="ab灯")
+    assert fonts.find(["ab 灯", "塔🎉"]) == ["chinese"]
     assert warnings == [
-        "no installed font has the characters 中文; install one, such as Debian's fonts-noto-cjk"
+        "no installed font has the characters 🎉; install one, such as Debian's fonts-symbola"
     ]
-    assert fonts.find(["ab a"]) is None and len(warnings) == 1
+
+
+def test_other_fonts_have_what_the_first_lacks(installed):
+    warnings = installed(True, default="ab", chinese="a灯塔", symbols="🎉★")
+    assert fonts.find(["ab灯塔🎉"]) == ["chinese", "default", "symbols"] and not warnings
+
+
+def test_without_fallback_the_warning_names_the_version_that_has_it(installed):
+    warnings = installed(False, default="ab", chinese="ab灯塔", symbols="🎉")
+    assert fonts.find(["灯塔🎉"]) == ["chinese"]
+    assert warnings == [
+        "the font of the figure lacks the characters 🎉; use matplotlib 3.6 or later, which takes "
+        "them from other installed fonts"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text, packages",
+    [
+        ("中", "fonts-noto-cjk"),
+        ("ไ", "fonts-noto-core"),
+        ("中ไ★", "fonts-noto-cjk and fonts-noto-core and fonts-symbola"),
+    ],
+)
+def test_the_advice_fits_the_missing_characters(installed, text, packages):
+    warnings = installed(default="ab")
+    assert fonts.find(["ab", text]) == ["default"] and warnings[0].endswith(
+        f"such as Debian's {packages}"
+    )
+
+
+@pytest.mark.parametrize("text", ["ab", "a\u200bb", "a\ufeff\u00ad\ufe0f \u3000\n"])
+def test_format_characters_and_spaces_need_no_font(installed, text):
+    warnings = installed(default="ab", other="ab\u200b")
+    assert fonts.find([text]) == [] and not warnings
+
+
+def test_bitmap_fonts_are_not_used(monkeypatch):
+    from matplotlib import ft2font
+
+    class Font:
+        scalable = False
+
+        def __init__(self, path):
+            pass
+
+        def get_charmap(self):
+            return {ord("a"): 1}
+
+    monkeypatch.setattr(ft2font, "FT2Font", Font)
+    assert fonts._characters("a bitmap font") == frozenset()
 
 
 def test_a_font_installed_since_is_found_and_regular_before_bold(monkeypatch):
@@ -390,26 +459,36 @@ def test_a_font_installed_since_is_found_and_regular_before_bold(monkeypatch):
     from matplotlib import font_manager
 
     folder = os.path.join(matplotlib.get_data_path(), "fonts", "ttf")
-    default, regular, bold = (
-        os.path.join(folder, name)
-        for name in ("STIXGeneral.ttf", "DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
+    regular, bold = (
+        os.path.join(folder, name) for name in ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
     )
     # matplotlib's list is kept between runs and knows none of them.
     monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
-    monkeypatch.setattr(font_manager, "findfont", lambda properties: default)
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [bold, regular, "missing.ttf"])
-    monkeypatch.setattr(
-        fonts, "_characters", lambda path: frozenset([] if path == default else [0x4E2D])
-    )
-    assert fonts.find(["中"]) == regular
+    assert fonts._installed() == [regular, bold]
 
 
-def test_a_font_that_has_the_characters_is_found(monkeypatch):
-    from matplotlib import font_manager
+ODD = "a\x00\x1b\x85\ud800\ufffe\u200b$x$<&>--b 中"
 
-    default = font_manager.findfont(font_manager.FontProperties())
-    chosen = next(f.fname for f in font_manager.fontManager.ttflist if f.fname != default)
-    monkeypatch.setattr(
-        fonts, "_characters", lambda path: frozenset([0x4E2D] if path == chosen else [])
-    )
-    assert fonts.find(["中"]) == chosen
+
+def test_an_svg_with_odd_characters_is_xml(tmp_path):
+    table = results_table.make_table(SCORES)
+    path = tmp_path / "zones.svg"
+    figure_files.save(draw([table], [ODD]), str(path), ODD)
+    assert ElementTree.parse(str(path)).getroot().tag.endswith("svg")
+
+
+def test_empty_cells_are_grey_and_in_the_legend():
+    table = results_table.Table(["q2"], ["0", "1"], 80.0, {("0", "q2"): 80.0})
+    figure = draw([table], ["one"])
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)
+    axes = figure.axes[0]
+
+    def colour(row):
+        x, y = axes.transData.transform((0.3, row + 0.3))
+        return pixels[len(pixels) - int(y), int(x)].tolist()
+
+    assert colour(0)[0] > 240 and colour(1) == [191, 191, 191]
+    (legend,) = legends(figure)
+    assert [text.get_text() for text in legend.get_texts()] == ["grey: no cell"]

@@ -130,6 +130,13 @@ def test_similar_chinese_words_do_not_decide(text, expected):
     assert question_type(text, CHINESE) == expected
 
 
+def test_a_very_long_question_has_the_type_of_its_beginning_or_end():
+    filler = "stone " * 10**5
+    assert question_type(filler + "was built by whom?", ENGLISH) == "who"
+    assert question_type("Why is this so: " + filler, ENGLISH) == "why"
+    assert question_type(" " * 10**5 + "Where is it?" + " " * 10**5, ENGLISH) == "where"
+
+
 def test_type_names_follow_the_table():
     assert question_types.type_names(ENGLISH) == [
         "what",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -443,3 +444,30 @@ def test_answer_start_is_not_read(folder, start):
     folder.write("pred.json", {"a": "x"})
     code, out, _ = folder.run("data.json", "pred.json")
     assert (code, json.loads(out)["exact"]) == (0, 100.0)
+
+
+def no_answer_files(folder, odds):
+    """Returns the words of a command that scores SQuAD 2.0 answers with these null odds."""
+    data = tiny.squad2()
+    questions = [q for p in data["data"][0]["paragraphs"] for q in p["qas"]]
+    answers = {q["id"]: q["answers"][0]["text"] if q["answers"] else "boat" for q in questions}
+    values = {q["id"]: odds[not q["answers"]] for q in questions}
+    paths = [
+        tiny.write_json(folder / f"{name}.json", value)
+        for name, value in (("data", data), ("predictions", answers), ("odds", values))
+    ]
+    return [*paths[:2], "-n", paths[2]]
+
+
+@pytest.mark.parametrize(
+    "odds, words, wanted",
+    [
+        # The odds of the questions with an answer, and of those without.
+        ((-5.0, -2.0), ["-t", "0"], "--na-prob-thresh=-5.0 (best_exact_thresh) has an exact match"),
+        ((-5.0, 2.0), ["-t", "0"], None),
+        ((-5.0, -2.0), ["-t", "-3"], None),
+    ],
+)
+def test_a_threshold_above_all_null_odds_is_reported(tmp_path, odds, words, wanted):
+    code, _, stderr = tiny.run("squad_evaluate.py", *no_answer_files(tmp_path, odds), *words)
+    assert code == 0 and (wanted in stderr if wanted else "warning" not in stderr), stderr

@@ -54,9 +54,9 @@ def end(process):
 
 def wait_for(process, pattern):
     """Waits until a file that matches `pattern` exists."""
-    limit = time.time() + PATIENCE
+    limit = time.monotonic() + PATIENCE
     while not glob.glob(str(pattern)):
-        assert process.poll() is None and time.time() < limit, process.stderr.read()
+        assert process.poll() is None and time.monotonic() < limit, process.stderr.read()
         time.sleep(0.01)
 
 
@@ -185,7 +185,9 @@ def test_kill_9_in_prediction(paths, data, finished, tmp_path, number, what, cap
     assert not glob.glob(str(tmp_path / "unfinished*"))
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    "number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_in_training_writes_a_checkpoint(paths, uninterrupted, tmp_path, number, code):
     flags = training_flags(paths, tmp_path, save_checkpoints_steps=1000)
     process = tiny.start(flags)
@@ -203,7 +205,9 @@ def test_a_signal_in_training_writes_a_checkpoint(paths, uninterrupted, tmp_path
     assert weights(tmp_path) == weights(uninterrupted)
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    "number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_in_prediction_writes_finished_batches(
     paths, data, predicted, tmp_path, number, code
 ):

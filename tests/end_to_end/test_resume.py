@@ -6,6 +6,7 @@ import json
 import os
 import random
 import time
+import types
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import tiny
 
 import attention_mask
 from mrc import datasets
-from mrc.experiment import partial_results, provenance
+from mrc.experiment import attention, partial_results, provenance
 from mrc.experiment import run as experiment
 
 GRID = dict(do_predict=True, mask_zone="q2,p2", mask_layer="each", predict_batch_size=2)
@@ -204,3 +205,16 @@ def test_partial_results_of_another_tensorflow_2_or_without_onednn_are_not_used(
             provenance.unfinished_work(str(tmp_path), {"a": 1}, [attention_mask.BASELINE]).folder
         )
     assert len(folders) == 4
+
+
+@pytest.mark.parametrize("kind", [partial_results.PartialResults, attention.Totals])
+def test_a_clock_that_is_set_back_does_not_delay_partial_results(tmp_path, monkeypatch, kind):
+    clock = types.SimpleNamespace(time=lambda: -3600.0, monotonic=lambda: 0.0)
+    monkeypatch.setattr(partial_results, "time", clock)
+    results = kind(provenance.UnfinishedWork(str(tmp_path), {"a": 1}, trusts_unsigned=False))
+    batch = dict(sums=np.zeros([1, 1, 1, 4, 6]), counts=np.zeros([1, 4]))
+    results.add([0], batch)
+    assert os.listdir(str(tmp_path)) == []
+    clock.monotonic = lambda: partial_results.SECONDS_IN_PART + 1.0
+    results.add([1], batch)
+    assert len(os.listdir(str(tmp_path))) == 1

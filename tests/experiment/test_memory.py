@@ -93,3 +93,17 @@ def test_a_run_stops_before_training(paths, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         run.run(datasets.SQUAD, tiny.flag_values(**grid))
     assert "a grid of 3 cells" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("gibibytes, warns", [(2, True), (64, False)])
+def test_a_low_limit_of_virtual_memory_causes_a_warning(monkeypatch, gibibytes, warns):
+    warnings = []
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda which: (gibibytes << 30, -1))
+    monkeypatch.setattr(
+        memory.tf.logging, "warning", lambda text, *args: warnings.append(text % args)
+    )
+    memory.warn_of_limit()
+    assert warnings == warns * [
+        "the limit of virtual memory (ulimit -v) is 2.0 GiB, where TensorFlow may abort; if it "
+        "does, raise the limit"
+    ]

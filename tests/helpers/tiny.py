@@ -59,7 +59,7 @@ def _question(identifier, text, context, answer, **more):
     return dict({"id": identifier, "question": text, "answers": answers}, **more)
 
 
-def _data(*paragraphs):
+def data_of(*paragraphs):
     return {
         "version": "tiny",
         "data": [
@@ -75,7 +75,7 @@ def _data(*paragraphs):
 
 def squad():
     """Returns the SQuAD 1.1 data."""
-    return _data(
+    return data_of(
         (
             LANTERN,
             [
@@ -109,7 +109,7 @@ def squad2():
 
 def cmrc():
     """Returns the CMRC 2018 data."""
-    return _data(
+    return data_of(
         (
             TOWER,
             [

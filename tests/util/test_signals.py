@@ -28,11 +28,12 @@ def default_sigint():
     signal.signal(signal.SIGINT, before)
 
 
-def test_a_signal_ends_other_work_at_once():
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_other_work_at_once(number):
     with pytest.raises(errors.Stopped) as caught, signals.SignalHandler():
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert caught.value.number == signal.SIGTERM
-    assert str(caught.value) == "stopped by SIGTERM; rerun the same command to resume"
+        os.kill(os.getpid(), number)
+    assert caught.value.number == number
+    assert str(caught.value) == f"stopped by {number.name}; rerun the same command to resume"
 
 
 def test_ctrl_c_during_imports_exits_silently():
@@ -77,11 +78,14 @@ def test_only_the_third_signal_ends_deferred_work_at_once(monkeypatch, capfd):
     assert signal.getsignal(signal.SIGINT) == before
 
 
-def test_an_ignored_signal_stays_ignored():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_ignored_signal_stays_ignored(number):
+    """As in a background job of a shell, and under nohup."""
+    before = signal.signal(number, signal.SIG_IGN)
     with signals.SignalHandler() as handler:
         handler.reinstall()
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
+    signal.signal(number, before)
     assert handler.received is None
 
 
@@ -91,6 +95,13 @@ def test_ctrl_c_is_handled_again_after_tpu_estimator():
         session_hooks.StopOnSignalHook(handler).before_run(None)
         os.kill(os.getpid(), signal.SIGINT)
         assert handler.received == signal.SIGINT
+
+
+def test_a_lack_of_memory_is_reported(capsys):
+    with pytest.raises(SystemExit) as caught, errors.exit_with_message():
+        raise MemoryError
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.startswith("error: not enough memory; end other programs or ")
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
@@ -103,6 +114,19 @@ def test_only_one_run_can_use_a_folder(tmp_path, scheme):
                 pass
     with locks.held(folder):  # and again, though the file stays
         assert os.listdir(str(tmp_path)) == [locks.LOCK_FILE]
+
+
+def test_a_deleted_lock_file_does_not_admit_a_second_run(tmp_path):
+    with locks.held(str(tmp_path)):
+        (tmp_path / locks.LOCK_FILE).unlink()
+        for _ in range(2):
+            with pytest.raises(
+                errors.InputError, match=r"another run is using .* names no process"
+            ):
+                with locks.held(str(tmp_path)):
+                    pass
+    with locks.held(str(tmp_path)):
+        assert f"process {os.getpid()} on" in (tmp_path / locks.LOCK_FILE).read_text()
 
 
 def test_an_unwritable_lock_file_is_reported(tmp_path):
