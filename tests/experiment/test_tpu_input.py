@@ -111,7 +111,7 @@ def test_a_tpu_predicts_only_unfinished_windows(run, tmp_path, monkeypatch, batc
     class Reader:
         def predict(self, input_fn, **_):
             given.append(input_fn)
-            return []
+            yield from ()
 
     (tmp_path / "found").mkdir()
     work = provenance.UnfinishedWork(str(tmp_path / "found"), {"a": 1}, trusts_unsigned=False)
