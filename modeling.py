@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BERT (Devlin et al., 2019, https://arxiv.org/abs/1810.04805): embeddings, attention, feed-forward
-network, layer, and the whole encoder.
+"""BERT (Devlin et al., 2019, https://arxiv.org/abs/1810.04805), part by part.
 
 The encoder knows nothing of questions and passages: a caller passes the attention bias of a layer
 and may see its probabilities. `mrc.model.branches` runs one layer in several ways at once.
@@ -22,9 +21,7 @@ MASKED = -10000.0  # added to the scores of masked keys
 
 
 def dimensions(tensor):
-    """Returns the shape of `tensor` as a list: integers where it is static, scalar tensors
-    elsewhere.
-    """
+    """Returns the shape of `tensor`, a list with scalar tensors for dimensions that are not static."""
     dynamic = None
     sizes = tensor.shape.as_list()
     for axis, size in enumerate(sizes):
@@ -132,9 +129,7 @@ def biased_activation(function, x, bias):
 
 
 def activated_dense(function, x, kernel, bias):
-    """Returns `function(x @ kernel + bias)` for `x` [..., H], `kernel` [H, I] and `bias` [I], in
-    the type of `kernel`.
-    """
+    """Returns `function(x @ kernel + bias)` [..., I] in the type of `kernel`, for `x` [..., H]."""
     return biased_activation(function, product(x, kernel), bias)
 
 
@@ -144,9 +139,7 @@ def biased_residual_norm(x, bias, residual, beta, gamma):
 
 
 def normalized_dense(x, kernel, bias, residual, beta, gamma):
-    """Returns the layer norm of `x @ kernel + bias + residual` for `x` [..., K], `kernel` [K, H],
-    `residual` [..., H], the others [H].
-    """
+    """Returns the layer norm [..., H] of `x @ kernel + bias + residual`, for `x` [..., K]."""
     return biased_residual_norm(product(x, kernel), bias, residual, beta, gamma)
 
 
@@ -157,8 +150,7 @@ def no_dropout(x, rate=0.0):
 
 
 class Dropout:
-    """Sets elements to zero with probability `rate` and scales the others up (Srivastava et al.,
-    2014).
+    """Sets elements to zero at `rate` and scales the others up (Srivastava et al., 2014).
 
     The mask depends only on `seed`, `step` and the position of the call in the model, so that a
     resumed training draws the same numbers as an uninterrupted one.

@@ -134,8 +134,7 @@ def _with_threshold(score, metric, na_prob, na_threshold):
 
 
 def credits(scores, metric, na_probs=None, na_threshold=1.0):
-    """Returns the score of each question, 0 to 1, where predictions with high no-answer scores are
-    "".
+    """Returns each question's score, 0 to 1; predictions with high no-answer scores count as "".
 
     Args:
       scores: the result of `score_questions`.

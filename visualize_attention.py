@@ -75,21 +75,21 @@ def _number(text):
 
 def _choices(text, count, what):
     """Returns [(name, numbers)] of the layers or heads that a flag names, each averaged over."""
-    found = []
+    choices = []
     for part in (text or MEAN).split(","):
         part = part.strip()
         if part == MEAN:
-            found.append((f"mean of {what}s", list(range(count))))
+            choices.append((f"mean of {what}s", list(range(count))))
         elif part == EACH:
-            found.extend((f"{what} {number + 1}", [number]) for number in range(count))
+            choices.extend((f"{what} {number + 1}", [number]) for number in range(count))
         elif part.isdigit() and len(part) < 10 and int(part) < count:
-            found.append((f"{what} {int(part) + 1}", [int(part)]))
+            choices.append((f"{what} {int(part) + 1}", [int(part)]))
         else:
             raise InputError(
                 f'--{what}: there is no {what} "{part[:20]}"; the {what}s are 0 to {count - 1}, '
                 f'"{EACH}" or "{MEAN}"'
             )
-    return found
+    return choices
 
 
 def _draw_question(args):

@@ -93,14 +93,14 @@ class BestPositions:
         self._logits, self._size = {"start": starts, "end": ends}, size
 
     def read(self, first, stop):
-        found = {}
+        best = {}
         for side, logits in self._logits.items():
             logits = logits[:, first:stop].transpose(1, 0, 2)
             places = np.argsort(-logits, axis=2, kind="stable")[:, :, : self._size]
-            found[side + "_places"] = places.astype(np.int32)
-            found[side + "_values"] = np.take_along_axis(logits, places, 2)
-            found[side + "_nulls"] = logits[:, :, 0]
-        return found
+            best[side + "_places"] = places.astype(np.int32)
+            best[side + "_values"] = np.take_along_axis(logits, places, 2)
+            best[side + "_nulls"] = logits[:, :, 0]
+        return best
 
 
 def decode(inputs, windows, logits_path, folder):
@@ -128,11 +128,11 @@ def run(command):
 
 def answers(inputs, folder):
     """Returns the answers of all cells, in order."""
-    found = []
+    texts = []
     for cell in inputs.cells:
         path = os.path.join(folder, inputs.file_names(cell)["predictions"])
-        found.extend(predictions_file.read(path).items())
-    return found
+        texts.extend(predictions_file.read(path).items())
+    return texts
 
 
 def count_differing(some, others):
@@ -145,11 +145,11 @@ class Side:
     def __init__(self, name):
         self.name, self.seconds, self.pass_seconds, self.answers = name, {}, {}, {}
 
-    def keep(self, form, seconds, pass_seconds, found):
+    def keep(self, form, seconds, pass_seconds, texts):
         self.seconds[form], self.pass_seconds[form], self.answers[form] = (
             seconds,
             pass_seconds,
-            found,
+            texts,
         )
 
 
@@ -171,8 +171,8 @@ class Comparison:
         printed, seconds = run(command + ["--trim"] * (length == "trimmed"))
         folder = tempfile.mkdtemp(dir=self._folder)
         decode(self._inputs, self._windows, output, folder)
-        found = answers(self._inputs, folder)
-        self.theirs.keep((length, precision), seconds, float(printed.split()[-1]), found)
+        texts = answers(self._inputs, folder)
+        self.theirs.keep((length, precision), seconds, float(printed.split()[-1]), texts)
 
     def run_ours(self, length, precision):
         folder = tempfile.mkdtemp(dir=self._folder)
@@ -182,8 +182,8 @@ class Comparison:
         _, seconds = run(command)
         with open(os.path.join(folder, run_record.RECORD_FILE), encoding="utf-8") as reader:
             passes = json.load(reader)["runs"][-1]["parts"]["prediction"]
-        found = answers(self._inputs, folder)
-        self.ours.keep((length, precision), seconds, passes, found)
+        texts = answers(self._inputs, folder)
+        self.ours.keep((length, precision), seconds, passes, texts)
 
     def report_times(self, form):
         for side in (self.theirs, self.ours):
@@ -201,11 +201,11 @@ class Comparison:
                 pairs.append((side, (length, "bfloat16"), side, (length, "float32")))
         for side, form, other, other_form in pairs:
             if form in side.answers and other_form in other.answers:
-                found = side.answers[form]
+                texts = side.answers[form]
                 print(
                     f"answers of {side.name} ({' '.join(form)}) that differ from {other.name} "
                     f"({' '.join(other_form)}): "
-                    f"{count_differing(found, other.answers[other_form])} of {len(found)}"
+                    f"{count_differing(texts, other.answers[other_form])} of {len(texts)}"
                 )
 
 

@@ -42,11 +42,11 @@ def seconds(script, flags, output_dir):
 
 def predictions(folder):
     """Returns {file name: {question: answer}} of all cells in `folder`."""
-    found = {}
+    by_file = {}
     for path in glob.glob(os.path.join(folder, "predictions_layer*.json")):
         with open(path, encoding="utf-8") as reader:
-            found[os.path.basename(path)] = json.load(reader)
-    return found
+            by_file[os.path.basename(path)] = json.load(reader)
+    return by_file
 
 
 def count_differing(folder, reference):
@@ -57,7 +57,7 @@ def count_differing(folder, reference):
         for name in theirs
         for question, answer in theirs[name].items()
     ]
-    return sum(mine != other for mine, other in pairs), len(pairs)
+    return sum(answer != other for answer, other in pairs), len(pairs)
 
 
 def single_cells(num_layers, wanted):

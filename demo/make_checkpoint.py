@@ -68,8 +68,10 @@ def make_windows(language, stage, tokenizer, generator):
     asked = (language.naming,) if stage.names_alone else facts + (language.naming,)
     pairs = [(name, fact) for name in language.names for fact in asked]
     passages = sample_data.make_passages(language, facts, pairs, PASSAGES, generator, stage.people)
-    found = examples.make_training_examples(language.dataset, passages, "the sample text")
-    return Windows(found, tokenizer, MAX_SEQ_LENGTH, MAX_SEQ_LENGTH, MAX_SEQ_LENGTH)
+    training_examples = examples.make_training_examples(
+        language.dataset, passages, "the sample text"
+    )
+    return Windows(training_examples, tokenizer, MAX_SEQ_LENGTH, MAX_SEQ_LENGTH, MAX_SEQ_LENGTH)
 
 
 def find_owners(batch, names):

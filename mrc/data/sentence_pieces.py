@@ -85,9 +85,9 @@ def normalize(word: str, do_lower_case: bool) -> Tuple[str, List[int]]:
     text, places, place = "", [], 0
     while place < len(word):
         is_quote = word.startswith(_QUOTES, place)
-        found = '"' if is_quote else _without_accents(word[place])
-        text += found
-        places += [place] * len(found)
+        replaced = '"' if is_quote else _without_accents(word[place])
+        text += replaced
+        places += [place] * len(replaced)
         place += 2 if is_quote else 1
     # Without accents, the lower case of a text is as long as the text.
     return text.lower() if do_lower_case else text, places + [len(word)]

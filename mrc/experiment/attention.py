@@ -21,8 +21,7 @@ _STATE_FILE = "attention.npz"
 
 
 class Totals(partial_results.Results):
-    """The sums over the batches so far, added in their order, so that a resumed run writes the same
-    bytes.
+    """The sums over the batches so far, in their order: a resumed run writes the same bytes.
 
     The size of their file does not depend on the data.
     """

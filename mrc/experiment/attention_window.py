@@ -113,14 +113,14 @@ def _with_paths_from(folder, values):
 
 
 def _find_example(inputs, question_id):
-    found = [example for example in inputs.prediction_examples if example.id == question_id]
-    if not found:
+    examples = [example for example in inputs.prediction_examples if example.id == question_id]
+    if not examples:
         ids = ", ".join(example.id for example in inputs.prediction_examples[:_IDS_SHOWN])
         raise InputError(
             f"there is no question {question_id} in {inputs.options.predict_file}; its first ids "
             f"are {ids}"
         )
-    return found[-1]
+    return examples[-1]
 
 
 def _gold_answers(inputs, question_id):
@@ -136,13 +136,13 @@ def _gold_answers(inputs, question_id):
         raise
     except InputError:  # a file without answers can be read, too
         return ()
-    found = [
+    answers = [
         question.answers
         for passage in passages
         for question in passage.questions
         if question.id == question_id
     ]
-    return found[-1] if found else ()
+    return answers[-1] if answers else ()
 
 
 def _gold_spans(dataset, windows, row, answers):
@@ -256,17 +256,17 @@ def read_window(inputs: Inputs, question_id: str, number: Optional[int] = None) 
             f"--window={number}: question {question_id} has {len(windows)} windows, from 0"
         )
     reader, rows = _Reader(inputs), range(len(windows))
-    found = [reader.best(windows.batch([row])) for row in rows]
+    best_of_windows = [reader.best(windows.batch([row])) for row in rows]
     best = {
-        name: np.concatenate([each[name] for each in found])
-        for name in found[0]
+        name: np.concatenate([each[name] for each in best_of_windows])
+        for name in best_of_windows[0]
         if name != "unique_ids"
     }
     decoder = prediction.make_decoder(inputs, windows)
     (answer,) = decoder.answer(0, rows, best)
     entry = next((each for each in answer.entries if each.text == answer.text), None)
-    at = _place_of(entry, best) if entry is not None and answer.text else None
-    row = number if number is not None else at or 0
+    answer_row = _place_of(entry, best) if entry is not None and answer.text else None
+    row = number if number is not None else answer_row or 0
     arrays = windows.batch([row], int(windows.lengths()[row]))
     groups, attention = reader.attention(arrays)
     gold = _gold_answers(inputs, question_id)
@@ -279,7 +279,7 @@ def read_window(inputs: Inputs, question_id: str, number: Optional[int] = None) 
         groups=groups,
         attention=attention,
         answer=answer.text,
-        predicted=(entry.start_index, entry.end_index) if at == row else None,
+        predicted=(entry.start_index, entry.end_index) if answer_row == row else None,
         gold_answers=list(dict.fromkeys(each.text for each in gold)),
         gold=_gold_spans(inputs.dataset, windows, row, gold),
         joiner=inputs.dataset.joiner,

@@ -91,17 +91,17 @@ class Inputs(NamedTuple):
           flag_names: flags whose values matter.
           weights: path of a checkpoint that matters.
         """
-        found = OrderedDict([("dataset", self.dataset.name)])
+        values = OrderedDict([("dataset", self.dataset.name)])
         if weights:
-            found["checkpoint"] = self.checkpoint_sha256(weights)
+            values["checkpoint"] = self.checkpoint_sha256(weights)
         for flag in ("bert_config_file", vocabulary_flag(self.options), data_flag):
-            found[flag] = self.file_hashes[getattr(self.options, flag)]
+            values[flag] = self.file_hashes[getattr(self.options, flag)]
         for name in flag_names:
             if hasattr(self.options, name):
-                found[name] = getattr(self.options, name)
-        if found.get("precision") == precision.FLOAT32:
-            del found["precision"]  # so are results from before there was a choice
-        return found
+                values[name] = getattr(self.options, name)
+        if values.get("precision") == precision.FLOAT32:
+            del values["precision"]  # so are results from before there was a choice
+        return values
 
     def hashes(self) -> Iterator[Tuple[str, str]]:
         """Yields (role, SHA-256) of every file and checkpoint that the run reads."""

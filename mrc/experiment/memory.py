@@ -54,14 +54,15 @@ def check_grid(inputs, windows, cells):
         return
     length = int(windows.lengths().max()) if options.trim_padding else options.max_seq_length
     one = grid_bytes(1, options.predict_batch_size, length, inputs.config.hidden_size)
-    needed, there = one * len(cells), machine_bytes()
-    if needed > there:
+    needed, available = one * len(cells), machine_bytes()
+    if needed > available:
         # Half of the memory, as a layer needs some besides its outputs.
-        smaller = options.predict_batch_size * there // (2 * needed)
+        smaller = options.predict_batch_size * available // (2 * needed)
+        most_cells = max(available // (2 * one), 1)
         remedy = f"pass --predict_batch_size={smaller}" if smaller else "use a smaller batch"
         raise InputError(
             f"a grid of {len(cells)} cells with --predict_batch_size={options.predict_batch_size} "
             f"needs {needed / _GIB:.1f} GiB of memory for hidden states, but this machine has "
-            f"{there / _GIB:.1f} GiB; {remedy}, or decode at most {max(there // (2 * one), 1)} "
+            f"{available / _GIB:.1f} GiB; {remedy}, or decode at most {most_cells} "
             "cells with each command: cells that are done are kept"
         )

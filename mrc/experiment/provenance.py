@@ -157,14 +157,14 @@ def other_reader(ours, theirs):
 
 
 def warn_of_other_reader(folder):
-    """Warns if the attention without a mask and the answers without one are not of one reader and
-    data.
-    """
+    """Warns if attention and answers without a mask are not of the same reader and data."""
     path = os.path.join(folder, RECORD_FILE)
     cells = (read_record(path) if tf.gfile.Exists(path) else None) or {}
     baseline = attention_mask.BASELINE.name
-    made = [cells.get(name, {}).get("made_from") for name in (attention_entry(baseline), baseline)]
-    other = None not in made and other_reader(*made)
+    fingerprints = [
+        cells.get(name, {}).get("made_from") for name in (attention_entry(baseline), baseline)
+    ]
+    other = None not in fingerprints and other_reader(*fingerprints)
     if other:
         tf.logging.warning(
             "the attention and the answers in %s were made with another %s; run both again with "

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run: read and check the inputs, then train, predict, sum attention and score as the flags
-ask.
-"""
+"""One run: reads and checks the inputs, then trains, predicts, sums attention and scores."""
 
 import logging
 import os

@@ -35,10 +35,10 @@ def _commit():
     """Returns the commit of the project, with "-dirty" if a file has changed; None without git."""
     command = ["git", "-C", _ROOT, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
-        found = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=60)
+        output = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=60)
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.decode("utf-8").strip() or None
+    return output.decode("utf-8").strip() or None
 
 
 def _code_fingerprint():
@@ -103,10 +103,10 @@ def _read(path):
 
 def _maker(runs, name, sha256):
     """Returns the name of the newest of `runs` that wrote this version of a file; see `find`."""
-    found = [run for run in runs if name in run.get("results", {})]
+    writers = [run for run in runs if name in run.get("results", {})]
     return next(
-        (run["run"] for run in reversed(found) if run["results"][name] == sha256),
-        "" if found else None,
+        (run["run"] for run in reversed(writers) if run["results"][name] == sha256),
+        "" if writers else None,
     )
 
 

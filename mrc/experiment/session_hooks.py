@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Session hooks: that a run uses what it recorded, progress, stopping on a signal, and checks for
-NaN or infinity.
-"""
+"""Session hooks: checks of inputs and of NaN, progress, and stopping on a signal."""
 
 from typing import Callable
 

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of attention: panels of layers by heads, the map of one window, and contact sheets of
-maps.
-"""
+"""Figures of attention: panels of layers by heads, maps of one window, contact sheets."""
 
 import math
 from typing import Dict, List, Sequence

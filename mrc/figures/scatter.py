@@ -39,8 +39,7 @@ def _draw(axes, points, row, limits):
 
 
 def draw(points: Dict, rows: List[Correlation]):
-    """Returns the matplotlib figure: a line for each metric and kind of point, a column for each
-    zone.
+    """Returns the figure: a row for each metric and kind of point, a column for each zone.
 
     Args:
       points: {(zone, what the points are, metric): list of `correlation.Point`}.

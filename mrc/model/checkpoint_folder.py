@@ -24,9 +24,7 @@ def _read_list(folder):
 
 
 def _moved(path, folder):
-    """Returns where a listed checkpoint is now: the list may name the folder that it was copied
-    from.
-    """
+    """Returns where a listed checkpoint is now; the list may name the folder it was copied from."""
     beside = os.path.join(folder, os.path.basename(path))
     return beside if not checkpoint.exists(path) and checkpoint.exists(beside) else path
 
@@ -107,9 +105,7 @@ def find_trained(folder, to_train):
 
 
 def make_last(folder, path):
-    """Makes a training in `folder` resume from the listed checkpoint `path`, whatever newer ones
-    there are.
-    """
+    """Makes a training in `folder` resume from the listed checkpoint `path`, not a newer one."""
     paths = listed(folder)
     state = _read_list(folder)
     if state is not None and state.model_checkpoint_path == path:

@@ -85,8 +85,7 @@ def _initialize_from(checkpoint, use_tpu):
 
 
 def step_of_core(step, input_ids):
-    """Returns a dropout step that differs from core to core of a TPU, because they read other
-    windows.
+    """Returns a dropout step that differs between the cores of a TPU, which read other windows.
 
     All cores run one program, so a dropout that depends on the step alone would drop the same units
     on each.

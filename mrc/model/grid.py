@@ -23,9 +23,7 @@ from mrc.model import branches
 
 
 class State(NamedTuple):
-    """A hidden state `[B, T, H]`, the cells that continue from it, and whether trailing padding was
-    cut off.
-    """
+    """A hidden state `[B, T, H]`, the cells that continue from it, whether padding was cut off."""
 
     hidden: tf.Tensor
     cells: List[attention_mask.Cell]
@@ -33,9 +31,7 @@ class State(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Tokens `start` to `stop - 1` of all windows of a batch, and whether a mask changes their
-    output.
-    """
+    """Tokens `start` to `stop - 1` of the windows, and whether a mask changes their output."""
 
     start: tf.Tensor
     stop: tf.Tensor
@@ -52,10 +48,10 @@ def _round_down(number, step):
 
 
 class _Bounds:
-    """Where questions and passages lie in the windows of a batch, `[CLS] question [SEP] passage
-    [SEP] padding`, rounded to multiples of `step`.
+    """Where questions and passages lie in the windows of a batch, in multiples of `step` tokens.
 
-    The windows differ, so a boundary is a range of tokens.
+    A window is `[CLS] question [SEP] passage [SEP] padding`. Windows differ, so each boundary is a
+    range of tokens.
     """
 
     def __init__(self, groups, step):
@@ -73,8 +69,11 @@ class _Bounds:
         self._last_passage = round_up(tf.reduce_max(passage_stop), step)
 
     def stretches(self, queries, end):
-        """Returns the `Stretch`es of tokens 0 to `end - 1` where `queries`, a set of groups, change
-        their output, or None where nearly all tokens change.
+        """Returns the `Stretch`es of tokens 0 to `end - 1`, or None where nearly all tokens change.
+
+        Args:
+          queries: the groups of the tokens whose output changes.
+          end: number of tokens.
         """
         front, passage, back = (  # the last [SEP] lies among padding of other windows
             not queries.isdisjoint(part)
@@ -103,9 +102,7 @@ class _Bounds:
 
 
 def _put_together(stretches, changed, unchanged):
-    """Returns `[B, T, H]` from the changed tokens `[B, R, H]` and the unmasked state `[B, T or
-    more, H]`.
-    """
+    """Returns `[B, T, H]` from changed tokens `[B, R, H]` and the unmasked state."""
     pieces, done = [], 0
     for start, stop, is_changed in stretches:
         if is_changed:
@@ -156,9 +153,7 @@ class _Pass:
         return State(embedded if keep else embedded[:, : self._length], cells, not keep)
 
     def _stretches(self, mask, cells_of, trimmed, layer):
-        """Returns `Stretch`es if some tokens can come from the unmasked state, or None to compute
-        all.
-        """
+        """Returns `Stretch`es if some tokens can come from the unmasked state, else None."""
         if self._length is None or NO_MASK not in cells_of or not mask.pairs:
             return None
         if not trimmed and not self._keeps_padding(cells_of[NO_MASK], layer):

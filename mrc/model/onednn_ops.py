@@ -27,9 +27,7 @@ _UNUSED = {"epsilon": 0.0, "leakyrelu_alpha": 0.0}  # of other fusions
 
 
 def _are_available():
-    """Whether TensorFlow computes with oneDNN and has all of these operations, with the attributes
-    used here.
-    """
+    """Whether TensorFlow has all of these operations, with the attributes used here."""
     is_new = tensorflow_versions.VERSION >= (2, 12)
     return (
         is_new
@@ -46,9 +44,7 @@ KEPT_TYPES = frozenset([tf.bfloat16] if AVAILABLE and precision.cpu_has_bfloat16
 
 
 def biased_scores(query, key, bias):
-    """Returns the scores [N, R, K] of `query` [N, R, D] and `key` [N, K, D], plus `bias`
-    [R or 1, K].
-    """
+    """Returns the scores [N, R, K] of `query` [N, R, D] and `key` [N, K, D], plus a bias."""
     return op_def_library.apply_op(
         _BIASED_SCORES,
         name="biased_scores",

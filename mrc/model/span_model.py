@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reader: BERT with a span head for the start and end of an answer (Devlin et al., 2019,
-section 4.2).
+"""The reader: BERT with a span head for start and end (Devlin et al., 2019, section 4.2).
 
 Shapes: B batch, T tokens, H hidden size, C cells of a grid, K best positions.
 """
@@ -31,9 +30,7 @@ class SpanModel:
         self._weights, self._bias = (variable.make() for variable in variables.head(bert.config))
 
     def span_logits(self, hidden, input_span_mask=None):
-        """Returns the logits [B, T] of the starts and of the ends from the encoder's output [B, T,
-        H].
-        """
+        """Returns the logits [B, T] of starts and of ends from the encoder's output [B, T, H]."""
         batch, tokens, width = modeling.dimensions(hidden)
         both = (
             tf.matmul(tf.reshape(hidden, [-1, width]), self._weights, transpose_b=True) + self._bias
@@ -64,9 +61,7 @@ class SpanModel:
         return (losses[0] + losses[1]) / 2.0
 
     def _best(self, scores, input_mask, size, trim_padding):
-        """Returns values and places [B, K] of the `size` best scores [B, T], the lower place first
-        on ties.
-        """
+        """Returns values and places [B, K] of the best scores [B, T]; ties to the lower place."""
         if self._masks_question:
             scores = tf.nn.log_softmax(scores)
         if trim_padding:
@@ -77,9 +72,7 @@ class SpanModel:
 
     @staticmethod
     def working_length(input_mask, size, step):
-        """Returns a scalar: the longest window of the batch, rounded up to a multiple of `step`,
-        but at least `size`.
-        """
+        """Returns the length of the longest window, rounded up to `step`, but at least `size`."""
         longest = tf.reduce_max(tf.reduce_sum(input_mask, axis=1))
         return tf.minimum(
             tf.maximum(grid.round_up(longest, step), size), modeling.dimensions(input_mask)[1]

@@ -50,8 +50,8 @@ def _link(folder, name):
     whole = os.path.join(folder, name)
     if os.path.isdir(whole):
         return _new_link(whole)
-    made = os.path.join(_new_folder(), "model.ckpt")
+    link = os.path.join(_new_folder(), "model.ckpt")
     for other in os.listdir(folder):
         if other.startswith(name + "."):
-            os.symlink(os.path.join(folder, other), made + other[len(name) :])
-    return made
+            os.symlink(os.path.join(folder, other), link + other[len(name) :])
+    return link

@@ -20,7 +20,7 @@ def bar(total, what, unit, initial=0, delay=0):
       delay: seconds until it is shown; work that finishes sooner shows no bar.
     """
     watched = sys.stderr.isatty()
-    made = tqdm.tqdm(
+    new_bar = tqdm.tqdm(
         total=total,
         desc=what,
         unit=unit,
@@ -29,11 +29,11 @@ def bar(total, what, unit, initial=0, delay=0):
         delay=delay,
         mininterval=0.2 if watched else SECONDS_BETWEEN_LINES,
     )
-    _bars.add(made)
-    return made
+    _bars.add(new_bar)
+    return new_bar
 
 
 def close_bars():
     """Closes the bars of interrupted work, so that the next output begins on a new line."""
-    for made in list(_bars):
-        made.close()
+    for each in list(_bars):
+        each.close()

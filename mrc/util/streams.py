@@ -7,8 +7,7 @@ import sys
 
 
 def open_closed():
-    """Opens the standard streams that were closed, as by `>&-`, before another file gets their
-    descriptors.
+    """Opens closed standard streams (`>&-`) before another file gets their descriptors.
 
     They are opened for reading, so that to write fails as on a closed stream.
     """
