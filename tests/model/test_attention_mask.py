@@ -3,6 +3,8 @@
 the two flags.
 """
 
+import os
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -475,3 +477,19 @@ def test_wrong_heads(mask_head, problem):
 def test_a_head_needs_a_zone():
     with pytest.raises(InputError, match="--mask_head=1 needs a zone to mask; add --mask_zone"):
         read_cells(None, None, 2, "1", 4)
+
+
+def test_the_picture_in_the_readme_is_that_of_the_zones():
+    """Its last [SEP] is the same group as the first."""
+    with open(os.path.join(tiny.ROOT, "README.md"), encoding="utf-8") as reader:
+        lines = reader.read().split("```\n                  [CLS]")[1].split("```")[0].splitlines()
+    order = ["cls", "question", "sep", "passage", "sep", "padding"]
+    for query, line in zip(order, lines[1:]):
+        zones = [None if zone == "." else zone for zone in line.split()[1:]]
+        assert zones == [
+            next(
+                (zone for zone, mask in attention_mask.ZONES.items() if (query, key) in mask.pairs),
+                None,
+            )
+            for key in order
+        ]
