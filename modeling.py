@@ -21,7 +21,7 @@ MASKED = -10000.0  # added to the scores of masked keys
 
 
 def dimensions(tensor):
-    """Returns the shape of `tensor`: a list of integers, or scalar tensors where it is not static."""
+    """Returns the shape of `tensor`: a list of integers, or of scalars where it is not static."""
     dynamic = None
     sizes = tensor.shape.as_list()
     for axis, size in enumerate(sizes):
