@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attention zones, and the grammar of the flags that name the cells of a grid.
+"""Attention zones: which queries do not see which keys.
 
 Masking a zone knocks out one path of information: the queries of the zone no longer see its keys in
 the masked layers, and everything else runs as before (attention knockout; Geva et al., 2023,
@@ -10,8 +10,9 @@ is why windows of layers (`each:3`) are masked together. Losses do not add up ov
 And softmax gives the attention that the zone had to the keys that are left, so a masked query is
 not one that sees less, but one that sees the rest more strongly.
 
-A zone is a set of pairs of groups of tokens (Cui et al., 2022,
-https://doi.org/10.1016/j.isci.2022.104176):
+A zone masks the keys of one set of tokens for the queries of another, `QUERY-KEY`, or only those
+within a distance, `QUERY-KEY-near8`. The zones of the study (Cui et al., 2022,
+https://doi.org/10.1016/j.isci.2022.104176) are abbreviations:
 
     zone  query             key       zones do not overlap, so a union masks each pair once
     q2    question          question
@@ -23,7 +24,7 @@ https://doi.org/10.1016/j.isci.2022.104176):
 """
 
 import re
-from typing import FrozenSet, NamedTuple, Optional, Tuple
+from typing import FrozenSet, Iterable, NamedTuple, Optional, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -33,33 +34,73 @@ from mrc.util.errors import InputError
 
 # The groups of tokens, of which every token is in one.
 GROUPS = QUESTION, PASSAGE, CLS, SEP, PADDING = ("question", "passage", "cls", "sep", "padding")
-EACH = "each"
-_MOST_DIGITS = 9  # of the number of a layer or head
+ANY = "any"
+# Sets that are found in the data, and the group in which their tokens lie (see
+# `mrc.data.token_sets`).
+DATA_SETS = {
+    "answer": PASSAGE,
+    "answer_sentence": PASSAGE,
+    "overlap": PASSAGE,
+    "wh": QUESTION,
+    "random_question": PASSAGE,
+    "random_answer_sentence": PASSAGE,
+}
+# {set: the set of as many random tokens}, for zones that differ in this alone.
+CONTROLS = {QUESTION: "random_question", "answer_sentence": "random_answer_sentence"}
+_NEAR, _FAR, _SELF = "near", "far", "self"
+_DISTANCE = re.compile("(near|far)([0-9]{1,5})$")
 _MOST_SHOWN = 80  # characters of a flag in a message
+_SET_FEATURE = "set_"
+
+
+class Pair(NamedTuple):
+    """What one zone masks: the keys of one set of tokens for the queries of another.
+
+    Attributes:
+      query, key: names of the sets; for groups, one of `GROUPS`.
+      near, far: only keys at most `near` tokens away, or more than `far`; None for no limit.
+    """
+
+    query: str
+    key: str
+    near: Optional[int] = None
+    far: Optional[int] = None
 
 
 class Mask(NamedTuple):
     """What happens in a masked layer.
 
     Attributes:
-      pairs: the (query group, key group)s that are masked.
+      pairs: the masked `Pair`s.
       replaces_bias: whether one constant replaces the whole bias, so that padding is attended to.
       context: replaces each element of the contexts of the heads; None to keep them.
       heads: the heads in which this happens; None for all.
     """
 
-    pairs: FrozenSet[Tuple[str, str]] = frozenset()
+    pairs: FrozenSet[Pair] = frozenset()
     replaces_bias: bool = False
     context: Optional[float] = None
     heads: Optional[FrozenSet[int]] = None
 
     @property
     def queries(self) -> FrozenSet[str]:
-        """The groups of the queries that lose keys."""
-        return frozenset(query for query, _ in self.pairs)
+        """The groups in which queries may lose keys."""
+        return frozenset(group for pair in self.pairs for group in groups_of(pair.query))
+
+    @property
+    def sets(self) -> FrozenSet[str]:
+        """The sets besides the groups that the pairs name."""
+        return frozenset(name for pair in self.pairs for name in pair[:2]) - set(GROUPS)
 
 
 NO_MASK = Mask()
+
+
+def groups_of(name: str) -> Tuple[str, ...]:
+    """Returns the groups in which the tokens of a set may lie."""
+    if name in GROUPS:
+        return (name,)
+    return (DATA_SETS[name],) if name in DATA_SETS else (QUESTION, PASSAGE)
 
 
 def _all_but(group):
@@ -67,10 +108,10 @@ def _all_but(group):
 
 
 def _zone(queries, keys):
-    return Mask(frozenset((query, key) for query in queries for key in keys))
+    return Mask(frozenset(Pair(query, key) for query in queries for key in keys))
 
 
-# Every zone; the first five in the order of the published table.
+# The zones of the study, the first five in the order of its table.
 ZONES = {
     "all": Mask(replaces_bias=True),
     "q2": _zone([QUESTION], [QUESTION]),
@@ -84,91 +125,135 @@ PUBLISHED_ZONES = tuple(ZONES)[:5]
 BLOCKS = {
     zone: blocks[0]
     for zone, mask in ZONES.items()
-    for blocks in [[pair for pair in mask.pairs if set(pair) <= {QUESTION, PASSAGE}]]
+    for blocks in [[pair[:2] for pair in mask.pairs if set(pair[:2]) <= {QUESTION, PASSAGE}]]
     if len(blocks) == 1
 }
 
 
-def _joins(zone):
-    """Whether a zone joins with others."""
-    return bool(ZONES[zone].pairs)
+def shortened(text: str) -> str:
+    """Returns a flag's text as messages show it."""
+    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "..."
 
 
-class Label(NamedTuple):
-    """How the flags name a cell, each part empty where no flag was given: layers, heads, zones.
+def _read_distance(text, zone):
+    """`"near8"` -> {"near": 8}."""
+    if text == _SELF:
+        return {_NEAR: 0}
+    match = _DISTANCE.match(text)
+    if not match:
+        raise InputError(
+            f'--mask_zone: "{shortened(zone)}" has the distance "{shortened(text)}"; a distance is '
+            "self, nearN or farN, as in passage-passage-near8"
+        )
+    return {match.group(1): int(match.group(2))}
 
-    >>> Label("0+1", "3", "p2q").name
-    'layer0+1_p2q_head3'
-    >>> Label.parse("layer0+1_p2q_head3").title
-    'p2q, layer 1+2, head 4'
+
+def _read_set(name, zone, own_sets):
+    """Returns the sets that a name stands for: every group for `any`."""
+    if name == ANY:
+        return GROUPS
+    known = GROUPS + tuple(DATA_SETS) + tuple(own_sets)
+    if name not in known:
+        hint = "" if own_sets else ", or sets of your own with --zones_file"
+        raise InputError(
+            f'--mask_zone: there is no set of tokens "{shortened(name)}" in "{shortened(zone)}"; '
+            f"the sets are {ANY}, {', '.join(known)}{hint}"
+        )
+    return (name,)
+
+
+def _read_zone(zone, own_sets) -> Mask:
+    """`"passage-question-near8"` -> the `Mask` of one zone."""
+    if zone in ZONES:
+        return ZONES[zone]
+    words = zone.split("-")
+    if not 2 <= len(words) <= 3:
+        hint = f"; did you mean {zone.lower()}?" if zone.lower() in ZONES else ""
+        raise InputError(
+            f'--mask_zone: there is no zone "{shortened(zone)}"; the zones are {", ".join(ZONES)}, '
+            f"or QUERY-KEY or QUERY-KEY-DISTANCE, as in passage-question-near8{hint}"
+        )
+    distance = _read_distance(words[2], zone) if len(words) == 3 else {}
+    queries, keys = (_read_set(word, zone, own_sets) for word in words[:2])
+    return Mask(frozenset(Pair(query, key, **distance) for query in queries for key in keys))
+
+
+def _without_limits(pairs):
+    """Returns the pairs with near N and far M joined where they leave no distance out (M <= N)."""
+    pairs = set(pairs)
+    for query, key in {pair[:2] for pair in pairs}:
+        limits = [pair for pair in pairs if pair[:2] == (query, key)]
+        nears = [pair.near for pair in limits if pair.near is not None]
+        fars = [pair.far for pair in limits if pair.far is not None]
+        if Pair(query, key) in pairs or nears and fars and min(fars) <= max(nears):
+            pairs = pairs.difference(limits) | {Pair(query, key)}
+    return frozenset(pairs)
+
+
+def _check_keys_left(pairs, text):
+    """Raises an `InputError` if some queries lose every key of their window."""
+    for query in sorted({pair.query for pair in pairs}):
+        lost = {
+            pair.key
+            for pair in pairs
+            if set(groups_of(query)) <= set(groups_of(pair.query))
+            and pair.query in GROUPS + (query,)
+            and pair[2:] == (None, None)
+        }
+        if lost >= set(GROUPS) - {PADDING}:
+            raise InputError(
+                f"--mask_zone={shortened(text)} leaves no key for {query} tokens, which would "
+                "attend to everything again, at reduced precision; to remove a layer's attention "
+                "use off"
+            )
+
+
+def read_mask(text: str, own_sets: Iterable[str] = ()) -> Mask:
+    """Returns the `Mask` of zones that are joined by plus signs.
+
+    Args:
+      text: such as "p2q+passage-passage-near8".
+      own_sets: names of the sets in --zones_file.
+
+    Raises:
+      InputError: a zone does not exist, does not join with others, or leaves queries without keys.
     """
-
-    layer: str = ""
-    head: str = ""
-    zone: str = ""
-
-    @property
-    def name(self) -> str:
-        """The part of a file name that identifies the cell."""
-        heads = f"_head{self.head}" if self.head else ""
-        return f"layer{self.layer}_{self.zone}{heads}"
-
-    @staticmethod
-    def parse(name: str) -> "Label":
-        """Returns the label with this `name`."""
-        layer, _, rest = name[len("layer") :].partition("_")
-        zone, _, head = rest.partition("_head")
-        return Label(layer, head, zone)
-
-    @property
-    def title(self) -> str:
-        """The cell in words, with layers and heads from 1 as in figures."""
-        if not self.zone:
-            return "no mask"
-        layer = f"layer {from_one(self.layer)}" if self.layer else "every layer"
-        heads = f", head {from_one(self.head)}" if self.head else ""
-        return f"{self.zone}, {layer}{heads}"
+    zones = [zone.strip() for zone in text.split("+")]
+    masks = {zone: _read_zone(zone, own_sets) for zone in zones}
+    alone = [zone for zone, mask in masks.items() if not mask.pairs]
+    if alone and len(masks) > 1:
+        joined = "+".join(zone for zone, mask in ZONES.items() if mask.pairs)
+        raise InputError(
+            f"--mask_zone={shortened(text)}: {alone[0]} does not join with other zones; every "
+            f"zone at once is {joined}"
+        )
+    if alone:
+        return masks[alone[0]]
+    pairs = _without_limits(frozenset().union(*(mask.pairs for mask in masks.values())))
+    _check_keys_left(pairs, text)
+    return Mask(pairs)
 
 
-def from_one(label: str) -> str:
-    """Returns the label of layers or heads, which counts from 0 as flags do, counted from 1.
-
-    >>> from_one("0+11")
-    '1+12'
-    """
-    return "+".join(str(int(number) + 1) for number in label.split("+"))
-
-
-class Cell(NamedTuple):
-    """One setting of the mask.
+class TokenSets(NamedTuple):
+    """The sets of the tokens of a batch.
 
     Attributes:
-      zones: names of the masked zones, none for the baseline.
-      layers: numbers of the masked layers.
-      heads: numbers of the masked heads in each of these layers, None for all.
-      label: how the flags name them.
+      names: of the S sets, the `GROUPS` first.
+      members: 1.0 where a token is in a set and 0.0 elsewhere, [B, T, S].
+      positions: of the tokens in their window, [1, T].
     """
 
-    zones: FrozenSet[str] = frozenset()
-    layers: FrozenSet[int] = frozenset()
-    heads: Optional[FrozenSet[int]] = None
-    label: Label = Label()
+    names: Tuple[str, ...]
+    members: tf.Tensor
+    positions: tf.Tensor
 
-    @property
-    def name(self) -> str:
-        """The part of a file name that identifies the cell."""
-        return self.label.name
+    def of(self, name: str) -> tf.Tensor:
+        """Returns the members [B, T] of one set."""
+        return self.members[..., self.names.index(name)]
 
-    def mask_at(self, layer: int) -> Mask:
-        """Returns what is masked in `layer`."""
-        if layer not in self.layers:
-            return NO_MASK
-        masks = [ZONES[zone] for zone in self.zones]
-        pairs = frozenset().union(*(mask.pairs for mask in masks))
-        return masks[0]._replace(pairs=pairs, heads=self.heads)
-
-
-BASELINE = Cell()
+    def map(self, function) -> "TokenSets":
+        """Returns the sets of the tokens that `function` takes along axis 1."""
+        return self._replace(members=function(self.members), positions=function(self.positions))
 
 
 def find_groups(input_mask, segment_ids):
@@ -195,152 +280,67 @@ def find_groups(input_mask, segment_ids):
     return tf.stack([question, passage, cls, sep, 1.0 - is_token], axis=2)
 
 
-def group_of(groups, name):
-    """Returns the column [B, T] of `find_groups` for one group."""
-    return groups[..., GROUPS.index(name)]
+def find_sets(features) -> TokenSets:
+    """Returns the `TokenSets` of a batch: the groups, and the sets that the features have.
+
+    Args:
+      features: dict of the arrays [B, T] of windows: `input_mask`, `segment_ids`, and one for each
+        set, named by `set_feature`.
+    """
+    groups = find_groups(features["input_mask"], features["segment_ids"])
+    names = sorted(name for name in features if name.startswith(_SET_FEATURE))
+    sets = [tf.cast(features[name], tf.float32)[..., tf.newaxis] for name in names]
+    count = tf.ones_like(groups[:1, :, 0])
+    return TokenSets(
+        GROUPS + tuple(name[len(_SET_FEATURE) :] for name in names),
+        tf.concat([groups] + sets, axis=2) if sets else groups,
+        tf.cumsum(count, axis=1, exclusive=True),
+    )
 
 
-def changed_bias(bias, mask, query_groups, key_groups):
+def set_feature(name: str) -> str:
+    """Returns the name of the array of windows that has the members of a set."""
+    return _SET_FEATURE + name
+
+
+def _table(pairs, names):
+    """Returns the 0/1 table [S, S] of sets of queries x sets of keys."""
+    pairs = {pair[:2] for pair in pairs}
+    return np.array([[(query, key) in pairs for key in names] for query in names], np.float32)
+
+
+def _within(limits, queries, keys):
+    """Returns 1.0 where query and key are within the limits (near, far) of a `Pair`, [1, R, K]."""
+    near, far = limits
+    distance = tf.abs(queries.positions[:, :, tf.newaxis] - keys.positions[:, tf.newaxis])
+    return tf.cast(distance <= near if far is None else distance > far, tf.float32)
+
+
+def changed_bias(bias, mask: Mask, queries: TokenSets, keys: TokenSets):
     """Returns the attention bias under a `Mask`, broadcastable to [B, 1, R, K].
 
-    A pair of tokens is masked where `queries @ table @ keys` is 1, with the mask as a 0/1 table of
-    query groups x key groups.
+    A pair of tokens is masked where `queries @ table @ keys` is not 0, with the pairs of the mask
+    as a 0/1 table of sets of queries x sets of keys.
 
     Args:
       bias: the bias without a mask, [B, 1, 1, K].
       mask: the `Mask`.
-      query_groups: groups of the queries, [B, R, 5].
-      key_groups: groups of the keys, [B, K, 5].
+      queries, keys: of the R queries and K keys.
     """
     if mask.replaces_bias:
         return tf.fill([1, 1, 1, 1], MASKED)
     if not mask.pairs:
         return bias
-    table = np.array(
-        [[(query, key) in mask.pairs for key in GROUPS] for query in GROUPS], np.float32
-    )
     with tf.name_scope("zone"):
-        lost = tf.reduce_sum(query_groups[..., tf.newaxis] * table, axis=2)  # [B, R, 5]
-        masked = tf.matmul(lost, key_groups, transpose_b=True)  # [B, R, K]
+        masked = []
+        for limits in sorted({pair[2:] for pair in mask.pairs}, key=str):
+            table = _table([pair for pair in mask.pairs if pair[2:] == limits], queries.names)
+            lost = tf.reduce_sum(queries.members[..., tf.newaxis] * table, axis=2)  # [B, R, S]
+            pairs = tf.matmul(lost, keys.members, transpose_b=True)  # [B, R, K]
+            if limits != (None, None):
+                pairs *= _within(limits, queries, keys)
+            masked.append(pairs)
+        masked = tf.add_n(masked)
+        if len({pair[2:] for pair in mask.pairs}) > 1 or mask.sets:
+            masked = tf.minimum(masked, 1.0)  # sets overlap, and so do distances
         return bias + MASKED * masked[:, tf.newaxis]
-
-
-def _shortened(text):
-    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "..."
-
-
-def _parts(text, separator, flag):
-    parts = [part.strip() for part in text.split(separator)]
-    if not all(parts):
-        raise InputError(
-            f"--{flag}={_shortened(text)} has an empty part; write it as in "
-            "--mask_zone=q2,p2q+p2 or --mask_layer=0,8+9"
-        )
-    return parts
-
-
-def _read_zones(text):
-    """`"p2q+p2"` -> frozenset of zones."""
-    zones = _parts(text, "+", "mask_zone")
-    for zone in zones:
-        if zone not in ZONES:
-            raise InputError(
-                '--mask_zone: there is no zone "{}"; the zones are {}'.format(
-                    _shortened(zone), ", ".join(ZONES)
-                )
-            )
-    for zone in zones:
-        if not _joins(zone) and len(set(zones)) > 1:
-            raise InputError(
-                f"--mask_zone={_shortened(text)}: {zone} does not join with other zones; every "
-                f"zone at once is {'+'.join(filter(_joins, ZONES))}"
-            )
-    return frozenset(zones)
-
-
-def _read_numbers(text, count, what):
-    """`"8+9"` -> frozenset of numbers of layers or heads."""
-    numbers = _parts(text, "+", f"mask_{what}")
-    for number in numbers:
-        if not re.match("[0-9]{1,%d}$" % _MOST_DIGITS, number) or int(number) >= count:
-            raise InputError(
-                f'--mask_{what}: there is no {what} "{_shortened(number)}"; the {what}s are 0 to '
-                f'{count - 1}, or "{EACH}" for a cell of each'
-            )
-    return frozenset(int(number) for number in numbers)
-
-
-def _windows(text, count):
-    """`"each:3"` -> a frozenset for each layer of the layers around it, cut at both ends."""
-    width = text[len(EACH) + 1 :]
-    if not re.match("[0-9]{1,%d}$" % _MOST_DIGITS, width) or not int(width) % 2:
-        raise InputError(
-            f"--mask_layer={_shortened(text)}: the width of a window is an odd number of layers; "
-            f"write it as in {EACH}:3"
-        )
-    reach = int(width) // 2
-    return [
-        frozenset(range(max(0, layer - reach), min(count, layer + reach + 1)))
-        for layer in range(count)
-    ]
-
-
-def _choices(text, count, what):
-    """Returns (label, numbers) for every choice of layers or heads that a flag names.
-
-    Without the flag that is all of them at once: their numbers for layers, None for heads.
-    """
-    if text is None:
-        return [("", frozenset(range(count)) if what == "layer" else None)]
-    choices = []
-    for part in _parts(text, ",", f"mask_{what}"):
-        if part == EACH:
-            choices.extend(frozenset([number]) for number in range(count))
-        elif what == "layer" and part.startswith(EACH + ":"):
-            choices.extend(_windows(part, count))
-        else:
-            choices.append(_read_numbers(part, count, what))
-    # Labels are made from the numbers, so that 9+8 and 08+9 name one cell.
-    return [("+".join(str(number) for number in sorted(numbers)), numbers) for numbers in choices]
-
-
-def read_cells(mask_zone, mask_layer, num_layers, mask_head=None, num_heads=1):
-    """Returns the list of `Cell` that the mask flags name.
-
-    No flag is the baseline alone; one cell is that cell alone, as released; a grid of several
-    begins with the baseline.
-
-    Args:
-      mask_zone: None, or zones: a comma separates cells, a plus joins zones in one.
-      mask_layer: None (all layers at once), or layers: a comma separates cells, a plus joins,
-        "each" is every layer, and "each:3" every layer with the window of three around it (Geva et
-        al., 2023, https://arxiv.org/abs/2304.14767).
-      num_layers: number of layers of the model.
-      mask_head: None (all heads at once), or heads, like layers.
-      num_heads: number of heads of a layer.
-
-    Raises:
-      InputError: a zone, layer or head does not exist, or a layer or head is given without a zone.
-    """
-    if mask_zone is None:
-        for flag, value in (("mask_layer", mask_layer), ("mask_head", mask_head)):
-            if value is not None:
-                raise InputError(
-                    f"--{flag}={_shortened(value)} needs a zone to mask; add --mask_zone "
-                    f"({', '.join(ZONES)})"
-                )
-        return [BASELINE]
-    zone_choices = [
-        ("+".join(dict.fromkeys(_parts(label, "+", "mask_zone"))), _read_zones(label))
-        for label in _parts(mask_zone, ",", "mask_zone")
-    ]
-    head_choices = _choices(mask_head, num_heads, "head")
-    by_meaning = {}
-    for layer_label, layers in _choices(mask_layer, num_layers, "layer"):
-        for zone_label, zones in zone_choices:
-            for head_label, heads in head_choices:
-                heads = None if heads is not None and len(heads) == num_heads else heads
-                cell = Cell(zones, layers, heads, Label(layer_label, head_label, zone_label))
-                by_meaning.setdefault(cell[:3], cell)
-    cells = list(by_meaning.values())
-    return cells if len(cells) == 1 else [BASELINE] + cells

@@ -189,7 +189,7 @@ def read_vocabulary(path: str) -> Vocabulary:
 class WordPieceTokenizer:
     """Splits basic tokens into the longest pieces of a `Vocabulary`, greedily from the left."""
 
-    has_offsets = False
+    refines_by_offsets = False
 
     def __init__(self, vocabulary, do_lower_case):
         self.vocabulary = vocabulary
@@ -197,6 +197,7 @@ class WordPieceTokenizer:
         self._longest = max((len(piece) for piece in vocabulary.ids), default=0)
         self._pieces_of = {}
         self._ids_of = {}
+        self._kept_of = {}
 
     def _cut(self, token):
         """Returns the pieces of one basic token, or the unknown token alone."""
@@ -234,3 +235,38 @@ class WordPieceTokenizer:
     def text_ids(self, text):
         """Returns the list of ids of the pieces of `text`; each word is split once per run."""
         return [number for word in text.split(" ") for number in self.word_ids(word)]
+
+    def offsets(self, word):
+        """Returns (begin, end) in `word` of each of its pieces.
+
+        >>> WordPieceTokenizer(Vocabulary(["(", "caf", "##e", "[UNK]"]), True).offsets("(Café")
+        [(0, 1), (1, 4), (4, 5)]
+        """
+        # Characters are cleaned one by one, so each kept one comes from one place.
+        places = [place for place, char in enumerate(word) for _ in self._kept(char)]
+        tokens = self._basic.tokenize(word)
+        if len(places) != sum(map(len, tokens)):
+            return [(0, len(word))] * len(self.word_ids(word))
+        offsets, done = [], 0
+        for token in tokens:
+            pieces = self.tokenize(token)
+            lengths = [len(piece) - 2 * (number > 0) for number, piece in enumerate(pieces)]
+            for length in [len(token)] if pieces == [UNKNOWN] else lengths:
+                offsets.append((places[done], places[done + length - 1] + 1))
+                done += length
+        return offsets
+
+    def _kept(self, char):
+        """Returns the characters of the basic tokens of one character; it is split once per run."""
+        kept = self._kept_of.get(char)
+        if kept is None:
+            kept = self._kept_of[char] = "".join(self._basic.tokenize(char))
+        return kept
+
+    def text_offsets(self, text):
+        """Returns (begin, end) in `text` of each piece of `text_ids`."""
+        offsets, start = [], 0
+        for word in text.split(" "):
+            offsets += [(start + begin, start + end) for begin, end in self.offsets(word)]
+            start += len(word) + 1
+        return offsets

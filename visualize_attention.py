@@ -20,8 +20,8 @@ from mrc.util import check_environment  # noqa: F401, first: it reports missing 
 # isort: split
 import numpy as np
 
-from attention_mask import EACH
 from mrc.answers import attention_tables
+from mrc.cells import EACH
 from mrc.experiment import attention_window, explain, run_record
 from mrc.figures import attention_map, attention_page, figure_files
 from mrc.util import errors, files, tensorflow_versions

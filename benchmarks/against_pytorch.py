@@ -46,6 +46,10 @@ SCRIPT = "run_squad.py"
 LOOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pytorch_loop.py")
 
 
+def _zones(cell):
+    return cell.label.zone.split("+")
+
+
 def read_inputs(script_flags, folder):
     """Returns the `Inputs` of run_squad.py with these flags."""
     dataset = datasets.SQUAD
@@ -53,7 +57,10 @@ def read_inputs(script_flags, folder):
     run_flags.parse([sys.argv[0], "--do_predict", "--output_dir=" + folder] + script_flags)
     values = run_flags.with_normalized_paths(flags.FLAGS.flag_values_dict())
     inputs = run_inputs.read(dataset, types.SimpleNamespace(**values))
-    if any(cell.heads is not None or cell.zones - set(PUBLISHED_ZONES) for cell in inputs.cells):
+    if any(
+        cell.mask.heads is not None or set(_zones(cell)) - {"", *PUBLISHED_ZONES}
+        for cell in inputs.cells
+    ):
         sys.exit("the loop of PyTorch masks the published zones in whole layers; remove the others")
     return inputs
 
@@ -80,7 +87,9 @@ def export_windows(inputs, windows, batches, path):
     np.savez(
         path,
         batches=np.array(batches),
-        zones=np.array([[zone in cell.zones for zone in PUBLISHED_ZONES] for cell in inputs.cells]),
+        zones=np.array(
+            [[zone in _zones(cell) for zone in PUBLISHED_ZONES] for cell in inputs.cells]
+        ),
         layers=np.array([[layer in cell.layers for layer in layers] for cell in inputs.cells]),
         **{name: arrays[name] for name in ("input_ids", "input_mask", "segment_ids")},
     )

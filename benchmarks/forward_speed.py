@@ -21,8 +21,8 @@ import tensorflow.compat.v1 as tf
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import attention_mask
 import modeling
+from mrc import cells as grid_cells
 from mrc.model import bert_config, cpu_ops, span_model
 from mrc.util import tensorflow_versions
 
@@ -152,12 +152,12 @@ def main():
         )
     )
     features = make_features(args.batch, args.tokens, args.real or args.tokens)
-    baseline = [attention_mask.BASELINE]
+    baseline = [grid_cells.BASELINE]
     plain = Form(config, features, baseline)
     fast = Form(config, features, baseline, fast=True)
     names, grids = [], []
     if args.grid:
-        cells = attention_mask.read_cells(
+        cells = grid_cells.read_cells(
             args.mask_zone, "each", args.layers, args.mask_head, args.heads
         )
         names = [name for name in ("padded", "trimmed") if args.grid in (name, "both")]

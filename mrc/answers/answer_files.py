@@ -30,7 +30,7 @@ def file_names(cell, alone, with_negatives):
     contains the cell's name.
 
     Args:
-      cell: an `attention_mask.Cell`.
+      cell: an `cells.Cell`.
       alone: whether it is the only cell of the run.
       with_negatives: whether null odds are written (SQuAD 2.0).
     """

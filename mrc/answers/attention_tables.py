@@ -12,16 +12,19 @@ Layers and heads count from 0. A group without any token has empty values.
 import csv
 import io
 import itertools
-from typing import Dict, List, Tuple
+import re
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from attention_mask import BASELINE, GROUPS
+from attention_mask import GROUPS, PADDING
+from mrc.cells import BASELINE
 from mrc.util import files
 from mrc.util.errors import InputError
 
 KEY_GROUPS, QUERY_GROUPS = GROUPS, GROUPS[:-1]  # padding is no query
 _HEADER = ["layer", "head", "query", "key", "mass"]
+_NAME = re.compile("[a-z][a-z0-9_]*$")
 _MOST = 10**4  # layers or heads in a file
 _REMEDY = "pass the attention.csv that --do_attention writes"
 
@@ -37,12 +40,18 @@ def _text(value):
     return "" if np.isnan(value) else f"{max(value, 0.0):.6f}"
 
 
-def to_csv(masses: np.ndarray, entropies: np.ndarray) -> Tuple[str, str]:
-    """Returns the texts of both tables from [L, N, 4, 5] masses and [L, N, 4] entropies."""
-    texts = []
+def to_csv(masses: np.ndarray, entropies: np.ndarray, sets: Sequence[str] = ()) -> Tuple[str, str]:
+    """Returns the texts of both tables.
+
+    Args:
+      masses: [L, N, 4 + S, 5 + S].
+      entropies: [L, N, 4 + S].
+      sets: names of the S sets of tokens after the groups.
+    """
+    texts, queries, keys = [], QUERY_GROUPS + tuple(sets), KEY_GROUPS + tuple(sets)
     for header, values, groups in (
-        (_HEADER, masses, (QUERY_GROUPS, KEY_GROUPS)),
-        (["layer", "head", "query", "entropy"], entropies, (QUERY_GROUPS,)),
+        (_HEADER, masses, (queries, keys)),
+        (["layer", "head", "query", "entropy"], entropies, (queries,)),
     ):
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
@@ -55,7 +64,7 @@ def to_csv(masses: np.ndarray, entropies: np.ndarray) -> Tuple[str, str]:
 
 
 def read(path: str) -> Dict[Tuple[str, str], np.ndarray]:
-    """Returns {(query group, key group): masses [L, N]} of an attention.csv, NaN where empty."""
+    """Returns {(query set, key set): masses [L, N]} of an attention.csv, NaN where empty."""
     text = files.read_text(path, "attention table")
     rows = [] if "\0" in text else list(csv.reader(io.StringIO(text)))
     if not rows or rows[0] != _HEADER:
@@ -71,7 +80,7 @@ def read(path: str) -> Dict[Tuple[str, str], np.ndarray]:
             value = float(mass) if mass else np.nan
             if not all(0 <= each < _MOST for each in place) or not (np.isnan(value) or 0 <= value):
                 raise ValueError
-            if query not in QUERY_GROUPS or key not in KEY_GROUPS:
+            if query == PADDING or not all(_NAME.match(name) for name in (query, key)):
                 raise ValueError
         except ValueError:
             raise InputError(
@@ -80,7 +89,9 @@ def read(path: str) -> Dict[Tuple[str, str], np.ndarray]:
             )
         values[(query, key) + place] = value
     shape = [1 + max((place[axis] for place in values), default=-1) for axis in (2, 3)]
-    wanted = set(itertools.product(QUERY_GROUPS, KEY_GROUPS, *map(range, shape)))
+    sets = tuple(dict.fromkeys(key for _, key, *_ in values if key not in KEY_GROUPS))
+    pairs = list(itertools.product(QUERY_GROUPS + sets, KEY_GROUPS + sets))
+    wanted = {pair + place for pair in pairs for place in itertools.product(*map(range, shape))}
     if not values or set(values) != wanted:
         raise InputError(f"{path} lacks rows of some layers, heads or groups; {_REMEDY}")
     return {
@@ -90,5 +101,5 @@ def read(path: str) -> Dict[Tuple[str, str], np.ndarray]:
                 for layer in range(shape[0])
             ]
         )
-        for pair in itertools.product(QUERY_GROUPS, KEY_GROUPS)
+        for pair in pairs
     }

@@ -270,7 +270,7 @@ class Decoder:
         if self._texts_of_passage[0] != passage:
             text, pieces = self._windows.examples[example].text, self._windows.passages[passage]
             tokenizer, joiner = self._windows.tokenizer, self._dataset.joiner
-            if tokenizer.has_offsets:
+            if tokenizer.refines_by_offsets:
                 texts = _PassageTextsByOffsets(text, pieces, tokenizer, joiner)
             else:
                 texts = _PassageTexts(text, pieces, self._vocabulary, joiner, self._tokens)

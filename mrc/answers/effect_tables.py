@@ -8,9 +8,9 @@ import os
 
 import numpy as np
 
-from attention_mask import BASELINE
 from mrc.answers import effects, results_table
 from mrc.answers.question_types import question_type, type_names
+from mrc.cells import BASELINE
 from mrc.util import files
 
 EFFECTS_FILE, BY_TYPE_FILE = "effects.csv", "effects_by_type.csv"

@@ -13,7 +13,7 @@ before 什么.
 """
 
 import re
-from typing import List, Pattern, Sequence, Tuple
+from typing import List, Optional, Pattern, Sequence, Tuple
 
 Rules = Sequence[Tuple[str, Pattern[str]]]
 
@@ -92,6 +92,18 @@ CHINESE: Rules = (
 )
 
 
+def _earliest(text, rules):
+    """Returns (type, match) of a text's earliest interrogative, (`other`, None) without one."""
+    if text.isupper() and len(text.lower()) == len(text):  # "WHO WROTE THE POEM?"
+        text = text.lower()
+    best_type, best = OTHER, None
+    for name, pattern in rules:
+        match = pattern.search(text)
+        if match and (best is None or match.start() < best.start()):
+            best_type, best = name, match
+    return best_type, best
+
+
 def question_type(text: str, rules: Rules) -> str:
     """Returns the type of a question: that of its earliest interrogative, else `other`.
 
@@ -104,14 +116,21 @@ def question_type(text: str, rules: Rules) -> str:
     text = text.strip()
     if len(text) > 2 * _EDGE:
         text = text[:_EDGE] + " " + text[-_EDGE:]
-    if text.isupper():  # "WHO WROTE THE POEM?"
-        text = text.lower()
-    best_type, best_start = OTHER, len(text)
-    for name, pattern in rules:
-        match = pattern.search(text)
-        if match and match.start() < best_start:
-            best_type, best_start = name, match.start()
-    return best_type
+    return _earliest(text, rules)[0]
+
+
+def interrogative(text: str, rules: Rules) -> Optional[Tuple[int, int]]:
+    """Returns (start, stop) of a question's earliest interrogative, None if it has none.
+
+    >>> interrogative("In which city was the treaty signed?", ENGLISH)
+    (3, 8)
+    """
+    begin = 0 if len(text) <= 2 * _EDGE else len(text) - 2 * _EDGE
+    for shift in dict.fromkeys((0, begin)):
+        match = _earliest(text[shift : shift + 2 * _EDGE], rules)[1]
+        if match:
+            return shift + match.start(), shift + match.end()
+    return None
 
 
 def type_names(rules: Rules) -> List[str]:

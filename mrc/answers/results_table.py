@@ -15,7 +15,8 @@ import io
 import math
 from typing import Dict, List, NamedTuple, Tuple
 
-from attention_mask import BASELINE, ZONES
+from attention_mask import ZONES
+from mrc.cells import BASELINE
 from mrc.util import files
 from mrc.util.errors import InputError
 

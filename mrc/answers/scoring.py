@@ -6,8 +6,8 @@ import json
 import os
 
 import squad_evaluate
-from attention_mask import BASELINE
 from mrc.answers import predictions_file, results_table
+from mrc.cells import BASELINE
 from mrc.util import files
 from mrc.util.errors import InputError
 

@@ -7,6 +7,7 @@ located in its word by offsets, because normalization may change the number of c
 
 import bisect
 import itertools
+import re
 import unicodedata
 from typing import List, NamedTuple, Tuple
 
@@ -17,6 +18,7 @@ from tokenization import Vocabulary
 SPACE = "\u2581"  # begins the first piece of a word
 SPECIAL_TOKENS = ("<unk>", "[CLS]", "[SEP]")  # padding is row 0, <pad> in ALBERT
 _REMEDY = "use the spiece.model that came with the checkpoint"
+_WORD = re.compile(r"\S+")
 _QUOTES = ("``", "''")  # written as one mark
 
 
@@ -96,7 +98,7 @@ def normalize(word: str, do_lower_case: bool) -> Tuple[str, List[int]]:
 class SentencePieceTokenizer:
     """Cuts words into the pieces of a `SentencePieces`; each word is cut once per run."""
 
-    has_offsets = True
+    refines_by_offsets = True
 
     def __init__(self, vocabulary, do_lower_case):
         self.vocabulary, self._do_lower_case = vocabulary, do_lower_case
@@ -154,3 +156,11 @@ class SentencePieceTokenizer:
     def offsets(self, word):
         """Returns (begin, end) in `word` of each of its pieces."""
         return self._cut_once(word)[1]
+
+    def text_offsets(self, text):
+        """Returns (begin, end) in `text` of each piece of `text_ids`."""
+        return [
+            (match.start() + begin, match.start() + end)
+            for match in _WORD.finditer(text)
+            for begin, end in self.offsets(match.group())
+        ]

@@ -166,7 +166,7 @@ def _answer_pieces(example, pieces, tokenizer, refine):
     # pieces are "( 1902 - 1904 )"; refined, the span is the piece "1902" alone.
     first = pieces.first_piece[example.first_word]
     last = pieces.first_piece[example.last_word + 1] - 1
-    if refine and tokenizer.has_offsets:
+    if refine and tokenizer.refines_by_offsets:
         inside = _pieces_inside(example, tokenizer)
         return (first + inside[0], first + inside[-1]) if inside else (first, last)
     answer = tokenizer.text_ids(example.answer) if refine else []
@@ -188,6 +188,7 @@ class Windows:
       example_of: for each window, the index of its example, [windows] int32.
       starts, span_lengths: for each window, the index of its first passage piece and the number of
         its passage pieces, [windows] int32.
+      token_sets: `token_sets.TokenSetArrays` that `batch` adds, or None.
     """
 
     def __init__(
@@ -205,6 +206,7 @@ class Windows:
         )
         self._check_room()
         self.example_of, self.starts, self.span_lengths = self._slide()
+        self.token_sets = None
 
     def __len__(self):
         return len(self.example_of)
@@ -270,7 +272,8 @@ class Windows:
 
         Returns:
           Dict of int32 arrays: unique_ids [B]; input_ids, input_mask, segment_ids and
-          input_span_mask (1 on `[CLS]` and passage pieces), each [B, T].
+          input_span_mask (1 on `[CLS]` and passage pieces), each [B, T]; and the members of token
+          sets, [B, T] each.
         """
         rows, length = np.asarray(rows, np.int32), length or self.max_seq_length
         real = rows != PADDING_WINDOW
@@ -288,6 +291,8 @@ class Windows:
         for name, values in tokens.items():
             arrays[name] = np.zeros([len(rows), length], np.int32)
             arrays[name][real] = values
+        if self.token_sets is not None:
+            arrays.update(self.token_sets.batch(rows, length))
         return arrays
 
     def _input_ids(self, rows, starts, stops, length):

@@ -79,6 +79,8 @@ def write(
     """
     options, folder, (cell,) = inputs.options, inputs.options.output_dir, inputs.cells
     fingerprint = inputs.fingerprint("predict_file", TEXT_FLAGS, trained or options.init_checkpoint)
+    if inputs.set_spans:
+        fingerprint["sets"] = sorted(inputs.set_spans)
     record, names = provenance.CellRecord(folder), attention_tables.file_names(cell)
     entry = provenance.attention_entry(cell.name)
     reason = record.why_not_done(entry, names, fingerprint)
@@ -97,13 +99,17 @@ def write(
         "attention",
         [cell],
         collections.OrderedDict(
-            fingerprint, attention=True, predict_batch_size=options.predict_batch_size
+            fingerprint,
+            attention=True,
+            predict_batch_size=options.predict_batch_size,
         ),
         estimator.attention_model_fn(inputs.config, cell, options.init_checkpoint, options.use_tpu),
         Totals,
     )
     with forward_pass.results_of(analysis, inputs, windows, trained, handler) as totals:
-        for name, text in zip(names, attention_tables.to_csv(*totals.means())):
+        for name, text in zip(
+            names, attention_tables.to_csv(*totals.means(), sorted(inputs.set_spans))
+        ):
             files.write(os.path.join(folder, name), text)
         record.add({entry: names}, fingerprint)
     return names

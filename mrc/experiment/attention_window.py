@@ -11,9 +11,10 @@ import tensorflow.compat.v1 as tf
 
 import attention_mask
 import modeling
-from attention_mask import Label
+from mrc import cells as grid_cells
 from mrc import datasets
 from mrc.answers import predictions_file
+from mrc.cells import Label
 from mrc.data import squad_format
 from mrc.data.passages import AnswerNotFound
 from mrc.data.windows import Windows
@@ -39,6 +40,8 @@ _CHANGES = dict(
     mask_layer=None,
     mask_head=None,
     precision=precision.FLOAT32,
+    zones_file=None,
+    attention_sets=None,
 )
 # Of flags that a run before them did not record.
 _DEFAULTS = dict(spm_model_file=None)
@@ -176,7 +179,7 @@ class _Reader:
             )
             self._best = model.best_positions(
                 self._arrays,
-                [attention_mask.BASELINE],
+                [grid_cells.BASELINE],
                 min(options.n_best_size, options.max_seq_length),
                 options.trim_padding,
             )
@@ -291,7 +294,7 @@ def masked_answers(folder: str, question_id: str, inputs: Inputs) -> Dict[Label,
 
     Answers of another reader or of other data than `inputs` are left out, with a warning.
     """
-    answers, baseline = {}, f"predictions_{attention_mask.BASELINE.name}.json"
+    answers, baseline = {}, f"predictions_{grid_cells.BASELINE.name}.json"
     names = tf.gfile.ListDirectory(folder)
     for name in sorted(names, key=lambda name: (name != baseline, name)):
         match = _PREDICTIONS.fullmatch(name)

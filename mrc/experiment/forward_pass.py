@@ -14,8 +14,8 @@ from typing import Callable, List, NamedTuple, Optional
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from attention_mask import Cell
-from mrc.data import feature_cache, tfrecords
+from mrc.cells import Cell
+from mrc.data import feature_cache, tfrecords, token_sets
 from mrc.data.windows import FIRST_UNIQUE_ID, PADDING_WINDOW, Windows
 from mrc.experiment import partial_results, provenance, session_hooks
 from mrc.experiment.inputs import TEXT_FLAGS, Inputs
@@ -57,13 +57,20 @@ def text_fingerprint(inputs: Inputs):
 
 def make_windows(inputs: Inputs) -> Windows:
     """Returns the windows of the prediction file, from the feature cache where it has them."""
-    return feature_cache.windows_of_run(
+    windows = feature_cache.windows_of_run(
         FEATURES_FILE,
         text_fingerprint(inputs),
         inputs.prediction_examples,
         inputs.tokenizer(),
         inputs.options,
     )
+    if inputs.set_spans:
+        windows.token_sets = token_sets.TokenSetArrays(windows, inputs.set_spans)
+    return windows
+
+
+def _names_of_inputs(windows):
+    return _INPUTS + tuple(windows.token_sets.features if windows.token_sets else ())
 
 
 def make_batches(windows, batch_size):
@@ -82,11 +89,12 @@ def make_batches(windows, batch_size):
 def make_input_fn(windows, batches):
     """Returns the input function that reads the windows of `batches` from memory (CPU and GPU)."""
     length = windows.max_seq_length
-    types = {name: tf.int32 for name in _INPUTS}
+    names = _names_of_inputs(windows)
+    types = {name: tf.int32 for name in names}
 
     def input_fn(params):
         size = params["batch_size"]
-        shapes = {name: [size] if name == "unique_ids" else [size, length] for name in _INPUTS}
+        shapes = {name: [size] if name == "unique_ids" else [size, length] for name in names}
         arrays = tf.data.Dataset.from_generator(lambda: map(windows.batch, batches), types, shapes)
         return tensorflow_versions.without_autotuning(arrays.prefetch(2))
 
@@ -106,11 +114,16 @@ def make_tpu_input_fn(windows, batches, output_dir, fingerprint):
       fingerprint: of the windows, a dict.
     """
     path, rows = os.path.join(output_dir, RECORDS_FILE), [row for batch in batches for row in batch]
-    fingerprint = dict(fingerprint, windows=provenance.sha256(np.array(rows, np.int64).tobytes()))
+    names = _names_of_inputs(windows)
+    fingerprint = dict(
+        fingerprint,
+        windows=provenance.sha256(np.array(rows, np.int64).tobytes()),
+        inputs=list(names),
+    )
     if not feature_cache.has_records(path, fingerprint):
         with feature_cache.noting_records(path, fingerprint):
-            tfrecords.write(path, windows, _INPUTS, rows=rows)
-    shapes = {name: [] if name == "unique_ids" else [windows.max_seq_length] for name in _INPUTS}
+            tfrecords.write(path, windows, names, rows=rows)
+    shapes = {name: [] if name == "unique_ids" else [windows.max_seq_length] for name in names}
     return lambda params: tfrecords.prediction_dataset(path, shapes, params["batch_size"])
 
 

@@ -9,8 +9,9 @@ import tensorflow.compat.v1 as tf
 
 import attention_mask
 import tokenization
+from mrc import cells as grid_cells
 from mrc.answers import answer_files
-from mrc.data import examples, sentence_pieces, squad_format
+from mrc.data import examples, sentence_pieces, squad_format, token_sets
 from mrc.datasets import Dataset
 from mrc.experiment import cloud_tpu, provenance, training_record
 from mrc.model import bert_config, checkpoint, checkpoint_folder, precision
@@ -40,6 +41,8 @@ class Inputs(NamedTuple):
       trained: the checkpoint among them to resume from or to predict with, or None.
       training_examples, prediction_examples: the examples to train on and to answer; None without
         --do_train, or without --do_predict and --do_attention.
+      set_spans: the `token_sets.Spans` of every prediction example, for each set of tokens that is
+        used besides the groups.
       eval_passages: passages with the answers to score against; None without --do_eval.
       file_hashes: {path: SHA-256} of each file as it was read, and of each checkpoint's index.
     """
@@ -48,11 +51,12 @@ class Inputs(NamedTuple):
     options: types.SimpleNamespace
     config: BertConfig
     vocabulary: tokenization.Vocabulary
-    cells: List[attention_mask.Cell]
+    cells: List[grid_cells.Cell]
     checkpoints: List[str]
     trained: Optional[str]
     training_examples: Optional[list]
     prediction_examples: Optional[list]
+    set_spans: Dict[str, List[token_sets.Spans]]
     eval_passages: Optional[list]
     file_hashes: Dict[str, str]
 
@@ -79,7 +83,7 @@ class Inputs(NamedTuple):
     def tokenizer(self):
         return self.vocabulary.tokenizer(self.options.do_lower_case)
 
-    def file_names(self, cell: attention_mask.Cell) -> Dict[str, str]:
+    def file_names(self, cell: grid_cells.Cell) -> Dict[str, str]:
         """Returns the names of the answer files of `cell`."""
         return answer_files.file_names(cell, len(self.cells) == 1, self.with_negatives)
 
@@ -96,6 +100,8 @@ class Inputs(NamedTuple):
             values["checkpoint"] = self.checkpoint_sha256(weights)
         for flag in ("bert_config_file", vocabulary_flag(self.options), data_flag):
             values[flag] = self.file_hashes[getattr(self.options, flag)]
+        if any(name not in attention_mask.DATA_SETS for name in self.set_spans):
+            values["zones_file"] = self.file_hashes[self.options.zones_file]
         for name in flag_names:
             if hasattr(self.options, name):
                 values[name] = getattr(self.options, name)
@@ -224,6 +230,8 @@ def check_flags(options):
             f"--precision={options.precision} applies to --do_predict; --do_train and "
             "--do_attention are in float32: remove it"
         )
+    if options.attention_sets and not options.do_attention:
+        raise InputError("--attention_sets applies to --do_attention; add it or remove the sets")
     if options.do_train and not options.learning_rate:
         tf.logging.warning("--learning_rate=0: training will not change the weights")
     cloud_tpu.check_flags(options)
@@ -310,6 +318,20 @@ def read(dataset: Dataset, options) -> Inputs:
     return inputs
 
 
+def _used_sets(options, cells, own_sets):
+    """Returns the sets of tokens besides the groups that cells or --attention_sets name."""
+    names = set().union(*(cell.mask.sets for cell in cells))
+    for name in filter(None, (options.attention_sets or "").split(",")):
+        known = tuple(attention_mask.DATA_SETS) + tuple(own_sets)
+        if name not in known:
+            raise InputError(
+                f'--attention_sets: there is no set of tokens "{attention_mask.shortened(name)}"; '
+                f"the sets are {', '.join(known)}"
+            )
+        names.add(name)
+    return sorted(names)
+
+
 def _read_files(dataset, options, hashes):
     if options.spm_model_file and not dataset.joiner:
         raise InputError(
@@ -320,13 +342,17 @@ def _read_files(dataset, options, hashes):
     if options.use_tpu and has_model:
         cloud_tpu.check(options.tpu_name, options.tpu_zone, options.gcp_project, options.master)
     config = _read_config(options)
-    cells = attention_mask.read_cells(
+    zones = token_sets.read_zones_file(options.zones_file) if options.zones_file else {}
+    own_sets = sorted({name for sets in zones.values() for name in sets})
+    cells = grid_cells.read_cells(
         options.mask_zone,
         options.mask_layer,
         config.num_hidden_layers,
         options.mask_head,
         config.num_attention_heads,
+        own_sets,
     )
+    set_names = _used_sets(options, cells, own_sets)
     if options.do_attention and len(cells) > 1:
         raise InputError(
             f"--do_attention reads one cell at a time, and the mask flags name {len(cells) - 1} "
@@ -337,6 +363,7 @@ def _read_files(dataset, options, hashes):
     trained = _find_checkpoint(options, config) if has_model else None
     with_negatives = getattr(options, "version_2_with_negative", False)
     training_examples = prediction_examples = eval_passages = None
+    set_spans = {}
     if options.do_train:
         training_examples = examples.make_training_examples(
             dataset,
@@ -351,10 +378,15 @@ def _read_files(dataset, options, hashes):
     if _reads_questions(options):
         scores_it = options.do_eval and eval_file(options) == options.predict_file
         keys = squad_format.PREDICTION | (squad_format.SCORING if scores_it else frozenset())
+        if set(set_names) & set(token_sets.NEEDS_ANSWERS):
+            keys |= squad_format.SCORING | {"answer_start"}
         passages = squad_format.read(options.predict_file, "prediction file", keys)
         prediction_examples = examples.make_prediction_examples(
             dataset, passages, options.predict_file
         )
+        token_sets.check_zones(zones, prediction_examples, options.zones_file)
+        questions = [question for passage in passages for question in passage.questions]
+        set_spans = token_sets.find_spans(set_names, prediction_examples, questions, dataset, zones)
         if scores_it:
             eval_passages = passages
     if options.do_eval:
@@ -372,6 +404,7 @@ def _read_files(dataset, options, hashes):
         trained=trained,
         training_examples=training_examples,
         prediction_examples=prediction_examples,
+        set_spans=set_spans,
         eval_passages=eval_passages,
         file_hashes=hashes,
     )

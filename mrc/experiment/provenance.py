@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import tensorflow.compat.v1 as tf
 
-import attention_mask
+from mrc import cells as grid_cells
 from mrc.util import files
 from mrc.util.errors import InputError
 from mrc.util.tensorflow_versions import IS_TF2, uses_onednn
@@ -160,7 +160,7 @@ def warn_of_other_reader(folder):
     """Warns if attention and answers without a mask are not of the same reader and data."""
     path = os.path.join(folder, RECORD_FILE)
     cells = (read_record(path) if tf.gfile.Exists(path) else None) or {}
-    baseline = attention_mask.BASELINE.name
+    baseline = grid_cells.BASELINE.name
     fingerprints = [
         cells.get(name, {}).get("made_from") for name in (attention_entry(baseline), baseline)
     ]

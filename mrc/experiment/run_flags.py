@@ -6,7 +6,7 @@ import re
 
 from absl import flags
 
-from attention_mask import ZONES
+from attention_mask import ANY, DATA_SETS, GROUPS, ZONES
 from mrc.model import precision
 from mrc.util import errors, files
 from mrc.util.errors import InputError
@@ -25,6 +25,7 @@ PATHS = (
     "predict_file",
     "eval_file",
     "init_checkpoint",
+    "zones_file",
 )
 
 _PLAIN_WORDS = (
@@ -145,6 +146,11 @@ def _define_prediction():
         False,
         "Write where each head attends over --predict_file: attention.csv, attention_entropy.csv.",
     )
+    flags.DEFINE_string(
+        "attention_sets",
+        None,
+        "Sets of tokens that --do_attention sums besides the groups, separated by commas.",
+    )
     flags.DEFINE_bool("do_eval", False, "Score the answers against --eval_file.")
     flags.DEFINE_integer(
         "predict_batch_size",
@@ -160,8 +166,16 @@ def _define_prediction():
     flags.DEFINE_string(
         "mask_zone",
         None,
-        f"Attention zones to mask: {', '.join(ZONES)}. Commas separate the cells of a grid, plus "
-        "signs join zones: q2,p2q+p2. off sets the context vectors of heads to zero.",
+        f"Attention zones to mask: {', '.join(ZONES)}, or QUERY-KEY or QUERY-KEY-DISTANCE, as in "
+        "passage-question-near8, with sets of tokens and the distances self, nearN and farN. The "
+        f"sets: {', '.join(GROUPS + (ANY,) + tuple(DATA_SETS))}. Commas separate the cells of a "
+        "grid, plus signs join zones: q2,p2q+p2. off sets the context vectors of heads to zero.",
+    )
+    flags.DEFINE_string(
+        "zones_file",
+        None,
+        "JSON file with sets of tokens of your own for --mask_zone: spans of characters in "
+        "questions and passages (docs/masking.md).",
     )
     flags.DEFINE_string(
         "mask_layer",

@@ -13,8 +13,8 @@ from typing import Dict
 
 import numpy as np
 
-from attention_mask import Label
 from mrc.answers.attention_tables import KEY_GROUPS, QUERY_GROUPS
+from mrc.cells import Label
 from mrc.util import files
 
 _TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "attention_page.html")

@@ -8,9 +8,9 @@ from typing import List, Optional, Sequence
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from attention_mask import from_one
 from mrc.answers import effect_tables, effects, results_table
 from mrc.answers.results_table import Table
+from mrc.cells import from_one
 from mrc.figures import heat_map
 from mrc.figures.heat_map import Panel
 from mrc.util import files

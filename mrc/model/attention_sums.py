@@ -47,15 +47,14 @@ class SummingAttention:
       sums: [B, N, 4, 6] of each call.
     """
 
-    def __init__(self, groups):
+    def __init__(self, groups, is_query):
         self._groups, self.sums = groups, []
+        self.queries = tf.boolean_mask(groups, is_query, axis=2)
 
     def __call__(self, attention_inputs, heads):
         (each,) = attention_inputs
         queries, keys = (modeling.dimensions(part)[1] for part in (each.query, each.key))
-        context, sums = self._attend(
-            each, heads, self._groups[:, :queries, :-1], self._groups[:, :keys]
-        )
+        context, sums = self._attend(each, heads, self.queries[:, :queries], self._groups[:, :keys])
         self.sums.append(sums)
         return [context]
 
@@ -77,8 +76,8 @@ class SummingAttention:
 class SummingAttentionByHead(SummingAttention):
     """The same for the CPU, window by window and head by head (see `cpu_ops`); B is static."""
 
-    def __init__(self, groups, run):
-        super().__init__(groups)
+    def __init__(self, groups, is_query, run):
+        super().__init__(groups, is_query)
         self._run = run
 
     def _attend(self, each, heads, query_groups, key_groups):
@@ -117,7 +116,7 @@ def attention_sums(config, features, cell, on_cpu=False, static_shapes=False):
     Args:
       config: the `BertConfig`.
       features: dict of the arrays of `Windows.batch`.
-      cell: `attention_mask.Cell`.
+      cell: `cells.Cell`.
       on_cpu: whether to use the CPU's operations.
       static_shapes: whether every shape must be static, as on a TPU.
 
@@ -126,12 +125,13 @@ def attention_sums(config, features, cell, on_cpu=False, static_shapes=False):
       queries of each group.
     """
     mask, segments = features["input_mask"], features["segment_ids"]
-    groups = attention_mask.find_groups(mask, segments)
+    sets = attention_mask.find_sets(features)
+    groups, is_query = sets.members, [name != attention_mask.PADDING for name in sets.names]
     if on_cpu:
         ops = cpu_ops.make_ops()
-        attention = SummingAttentionByHead(groups, ops.run)
+        attention = SummingAttentionByHead(groups, is_query, ops.run)
     else:
-        ops, attention = modeling.PLAIN_OPS, SummingAttention(groups)
+        ops, attention = modeling.PLAIN_OPS, SummingAttention(groups, is_query)
     # The sums leave the attention besides its result, so a layer must not run in a function.
     ops = ops._replace(attention=attention, run=modeling.PLAIN_OPS.run)
     bert = modeling.Bert(config, one_hot_embeddings=static_shapes, ops=ops)
@@ -145,12 +145,12 @@ def attention_sums(config, features, cell, on_cpu=False, static_shapes=False):
         [cell],
         bert.embeddings(features["input_ids"], segments),
         modeling.padding_bias(mask),
-        groups,
+        sets,
         length,
         trim_padding=length is not None,
     )
     return {
         "unique_ids": features["unique_ids"],
         "sums": tf.stack(attention.sums, axis=1),
-        "counts": tf.reduce_sum(groups[..., :-1], axis=1),
+        "counts": tf.reduce_sum(attention.queries, axis=1),
     }

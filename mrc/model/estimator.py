@@ -206,7 +206,7 @@ def attention_model_fn(config, cell, init_checkpoint: Optional[str] = None, use_
 
     Args:
       config: the `BertConfig`.
-      cell: the `attention_mask.Cell` to run.
+      cell: the `grid_cells.Cell` to run.
       init_checkpoint, use_tpu: as in `prediction_model_fn`.
     """
 

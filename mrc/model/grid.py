@@ -19,6 +19,7 @@ import tensorflow.compat.v1 as tf
 import attention_mask
 import modeling
 from attention_mask import NO_MASK
+from mrc import cells as grid_cells
 from mrc.model import branches
 
 
@@ -26,7 +27,7 @@ class State(NamedTuple):
     """A hidden state `[B, T, H]`, the cells that continue from it, whether padding was cut off."""
 
     hidden: tf.Tensor
-    cells: List[attention_mask.Cell]
+    cells: List[grid_cells.Cell]
     trimmed: bool
 
 
@@ -54,10 +55,9 @@ class _Bounds:
     range of tokens.
     """
 
-    def __init__(self, groups, step):
+    def __init__(self, sets, step):
         def count(group):
-            members = tf.reduce_sum(attention_mask.group_of(groups, group), axis=1)
-            return tf.cast(members, tf.int32)  # [B]
+            return tf.cast(tf.reduce_sum(sets.of(group), axis=1), tf.int32)  # [B]
 
         question_stop = 1 + count(attention_mask.QUESTION)
         passage_stop = question_stop + 1 + count(attention_mask.PASSAGE)
@@ -137,10 +137,10 @@ class _Pass:
     Branches with the same bias share one tensor, by which a layer recognizes what to compute once.
     """
 
-    def __init__(self, bert, bias, groups, length, trim_padding):
-        self._bert, self._bias, self._groups, self._length = bert, bias, groups, length
+    def __init__(self, bert, bias, sets, length, trim_padding):
+        self._bert, self._bias, self._sets, self._length = bert, bias, sets, length
         self._trims = trim_padding
-        self._bounds = _Bounds(groups, bert.ops.length_step)
+        self._bounds = _Bounds(sets, bert.ops.length_step)
         self._stretches_of = functools.lru_cache(maxsize=None)(self._bounds.stretches)
         self._bias_of = functools.lru_cache(maxsize=None)(self._make_bias)
 
@@ -159,7 +159,7 @@ class _Pass:
         if not trimmed and not self._keeps_padding(cells_of[NO_MASK], layer):
             return None
         return self._stretches_of(
-            mask.queries, self._length if trimmed else modeling.dimensions(self._groups)[1]
+            mask.queries, self._length if trimmed else modeling.dimensions(self._sets.members)[1]
         )
 
     def _make_bias(self, mask, rows, keys):
@@ -169,8 +169,8 @@ class _Pass:
         return attention_mask.changed_bias(  # [B, 1, R, K]
             self._bias_of(NO_MASK, None, keys),
             mask,
-            branches.take(self._groups, rows),
-            self._groups[:, :keys],
+            self._sets.map(lambda tokens: branches.take(tokens, rows)),
+            self._sets.map(lambda tokens: tokens[:, :keys]),
         )
 
     def _branch(self, mask, stretches, state, trimmed):
@@ -218,21 +218,21 @@ class _Pass:
         ]
 
 
-def encode(bert, cells, embedded, bias, groups, length=None, trim_padding=False):
+def encode(bert, cells, embedded, bias, sets, length=None, trim_padding=False):
     """Returns the encoder's outputs for `cells`, one [B, T, H] tensor each, in their order.
 
     Args:
       bert: `modeling.Bert`.
-      cells: list of distinct `attention_mask.Cell`.
+      cells: list of distinct `grid_cells.Cell`.
       embedded: the encoder's input, [B, T, H].
       bias: the attention bias without a mask, [B, 1, 1, T].
-      groups: of the tokens, [B, T, 5] (see `attention_mask.find_groups`).
+      sets: the `attention_mask.TokenSets` of the tokens.
       length: scalar, at least the length of every window of the batch; keys beyond it are padding
         and are used only by a mask that replaces the bias. None where shapes must be static; all
         keys are used then.
       trim_padding: whether outputs are only `length` tokens long; needs `length`.
     """
-    forward = _Pass(bert, bias, groups, length, trim_padding)
+    forward = _Pass(bert, bias, sets, length, trim_padding)
     states = [forward.start(embedded, list(cells))]
     for layer in range(bert.config.num_hidden_layers):
         states = [after for state in states for after in forward.next_states(layer, state)]

@@ -83,7 +83,7 @@ class SpanModel:
 
         Args:
           features: dict of the arrays of `Windows.batch`.
-          cells: list of `attention_mask.Cell`.
+          cells: list of `grid_cells.Cell`.
           size: K, the number of best starts and ends.
           trim_padding: whether to skip padding and exclude it from the ranking, which includes it
             in the released code.
@@ -94,14 +94,14 @@ class SpanModel:
           (int), [B, C, K] each; start_nulls and end_nulls [B, C], the scores at `[CLS]`.
         """
         mask, span_mask = features["input_mask"], features.get("input_span_mask")
-        groups = attention_mask.find_groups(mask, features["segment_ids"])
+        sets = attention_mask.find_sets(features)
         embedded = self.bert.embeddings(features["input_ids"], features["segment_ids"])
         best = collections.defaultdict(list)
         length = None
         if not static_shapes:
             length = self.working_length(mask, size, self.bert.ops.length_step)
         outputs = grid.encode(
-            self.bert, cells, embedded, modeling.padding_bias(mask), groups, length, trim_padding
+            self.bert, cells, embedded, modeling.padding_bias(mask), sets, length, trim_padding
         )
         if trim_padding:
             mask, span_mask = (

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import tiny
 
-from attention_mask import Label
 from mrc import datasets
 from mrc.answers import attention_tables
+from mrc.cells import Label
 from mrc.experiment import attention_window
 from mrc.experiment import run as experiment
 from mrc.figures import attention_map, attention_page, figure_files

@@ -6,7 +6,7 @@ import csv
 import pytest
 import tiny
 
-import attention_mask
+from mrc import cells as grid_cells
 from mrc.answers import effect_tables, effects
 from mrc.data.squad_format import Answer, Passage, Question
 from mrc.datasets import CMRC2018, SQUAD
@@ -49,7 +49,7 @@ def write(folder, dataset=SQUAD, zones="p2,off", layers="0+1,1", heads=None, ask
         "Go",
     ]
     data = passages(asked)
-    cells = attention_mask.read_cells(zones, layers, 3, heads, 2)
+    cells = grid_cells.read_cells(zones, layers, 3, heads, 2)
     everything = {f"q{at}": "a" for at in range(len(asked))}
     evaluations = {}
     for number, cell in enumerate(cells):

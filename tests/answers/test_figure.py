@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tiny
 
-import attention_mask
+from mrc import cells as grid_cells
 from mrc.answers import effects, results_table
 from mrc.figures import figure_files, fonts, heat_map, panels
 from mrc.util.errors import InputError
 
-CELLS = attention_mask.read_cells("p2,q2,q2p+p2", "0,1", num_layers=2)
+CELLS = grid_cells.read_cells("p2,q2,q2p+p2", "0,1", num_layers=2)
 # The baseline, then layer 0, then layer 1.
 SCORES = dict(zip(CELLS, [80.0, 70.5, 80.0, 60.0, 79.0, 81.0, 50.0]))
 
@@ -51,7 +51,7 @@ def test_table_read_back(tmp_path):
 
 
 def test_all_layers_at_once_and_missing_cells(tmp_path):
-    cells = attention_mask.read_cells("q2,p2", None, num_layers=2)
+    cells = grid_cells.read_cells("q2,p2", None, num_layers=2)
     path = str(tmp_path / "results.csv")
     results_table.write_table(path, results_table.make_table(dict(zip(cells, [9.0, 8.0, 7.0]))))
     assert results_table.read_table(path).layers == ["each at once"]

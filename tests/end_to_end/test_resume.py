@@ -13,7 +13,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 import tiny
 
-import attention_mask
+from mrc import cells as grid_cells
 from mrc import datasets
 from mrc.experiment import attention, partial_results, provenance
 from mrc.experiment import run as experiment
@@ -202,7 +202,7 @@ def test_partial_results_of_another_tensorflow_2_or_without_onednn_are_not_used(
         monkeypatch.setattr(provenance.tf, "__version__", version)
         monkeypatch.setattr(provenance, "uses_onednn", lambda onednn=onednn: onednn)
         folders.add(
-            provenance.unfinished_work(str(tmp_path), {"a": 1}, [attention_mask.BASELINE]).folder
+            provenance.unfinished_work(str(tmp_path), {"a": 1}, [grid_cells.BASELINE]).folder
         )
     assert len(folders) == 4
 

@@ -12,6 +12,7 @@ import tiny
 import attention_mask
 import modeling
 from benchmarks import tpu_estimate
+from mrc import cells as grid_cells
 from mrc.model import grid
 
 SMALL = tpu_estimate.Shape(
@@ -110,7 +111,7 @@ def walk(node):
 def test_grid_operations_match_the_profiler(layers):
     config = tiny.config(num_hidden_layers=layers)
     with tiny.reader(config, one_hot_embeddings=True) as (model, session):
-        cells = attention_mask.read_cells(ZONES, "each", layers)
+        cells = grid_cells.read_cells(ZONES, "each", layers)
         inputs = dict(features(), unique_ids=tf.zeros([WINDOWS], tf.int32))
         found = model.best_positions(inputs, cells, 5, static_shapes=True)
         counted = products(session.graph, [found["start_values"], found["end_values"]])
@@ -143,13 +144,13 @@ def test_passes_match_the_grid(monkeypatch, layers, zones):
     )
     with tf.Graph().as_default():
         mask = tf.ones([1, 4], tf.int32)
-        groups = attention_mask.find_groups(mask, mask)
+        sets = attention_mask.find_sets(dict(input_mask=mask, segment_ids=mask))
         grid.encode(
             bert,
-            attention_mask.read_cells(zones, "each", layers),
+            grid_cells.read_cells(zones, "each", layers),
             tf.zeros([1, 4, 2]),
             tf.zeros([1, 1, 1, 4]),
-            groups,
+            sets,
         )
     assert tpu_estimate.grid_passes(layers, len(zones.split(","))) == (len(calls), sum(calls))
 

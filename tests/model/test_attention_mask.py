@@ -12,7 +12,8 @@ import tiny
 
 import attention_mask
 import modeling
-from attention_mask import BASELINE, NO_MASK, Cell, Label, Mask, read_cells
+from attention_mask import NO_MASK, Mask, Pair
+from mrc.cells import BASELINE, Cell, Label, read_cells
 from mrc.model import grid
 from mrc.util.errors import InputError
 
@@ -103,14 +104,17 @@ def bias_by_hand(zones):
 
 def changed_bias(zones):
     """What the code makes of the same, as a tensor that broadcasts to [B, N, T, T]."""
-    groups = attention_mask.find_groups(tf.constant(INPUT_MASK), tf.constant(SEGMENT_IDS))
-    layers = frozenset([0] if zones else [])
+    sets = find_sets(tf.constant(INPUT_MASK), tf.constant(SEGMENT_IDS))
     return attention_mask.changed_bias(
         modeling.padding_bias(tf.constant(INPUT_MASK)),
-        Cell(frozenset(filter(None, zones.split("+"))), layers).mask_at(0),
-        groups,
-        groups,
+        attention_mask.read_mask(zones) if zones else NO_MASK,
+        sets,
+        sets,
     )
+
+
+def find_sets(input_mask, segment_ids, **sets):
+    return attention_mask.find_sets(dict(input_mask=input_mask, segment_ids=segment_ids, **sets))
 
 
 @pytest.mark.parametrize("zones", ["", "all"] + sorted(MASKED_PAIRS))
@@ -198,7 +202,7 @@ def encode(bert, cells):
         cells,
         embedded,
         modeling.padding_bias(mask),
-        attention_mask.find_groups(mask, segments),
+        find_sets(mask, segments),
     )
     return [output[0] for output in outputs], embedded[0]
 
@@ -343,7 +347,7 @@ def test_cells_of_the_flags(mask_zone, mask_layer, wanted):
 def test_the_whole_published_grid():
     cells = read_cells("all,q2,q2p,p2q,p2", "each", 12)
     assert len(cells) == 61 and cells[0] == BASELINE
-    assert cells[6] == Cell(frozenset(["all"]), frozenset([1]), None, Label("1", "", "all"))
+    assert cells[6] == Cell(attention_mask.ZONES["all"], frozenset([1]), Label("1", "", "all"))
 
 
 def test_each_of_a_model_with_one_layer_is_one_cell():
@@ -352,7 +356,7 @@ def test_each_of_a_model_with_one_layer_is_one_cell():
 
 def test_the_mask_of_a_layer():
     (cell,) = read_cells("q2+p2", "0+2", 3, "1", 4)
-    pairs = {("question", "question"), ("passage", "passage")}
+    pairs = {Pair("question", "question"), Pair("passage", "passage")}
     masked = Mask(frozenset(pairs), heads=frozenset([1]))
     assert [cell.mask_at(layer) for layer in range(3)] == [masked, NO_MASK, masked]
     assert BASELINE.mask_at(0) == NO_MASK
@@ -391,7 +395,7 @@ def test_cells_of_heads_and_of_windows_of_layers(mask_layer, mask_head, wanted):
 
 def test_all_heads_by_number_are_all_heads():
     cells = read_cells("p2q", "1", 3, "0+1,each,1+0", 2)
-    assert [cell.heads for cell in cells] == [None, None, {0}, {1}]
+    assert [cell.mask.heads for cell in cells] == [None, None, {0}, {1}]
 
 
 def test_the_grid_of_the_study_by_head():
@@ -488,7 +492,11 @@ def test_the_picture_in_the_readme_is_that_of_the_zones():
         zones = [None if zone == "." else zone for zone in line.split()[1:]]
         assert zones == [
             next(
-                (zone for zone, mask in attention_mask.ZONES.items() if (query, key) in mask.pairs),
+                (
+                    zone
+                    for zone, mask in attention_mask.ZONES.items()
+                    if Pair(query, key) in mask.pairs
+                ),
                 None,
             )
             for key in order

@@ -8,6 +8,7 @@ import tiny
 
 import attention_mask
 import modeling
+from mrc import cells
 from mrc.model import attention_sums
 
 # Groups of `[CLS] question [SEP] passage [SEP] padding` for windows of 9 and of 7 tokens.
@@ -81,8 +82,8 @@ def _rest_of_layer(x, context, weights):
 
 
 def masked_zones(cell, config):
-    heads = range(config.num_attention_heads) if cell.heads is None else cell.heads
-    (zone,) = cell.zones or ("",)
+    heads = range(config.num_attention_heads) if cell.mask.heads is None else cell.mask.heads
+    zone = cell.label.zone
     return {(layer, head): zone for layer in cell.layers for head in heads}
 
 
@@ -99,7 +100,7 @@ def masked_zones(cell, config):
 )
 def test_sums_are_those_of_numpy(device, zone, layer, head):
     config = tiny.config()
-    (cell,) = attention_mask.read_cells(zone, layer, 2, head, 2)
+    (cell,) = cells.read_cells(zone, layer, 2, head, 2)
     with tf.Graph().as_default(), tf.Session() as session:
         features = {
             "unique_ids": tf.constant([0, 1]),
@@ -141,7 +142,7 @@ def test_heads_that_are_off_are_summed_but_add_nothing(on_cpu):
     """The sums of the layer itself do not change, those of the next layer do."""
     config, sums = tiny.config(), {}
     for zone in (None, "off"):
-        (cell,) = attention_mask.read_cells(zone, zone and "0", 2, zone and "1", 2)
+        (cell,) = cells.read_cells(zone, zone and "0", 2, zone and "1", 2)
         with tf.Graph().as_default(), tf.Session() as session:
             arrays = dict(input_ids=IDS, input_mask=MASK, segment_ids=SEGMENTS, unique_ids=[0, 1])
             features = {name: tf.constant(array, tf.int32) for name, array in arrays.items()}

@@ -14,9 +14,8 @@ import tiny
 from tensorflow.python.framework import kernels
 from tensorflow_internals import tpu, xla
 
-import attention_mask
 import modeling
-from mrc import datasets
+from mrc import cells, datasets
 from mrc.experiment import forward_pass, training
 from mrc.model import estimator
 from mrc.util import tensorflow_versions
@@ -24,8 +23,8 @@ from mrc.util import tensorflow_versions
 BATCH, STEPS, CORES = 2, 3, 2
 SCHEDULE = estimator.Schedule(peak_rate=0.01, num_steps=4, num_warmup_steps=2)
 CELLS = {
-    "single": attention_mask.read_cells("p2q", "1", 2),
-    "grid": attention_mask.read_cells("all,q2+q2p+p2q+p2", "0,0+1", 2),
+    "single": cells.read_cells("p2q", "1", 2),
+    "grid": cells.read_cells("all,q2+q2p+p2q+p2", "0,0+1", 2),
 }
 FORMS = ["training"] + sorted(CELLS)
 DATASETS = {"squad": datasets.SQUAD, "cmrc": datasets.CMRC2018}

@@ -12,6 +12,7 @@ import tiny
 
 import attention_mask
 import modeling
+from mrc import cells as grid_cells
 from mrc import variables
 from mrc.families import FAMILIES
 from mrc.model import bert_config, checkpoint, grid
@@ -32,15 +33,15 @@ ALBERT_PARTS = {
 }
 
 
-def encoded(config, weights, cells=(attention_mask.BASELINE,)):
+def encoded(config, weights, cells=(grid_cells.BASELINE,)):
     """Returns the embeddings and the encoder's output for each cell, from weights by name."""
     with tf.Graph().as_default(), tf.Session() as session:
         bert = modeling.Bert(config)
         mask = tf.constant((IDS > 0).astype(np.int32))
-        groups = attention_mask.find_groups(mask, tf.constant(SEGMENTS))
+        sets = attention_mask.find_sets(dict(input_mask=mask, segment_ids=tf.constant(SEGMENTS)))
         embedded = bert.embeddings(tf.constant(IDS), tf.constant(SEGMENTS))
         bias = modeling.padding_bias(mask)
-        outputs = grid.encode(bert, list(cells), embedded, bias, groups)
+        outputs = grid.encode(bert, list(cells), embedded, bias, sets)
         for variable in tf.global_variables():
             variable.load(weights[variable.op.name], session)
         return session.run([embedded] + outputs)
@@ -147,7 +148,7 @@ def test_an_albert_is_a_bert_whose_layers_have_the_same_weights():
             bert[name] = albert[ALBERT_LAYER + ALBERT_PARTS[at] + part[len(at) :]]
         else:
             bert[name] = albert[name]
-    cells = attention_mask.read_cells("q2,p2q+p2,all", "each", 3)
+    cells = grid_cells.read_cells("q2,p2q+p2,all", "each", 3)
     found = encoded(albert_config, albert, cells)
     for got, wanted in zip(found, encoded(tiny.config(num_hidden_layers=3), bert, cells)):
         np.testing.assert_allclose(got, wanted, atol=2e-3)
@@ -158,7 +159,7 @@ def test_an_albert_is_a_bert_whose_layers_have_the_same_weights():
 def test_a_grid_equals_single_cells(family):
     config = tiny.config(family=family, embedding_size=NARROW, num_hidden_layers=3)
     weights = weights_of(config)
-    cells = attention_mask.read_cells("q2,q2p,p2q,p2", "each", 3)
+    cells = grid_cells.read_cells("q2,q2p,p2q,p2", "each", 3)
     together = encoded(config, weights, cells)[1:]
     for cell, output in zip(cells, together):
         np.testing.assert_allclose(output, encoded(config, weights, [cell])[1], atol=1e-5)

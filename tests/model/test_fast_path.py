@@ -8,16 +8,16 @@ import pytest
 import tensorflow.compat.v1 as tf
 import tiny
 
-import attention_mask
 import modeling
+from mrc import cells as grid_cells
 from mrc.model import branches, cpu_ops, onednn_ops
 
 LENGTHS = (11, 7)  # real tokens of the two windows
 QUESTION = 3
 TOKENS = 48
-CELLS = attention_mask.read_cells("all,q2,q2p,p2q,p2,q2+p2", "each,0+1", num_layers=2)
-CELLS += attention_mask.read_cells("all,q2,q2p,p2q,p2,off", "each,0+1", 2, "each", 2)[1:]
-CELLS += attention_mask.read_cells("off", "each", 2)[1:]
+CELLS = grid_cells.read_cells("all,q2,q2p,p2q,p2,q2+p2", "each,0+1", num_layers=2)
+CELLS += grid_cells.read_cells("all,q2,q2p,p2q,p2,off", "each,0+1", 2, "each", 2)[1:]
+CELLS += grid_cells.read_cells("off", "each", 2)[1:]
 
 
 def features(lengths=LENGTHS, question=QUESTION, tokens=TOKENS):
@@ -70,7 +70,7 @@ def function_calls(family="bert", **forms):
     config = tiny.config(num_hidden_layers=4, family=family)
     with tiny.reader(config, **forms, ops=cpu_ops.make_ops()) as (model, _):
         inputs = {name: tf.constant(array) for name, array in features().items()}
-        model.best_positions(inputs, attention_mask.read_cells("q2,p2", "each", 4), 5)
+        model.best_positions(inputs, grid_cells.read_cells("q2,p2", "each", 4), 5)
         return [
             operation.get_attr("f").name
             for operation in tf.get_default_graph().get_operations()
@@ -104,7 +104,7 @@ def test_what_is_left_out_does_not_show(form, make_ops):
     computed.
     """
     windows = features(lengths=(44, 60, 38), question=18, tokens=64)
-    cells = attention_mask.read_cells("all,q2,q2p,p2q,p2,q2+q2p,q2+p2", "each", 2)
+    cells = grid_cells.read_cells("all,q2,q2p,p2q,p2,q2+q2p,q2+p2", "each", 2)
     with tiny.reader(tiny.config(), ops=make_ops()) as (model, session):
         inputs = {name: tf.constant(array) for name, array in windows.items()}
         found = session.run(model.best_positions(inputs, cells, 38 if form else 64, **form))
@@ -121,7 +121,7 @@ def test_what_is_left_out_does_not_show(form, make_ops):
             for place, value in got.items():
                 assert place < length or not form
                 np.testing.assert_allclose(
-                    value, whole[place], atol=5e-3 if "all" in cells[cell].zones else 1e-4
+                    value, whole[place], atol=5e-3 if cells[cell].mask.replaces_bias else 1e-4
                 )
 
 
@@ -173,7 +173,7 @@ def rows_of_outputs(monkeypatch, cells, windows, **form):
 
 
 def test_padding_is_computed_only_where_all_reads_it(monkeypatch):
-    cells = attention_mask.read_cells("all,p2q", "1", 2)
+    cells = grid_cells.read_cells("all,p2q", "1", 2)
     trimmed = rows_of_outputs(monkeypatch, cells, features(), trim_padding=True)
     assert trimmed == [(0, 48), (1, 16), (1, 16), (1, 16)]  # below all; baseline, all and p2q
     assert rows_of_outputs(monkeypatch, cells[:1] + cells[2:], features(), trim_padding=True) == [
@@ -200,8 +200,8 @@ def test_padding_is_computed_only_where_all_reads_it(monkeypatch):
 )
 def test_only_the_tokens_that_a_mask_changes_are_computed(monkeypatch, zones, padded, trimmed):
     windows = features(lengths=(90, 80), question=18, tokens=112)
-    cells = attention_mask.read_cells(zones, "1", 2)
-    together = [attention_mask.BASELINE] + cells
+    cells = grid_cells.read_cells(zones, "1", 2)
+    together = [grid_cells.BASELINE] + cells
     assert rows_of_outputs(monkeypatch, together, windows)[2:] == [(1, padded)]
     assert rows_of_outputs(monkeypatch, together, windows, trim_padding=True)[2:] == [(1, trimmed)]
     assert rows_of_outputs(monkeypatch, cells, windows)[1:] == [

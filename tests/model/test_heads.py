@@ -8,6 +8,7 @@ import tiny
 
 import attention_mask
 import modeling
+from mrc import cells as grid_cells
 from mrc.model import branches, cpu_ops
 
 HEADS, TOKENS = 4, 10
@@ -59,7 +60,7 @@ def in_numpy(x, weights, zone, heads):
 @pytest.mark.parametrize("heads", ["1", "0+3", None])
 def test_a_layer_with_masked_heads(fast, zone, heads):
     config = tiny.config(num_hidden_layers=1, num_attention_heads=HEADS)
-    (cell,) = attention_mask.read_cells(zone, "0", 1, heads, HEADS)
+    (cell,) = grid_cells.read_cells(zone, "0", 1, heads, HEADS)
     with tiny.reader(config, ops=cpu_ops.make_ops() if fast else modeling.PLAIN_OPS) as (
         model,
         session,
@@ -67,11 +68,13 @@ def test_a_layer_with_masked_heads(fast, zone, heads):
         weights = tiny.layer_weights(tiny.variable_values(session), 0)
         x = np.random.RandomState(3).normal(size=[1, TOKENS, config.hidden_size])
         x = x.astype(np.float32)
-        groups = attention_mask.find_groups(tf.constant(MASK), tf.constant(SEGMENTS))
+        sets = attention_mask.find_sets(
+            dict(input_mask=tf.constant(MASK), segment_ids=tf.constant(SEGMENTS))
+        )
         unmasked = modeling.padding_bias(tf.constant(MASK))
         mask = cell.mask_at(0)
         branch = branches.Branch(
-            attention_mask.changed_bias(unmasked, mask, groups, groups),
+            attention_mask.changed_bias(unmasked, mask, sets, sets),
             heads=mask.heads,
             other_bias=None if mask.heads is None else unmasked,
             replacement=None if mask.context is None else tf.constant(mask.context),
@@ -86,7 +89,7 @@ def test_a_layer_with_masked_heads(fast, zone, heads):
 
 @pytest.mark.parametrize("trims", [False, True], ids=["padded", "trimmed"])
 def test_cells_of_heads_share_the_contexts_of_the_other_heads(trims):
-    cells = attention_mask.read_cells("p2q,off", "0", 1, "each", HEADS)
+    cells = grid_cells.read_cells("p2q,off", "0", 1, "each", HEADS)
     config = tiny.config(num_hidden_layers=1, num_attention_heads=HEADS)
     with tiny.reader(config, ops=cpu_ops.make_ops()) as (model, _):
         arrays = dict(input_ids=MASK, input_mask=MASK, segment_ids=SEGMENTS, unique_ids=[0])

@@ -9,14 +9,14 @@ import pytest
 import tensorflow.compat.v1 as tf
 import tiny
 
-import attention_mask
 import modeling
+from mrc import cells
 from mrc.model import cpu_ops, precision
 from mrc.util.errors import InputError
 from mrc.util.tensorflow_versions import IS_TF2
 
 needs_tf2 = pytest.mark.skipif(not IS_TF2, reason="TensorFlow 1 has no such products on a CPU")
-CELLS = attention_mask.read_cells("all,q2,p2q,off", "each", 2, "0", 2)
+CELLS = cells.read_cells("all,q2,p2q,off", "each", 2, "0", 2)
 CONVERTED = functools.partial(precision.converted, name="bfloat16", once=True)
 
 
