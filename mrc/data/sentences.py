@@ -32,9 +32,10 @@ FUNCTION_WORDS = frozenset(
         "could did do does for from had has have he her his how i if in into is it its many "
         "may more most much no not of on one or other over s she so some such t than that "
         "the their them then there these they this those to under up was we were what when "
-        "where which who whom whose why will with would you your 的 了 是 在 和 与 與 及 或 也 都 就 而 "
-        "以 于 於 为 為 之 其 这 這 那 有 被 把 对 對 从 從 到 由 个 個 们 們 什 么 麼 谁 誰 哪 几 幾 何 多 少 吗 嗎 呢 吧 着 著 过 "
-        "過 中 上 下 不"
+        "where which who whom whose why will with would you your "
+        "的 了 是 在 和 与 與 及 或 也 都 就 而 以 于 於 为 為 之 其 这 這 那 有 被 把 对 對 "
+        "从 從 到 由 个 個 们 們 什 么 麼 谁 誰 哪 几 幾 何 多 少 吗 嗎 呢 吧 着 著 过 過 中 "
+        "上 下 不"
     ).split()
 )
 
