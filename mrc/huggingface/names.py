@@ -14,6 +14,7 @@ from typing import Dict, Iterator, NamedTuple
 import numpy as np
 
 from mrc import variables as declared
+from mrc.families import FAMILIES
 from mrc.huggingface.weights import StoredTensor, weight_bytes
 from mrc.model.bert_config import BertConfig
 from mrc.util.errors import InputError
@@ -21,21 +22,6 @@ from mrc.util.errors import InputError
 _SMALL_MODEL = 10**7  # weights; files of smaller models may be compressed
 _WRAPPERS = re.compile(r"^(?:module\.|model\.)+")
 _OLD_NAMES = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
-# Hugging Face's names of an ALBERT, where they differ from Google's with dots for slashes.
-_ALBERT_NAMES = (
-    (
-        "bert/encoder/transformer/group_0/inner_group_0/",
-        "encoder.albert_layer_groups.0.albert_layers.0.",
-    ),
-    ("attention_1/self/", "attention."),
-    ("attention_1/output/dense/", "attention.dense."),
-    ("0.LayerNorm/", "0.attention.LayerNorm."),
-    ("ffn_1/intermediate/dense/", "ffn."),
-    ("ffn_1/intermediate/output/dense/", "ffn_output."),
-    ("LayerNorm_1/", "full_layer_layer_norm."),
-    ("bert/pooler/dense/", "pooler."),
-    ("bert/", ""),
-)
 _HEAD = {
     "cls/squad/output_weights": "qa_outputs.weight",
     "cls/squad/output_bias": "qa_outputs.bias",
@@ -51,11 +37,10 @@ class Source(NamedTuple):
 
 def _huggingface_scope(variable, family):
     """Returns the dotted name of a variable, still with Google's word for the tensor at its end."""
-    if family == "albert":
-        for google, huggingface in _ALBERT_NAMES:
-            variable = variable.replace(google, huggingface)
-        return "albert." + variable.replace("/", ".")
-    return re.sub(r"layer_(\d+)", r"layer.\1", variable.replace("/", "."))
+    for google, huggingface in FAMILIES[family].hub_names:
+        variable = variable.replace(google, huggingface)
+    name = variable.replace("/", ".")
+    return name if name.startswith(family + ".") else f"{family}.{name}"
 
 
 def source_of(variable: str, family: str = "bert") -> Source:

@@ -12,15 +12,11 @@ import tensorflow.compat.v1 as tf
 from tensorflow.python.ops import io_ops
 
 from mrc import variables
+from mrc.families import FAMILIES
 from mrc.util import aliases, files
 from mrc.util.errors import InputError, first_line
 
 # Beginnings of variable names, and what has them.
-_FAMILIES = (
-    ("electra/", "electra", "an ELECTRA checkpoint"),
-    ("bert/encoder/transformer/", "albert", "an ALBERT checkpoint"),
-    ("bert/encoder/layer_", "bert", "a BERT checkpoint"),
-)
 _FOREIGN = (
     ("distilbert/", "a DistilBERT checkpoint"),
     ("tf_distil_bert", "a DistilBERT checkpoint"),
@@ -186,11 +182,12 @@ def _check_family(path, shapes, config):
     for beginning, what in _FOREIGN:
         if any(name.startswith(beginning) for name in shapes):
             raise _foreign(path, what)
-    for beginning, family, what in _FAMILIES:
-        if family != config.family and any(name.startswith(beginning) for name in shapes):
+    for family, described in FAMILIES.items():
+        is_of_it = any(name.startswith(described.marker) for name in shapes)
+        if is_of_it and family != config.family:
             raise InputError(
-                f"{path} is {what}, but the config describes a model of the family "
-                f'"{config.family}"; use the config that came with it, with "family": "{family}"'
+                f"{path} is {described.title} checkpoint, but the config describes a model of the "
+                f'family "{config.family}"; use the config that came with it, with "family": "{family}"'
             )
     if any(name.endswith(_OBJECT_ENDING) for name in shapes):
         raise _foreign(path, "a TensorFlow 2 checkpoint")
