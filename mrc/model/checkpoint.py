@@ -187,7 +187,8 @@ def _check_family(path, shapes, config):
         if is_of_it and family != config.family:
             raise InputError(
                 f"{path} is {described.title} checkpoint, but the config describes a model of the "
-                f'family "{config.family}"; use the config that came with it, with "family": "{family}"'
+                f'family "{config.family}"; use the config that came with it, with "family": '
+                f'"{family}"'
             )
     if any(name.endswith(_OBJECT_ENDING) for name in shapes):
         raise _foreign(path, "a TensorFlow 2 checkpoint")
