@@ -11,11 +11,14 @@ command to run next. It runs no code from the model and does not need PyTorch.
 """
 
 import argparse
+import contextlib
 import os
 
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
 # isort: split
+import tensorflow.compat.v1 as tf
+
 from mrc.huggingface import model_config, names, vocabulary, weights
 from mrc.model import bert_config, checkpoint
 from mrc.util import errors, files
@@ -29,25 +32,51 @@ def convert(model_folder: str, output_folder: str) -> str:
     config_path = os.path.join(model_folder, "config.json")
     values = model_config.convert(files.read_json(config_path, "model config"), config_path)
     config = bert_config.make(values, config_path)
-    tokenizer = vocabulary.read(model_folder, config.family)
-    if tokenizer.pieces and len(tokenizer.pieces) > config.vocab_size:
-        raise errors.InputError(
-            f"the vocabulary of {model_folder} has {len(tokenizer.pieces)} pieces and its "
-            f"config.json {config.vocab_size}; download the model folder again"
-        )
+    tokenizer = vocabulary.read(model_folder, config.vocab_size, config.family)
+    values["max_input_chars_per_word"] = tokenizer.longest_word
+    if tokenizer.pieces is None:
+        name = vocabulary.SENTENCE_PIECES
+        pieces = files.read_bytes(os.path.join(model_folder, name), "sentencepiece model")
+    else:
+        name, pieces = vocabulary.VOCABULARY, "\n".join(tokenizer.pieces).encode("utf-8") + b"\n"
     tensors = weights.read(model_folder)
     variables = names.to_variables(tensors, config, model_folder)
     files.make_folder(output_folder)
-    checkpoint.write(os.path.join(output_folder, CHECKPOINT), variables)
-    if tokenizer.pieces is None:
-        name = vocabulary.SENTENCE_PIECES
-        data = files.read_bytes(os.path.join(model_folder, name), "sentencepiece model")
-        files.write(os.path.join(output_folder, name), data, binary=True)
-    else:
-        text = "\n".join(tokenizer.pieces) + "\n"
-        files.write(os.path.join(output_folder, vocabulary.VOCABULARY), text)
-    files.write_json(os.path.join(output_folder, CONFIG), values)
+    with _replacing(
+        output_folder, (CHECKPOINT + checkpoint.DATA, CHECKPOINT + ".index", name)
+    ) as new:
+        checkpoint.write(os.path.join(new, CHECKPOINT), variables)
+        files.write(os.path.join(new, name), pieces, binary=True)
+        files.write_json(os.path.join(new, CONFIG), values)
     return _report(output_folder, config, tokenizer, names.has_head(tensors))
+
+
+@contextlib.contextmanager
+def _replacing(folder, names):
+    """Yields a folder whose files `names` and config replace those in `folder` after the block.
+
+    The old config goes first and the new one comes last, so that an import that is killed in
+    between leaves a folder without a config, never new weights with an old vocabulary.
+    """
+    for name in names + (CONFIG,):
+        if tf.gfile.IsDirectory(os.path.join(folder, name)):
+            raise errors.InputError(
+                f"{os.path.join(folder, name)} is a folder where a file is to be written; pass "
+                "another output folder"
+            )
+    files.remove_leftovers(folder)
+    new = files.aside(os.path.join(folder, "import"))
+    try:
+        with files.explain_write_errors(folder):
+            tf.gfile.MakeDirs(new)
+            yield new
+            if tf.gfile.Exists(os.path.join(folder, CONFIG)):
+                tf.gfile.Remove(os.path.join(folder, CONFIG))
+            for name in names + (CONFIG,):
+                tf.gfile.Rename(os.path.join(new, name), os.path.join(folder, name), overwrite=True)
+    finally:
+        with contextlib.suppress(tf.errors.OpError):
+            tf.gfile.DeleteRecursively(new)
 
 
 def _report(folder, config, tokenizer, has_head):

@@ -14,9 +14,9 @@ from typing import Callable, FrozenSet, NamedTuple, Tuple
 import tensorflow.compat.v1 as tf
 
 from mrc import variables
+from mrc.families import LAYER_NORM_EPSILON
 from mrc.util import tensorflow_versions  # noqa: F401
 
-LAYER_NORM_EPSILON = 1e-12
 MASKED = -10000.0  # added to the scores of masked keys
 
 

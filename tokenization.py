@@ -112,6 +112,7 @@ class Vocabulary:
 
     Attributes:
       unknown: the piece of a word that the others cannot spell.
+      longest_word: a word of more characters is unknown.
     """
 
     unknown = UNKNOWN
@@ -119,6 +120,7 @@ class Vocabulary:
     def __init__(self, pieces):
         self.pieces = list(pieces)
         self.ids = {piece: index for index, piece in enumerate(self.pieces)}
+        self.longest_word = LONGEST_WORD
 
     def __len__(self):
         return len(self.pieces)
@@ -201,7 +203,7 @@ class WordPieceTokenizer:
 
     def _cut(self, token):
         """Returns the pieces of one basic token, or the unknown token alone."""
-        if len(token) > LONGEST_WORD:
+        if len(token) > self.vocabulary.longest_word:
             return [UNKNOWN]
         ids, pieces, start = self.vocabulary.ids, [], 0
         while start < len(token):

@@ -253,6 +253,7 @@ def _read_vocabulary(options, config):
     path = getattr(options, vocabulary_flag(options))
     read = sentence_pieces.read if options.spm_model_file else tokenization.read_vocabulary
     vocabulary = read(path)
+    vocabulary.longest_word = config.max_input_chars_per_word
     # A few pieces less than rows are fine: checkpoints are padded to round sizes.
     beyond = [piece for piece in vocabulary.pieces[config.vocab_size :] if piece]
     if beyond:

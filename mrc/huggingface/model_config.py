@@ -3,6 +3,7 @@
 
 from collections import OrderedDict
 
+from mrc.families import FAMILIES, LAYER_NORM_EPSILON
 from mrc.model import bert_config
 from mrc.util.errors import InputError
 
@@ -17,7 +18,6 @@ _ACTIVATIONS = {
     "tanh": "tanh",
     "linear": "linear",
 }
-_EPSILON = 1e-12
 _COPIED = (
     "vocab_size",
     "embedding_size",
@@ -31,29 +31,6 @@ _COPIED = (
     "attention_probs_dropout_prob",
     "initializer_range",
 )
-# What transformers assumes where a config says nothing.
-_DEFAULTS = {
-    "bert": {"vocab_size": 30522, "type_vocab_size": 2},
-    "electra": {
-        "vocab_size": 30522,
-        "embedding_size": 128,
-        "hidden_size": 256,
-        "num_attention_heads": 4,
-        "intermediate_size": 1024,
-        "type_vocab_size": 2,
-    },
-    "albert": {
-        "vocab_size": 30000,
-        "embedding_size": 128,
-        "hidden_size": 4096,
-        "num_attention_heads": 64,
-        "intermediate_size": 16384,
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-        "hidden_act": "gelu_new",
-        "type_vocab_size": 2,
-    },
-}
 _REASONS = {
     "roberta": "it numbers positions and cuts text differently",
     "xlm-roberta": "it numbers positions and cuts text differently",
@@ -67,11 +44,11 @@ def _check(values, path):
     if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
         raise InputError(f"{path} names no model_type; pass the folder of a model")
     model_type = values["model_type"]
-    if model_type not in _DEFAULTS:
+    if model_type not in FAMILIES:
         reason = _REASONS.get(model_type, "its layers are not those of BERT")
         raise InputError(
             f'{path}: the model type "{model_type}" cannot be imported, because {reason}; use a '
-            f"model of type {', '.join(sorted(_DEFAULTS))}"
+            f"model of type {', '.join(sorted(FAMILIES))}"
         )
     position = values.get("position_embedding_type", "absolute")
     if position != "absolute":
@@ -83,11 +60,11 @@ def _check(values, path):
         raise InputError(f"{path}: models with pruned heads cannot be imported; use the original")
     if values.get("is_decoder") or values.get("add_cross_attention"):
         raise InputError(f"{path}: decoders cannot be imported; use an encoder")
-    epsilon = values.get("layer_norm_eps", _EPSILON)
-    if epsilon != _EPSILON:
+    epsilon = values.get("layer_norm_eps", LAYER_NORM_EPSILON)
+    if epsilon != LAYER_NORM_EPSILON:
         raise InputError(
-            f"{path}: layer_norm_eps is {epsilon!r}, and this project computes with {_EPSILON}, "
-            "which would change answers; use a model with that value"
+            f"{path}: layer_norm_eps is {epsilon!r}, and this project computes with "
+            f"{LAYER_NORM_EPSILON}, which would change answers; use a model with that value"
         )
 
 
@@ -102,7 +79,7 @@ def convert(values: dict, path: str) -> OrderedDict:
     """
     _check(values, path)
     family = values["model_type"]
-    values = dict(_DEFAULTS[family], **values)
+    values = dict(FAMILIES[family].hub_defaults, **values)
     made = OrderedDict(family=family)
     made.update((key, values[key]) for key in _COPIED if key in values)
     if family == "albert":  # bert_config checks that all layers share their weights

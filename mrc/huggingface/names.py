@@ -5,6 +5,8 @@ A PyTorch weight is [outputs, inputs] and a TensorFlow kernel [inputs, outputs],
 transposed. Embeddings and the span head ([2, H], start first) have the same layout in both.
 """
 
+import functools
+import operator
 import re
 from collections import OrderedDict
 from typing import Dict, Iterator, NamedTuple
@@ -12,25 +14,14 @@ from typing import Dict, Iterator, NamedTuple
 import numpy as np
 
 from mrc import variables as declared
+from mrc.families import FAMILIES
+from mrc.huggingface.weights import StoredTensor, weight_bytes
 from mrc.model.bert_config import BertConfig
 from mrc.util.errors import InputError
 
+_SMALL_MODEL = 10**7  # weights; files of smaller models may be compressed
+_WRAPPERS = re.compile(r"^(?:module\.|model\.)+")
 _OLD_NAMES = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
-# Hugging Face's names of an ALBERT, where they differ from Google's with dots for slashes.
-_ALBERT_NAMES = (
-    (
-        "bert/encoder/transformer/group_0/inner_group_0/",
-        "encoder.albert_layer_groups.0.albert_layers.0.",
-    ),
-    ("attention_1/self/", "attention."),
-    ("attention_1/output/dense/", "attention.dense."),
-    ("0.LayerNorm/", "0.attention.LayerNorm."),
-    ("ffn_1/intermediate/dense/", "ffn."),
-    ("ffn_1/intermediate/output/dense/", "ffn_output."),
-    ("LayerNorm_1/", "full_layer_layer_norm."),
-    ("bert/pooler/dense/", "pooler."),
-    ("bert/", ""),
-)
 _HEAD = {
     "cls/squad/output_weights": "qa_outputs.weight",
     "cls/squad/output_bias": "qa_outputs.bias",
@@ -46,11 +37,10 @@ class Source(NamedTuple):
 
 def _huggingface_scope(variable, family):
     """Returns the dotted name of a variable, still with Google's word for the tensor at its end."""
-    if family == "albert":
-        for google, huggingface in _ALBERT_NAMES:
-            variable = variable.replace(google, huggingface)
-        return "albert." + variable.replace("/", ".")
-    return re.sub(r"layer_(\d+)", r"layer.\1", variable.replace("/", "."))
+    for google, huggingface in FAMILIES[family].hub_names:
+        variable = variable.replace(google, huggingface)
+    name = variable.replace("/", ".")
+    return name if name.startswith(family + ".") else f"{family}.{name}"
 
 
 def source_of(variable: str, family: str = "bert") -> Source:
@@ -72,24 +62,26 @@ def source_of(variable: str, family: str = "bert") -> Source:
     return Source(name, False)
 
 
-def normalized(tensors: Dict[str, np.ndarray], family: str) -> Dict[str, np.ndarray]:
+def normalized(tensors: Dict[str, StoredTensor], family: str) -> Dict[str, StoredTensor]:
     """Returns the tensors under current names.
 
-    Old files have gamma and beta for weight and bias; bare encoders lack the prefix of the family.
+    Old files have gamma and beta for weight and bias; bare encoders lack the prefix of the family;
+    DataParallel and Lightning put a prefix before all names.
     """
-    found = {}
+    renamed = {}
     for name, tensor in tensors.items():
+        name = _WRAPPERS.sub("", name)
         for old, new in _OLD_NAMES:
             name = name.replace(old, new)
         if name.startswith(("embeddings.", "embeddings_project.", "encoder.", "pooler.")):
             name = f"{family}.{name}"
-        found[name] = tensor
-    return found
+        renamed[name] = tensor
+    return renamed
 
 
 def has_head(tensors) -> bool:
     """Whether the model has a span head, so that it can answer questions."""
-    return "qa_outputs.weight" in tensors
+    return any(_WRAPPERS.sub("", name) == "qa_outputs.weight" for name in tensors)
 
 
 def _wanted(tensors, config) -> Iterator[declared.Variable]:
@@ -101,8 +93,19 @@ def _wanted(tensors, config) -> Iterator[declared.Variable]:
             yield from optional
 
 
+def _check_size(config, where):
+    """Raises an `InputError` if the weight files are too small for the model of the config."""
+    needed = sum(functools.reduce(operator.mul, shape) for _, shape, _ in declared.encoder(config))
+    available = weight_bytes(where)
+    if needed > available + _SMALL_MODEL:  # not even a byte for each
+        raise InputError(
+            f"the config.json of {where} describes a model of {needed} weights, but its weight "
+            f"files have {available} bytes; download the model folder again"
+        )
+
+
 def to_variables(
-    tensors: Dict[str, np.ndarray], config: BertConfig, where: str
+    tensors: Dict[str, StoredTensor], config: BertConfig, where: str
 ) -> "OrderedDict[str, np.ndarray]":
     """Returns {variable: array} of a reader, with the pooler and span head if the model has them.
 
@@ -115,6 +118,7 @@ def to_variables(
       InputError: a tensor is missing or its shape does not match the config.
     """
     tensors, variables = normalized(tensors, config.family), OrderedDict()
+    _check_size(config, where)
     for variable, shape, _ in _wanted(tensors, config):
         shape = list(shape)
         name, is_transposed = source_of(variable, config.family)
@@ -123,17 +127,17 @@ def to_variables(
                 f"{where} has no tensor {name}, which its config.json requires; download the model "
                 "folder again"
             )
-        array = tensors[name].T if is_transposed else tensors[name]
-        if list(array.shape) != shape:
+        tensor, stored_shape = tensors[name], shape[::-1] if is_transposed else shape
+        if list(tensor.shape) != stored_shape:
             raise InputError(
-                f"{where} has {name} of shape {list(tensors[name].shape)}, but its config.json "
-                f"requires {shape[::-1] if is_transposed else shape}; download the model folder "
-                "again"
+                f"{where} has {name} of shape {list(tensor.shape)}, but its config.json requires "
+                f"{stored_shape}; download the model folder again"
             )
+        array = tensor.load()
         if array.dtype != np.float32:
             raise InputError(
                 f"{where} has {name} of type {array.dtype}; quantized models cannot be imported: "
                 "use the original"
             )
-        variables[variable] = np.ascontiguousarray(array)
+        variables[variable] = np.ascontiguousarray(array.T if is_transposed else array)
     return variables

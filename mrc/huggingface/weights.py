@@ -2,16 +2,19 @@
 """Reads the tensors of a Hugging Face model folder: safetensors or PyTorch's format, also sharded.
 
 PyTorch is not needed. A `pytorch_model.bin` is a pickle, and unpickling can run code that the file
-names. The unpickler here accepts tensors, their storages and ordered dicts only, and rejects
-everything else before it runs.
+names. Here only the opcodes of a plain state dict are accepted, and what they create are
+descriptions of tensors: immutable, without state, and not callable. Values are read when a tensor
+is needed and its shape is known to be right, so that a small file cannot fill the memory.
 """
 
 import collections
+import functools
 import io
 import os
 import pickle
+import pickletools
 import zipfile
-from typing import Dict
+from typing import Callable, Dict, NamedTuple, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -21,6 +24,7 @@ from mrc.util.errors import InputError, first_line
 
 SAFETENSORS, PYTORCH = "model.safetensors", "pytorch_model.bin"
 INDEX = ".index.json"
+_OTHER_FORMATS = ("tf_model.h5", "flax_model.msgpack", "model.onnx", "rust_model.ot")
 
 # PyTorch before 1.6 wrote a sequence of pickles and bytes, which begins with this number.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -49,6 +53,31 @@ _STORAGE_TYPES = {
     "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
 }
+_MOST_DIMENSIONS = 8
+_MOST_PICKLE_BYTES = 1 << 26  # of the description of all tensors
+_SMALL_BYTES = 1 << 24  # an archive's member of this size may be compressed to any degree
+_MOST_COMPRESSION = 20  # of a larger one
+# The opcodes of a state dict as PyTorch writes it, with protocols 2 to 4.
+_OPCODES = frozenset(
+    "PROTO FRAME STOP MARK EMPTY_DICT EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND "
+    "APPENDS SETITEM SETITEMS BINUNICODE SHORT_BINUNICODE BINSTRING SHORT_BINSTRING BININT BININT1 "
+    "BININT2 LONG1 BINFLOAT NONE NEWTRUE NEWFALSE GLOBAL STACK_GLOBAL REDUCE BUILD BINPERSID "
+    "BINPUT LONG_BINPUT BINGET LONG_BINGET MEMOIZE".split()
+)
+
+
+class StoredTensor(NamedTuple):
+    """A tensor whose values are not read yet.
+
+    Attributes:
+      shape: its dimensions.
+      kind: the type of its values, a NumPy type or "bfloat16".
+      load: returns the values, floating-point ones as float32.
+    """
+
+    shape: Tuple[int, ...]
+    kind: object
+    load: Callable[[], np.ndarray]
 
 
 def _stored_type(kind):
@@ -69,7 +98,7 @@ def _damaged(path, error):
     )
 
 
-def read_safetensors(path: str) -> Dict[str, np.ndarray]:
+def read_safetensors(path: str) -> Dict[str, StoredTensor]:
     """Returns the tensors of a `.safetensors` file."""
     try:
         import safetensors
@@ -91,131 +120,214 @@ def read_safetensors(path: str) -> Dict[str, np.ndarray]:
                 f"{path}: {name} has the type {entry['dtype']}, which is not supported; convert "
                 "the model to float32"
             )
-        array = np.frombuffer(bytes(entry["data"]), _stored_type(kind)).reshape(entry["shape"])
-        tensors[name] = _to_float32(array, kind)
+        shape = tuple(entry["shape"])
+        tensors[name] = StoredTensor(
+            shape, kind, functools.partial(_load_bytes, entry["data"], kind, shape)
+        )
     return tensors
+
+
+def _load_bytes(data, kind, shape):
+    return _to_float32(np.frombuffer(bytes(data), _stored_type(kind)).reshape(shape), kind)
 
 
 class _Refused(Exception):
     """A pickle refers to code other than that of tensors."""
 
 
-class _Storage:
-    """The values of one or more tensors; `kind` is their type."""
+class _Storage(NamedTuple):
+    """The values of one or more tensors, by their place in the file; `length` counts them."""
 
-    def __init__(self, kind, numbers):
-        self.kind, self.numbers = kind, numbers
-
-
-def _rebuild_tensor(storage, offset, size, stride, *_):
-    """Returns a tensor from its storage, and offset, shape and strides in elements."""
-    if not isinstance(storage, _Storage) or len(size) != len(stride):
-        raise ValueError("a tensor has no storage")
-    last = offset + sum((length - 1) * step for length, step in zip(size, stride))
-    if offset < 0 or min(size, default=1) < 0 or min(stride, default=0) < 0:
-        raise ValueError("a tensor has a negative size")
-    if 0 not in size and last >= len(storage.numbers):
-        raise ValueError("a tensor exceeds its storage")
-    item = storage.numbers.itemsize
-    view = np.lib.stride_tricks.as_strided(
-        storage.numbers[offset:], size, [step * item for step in stride]
-    )
-    return storage, view
+    kind: object
+    key: str
+    length: int
 
 
-def _rebuild_parameter(tensor, *_):
-    return tensor
+class _StorageType(NamedTuple):
+    """What a pickle names the type of a storage by."""
+
+    kind: object
 
 
-class _TensorUnpickler(pickle.Unpickler):
-    """An unpickler that creates tensors and ordered dicts of them only.
+class _View(NamedTuple):
+    """A tensor as a view of a storage: offset, shape and strides in elements."""
 
-    Args:
-      reader: a file object with the pickle.
-      load_storage: `load_storage(key, kind, length) -> _Storage`.
-    """
+    storage: _Storage
+    offset: int
+    size: Tuple[int, ...]
+    stride: Tuple[int, ...]
+
+
+def _are_counts(values):
+    return isinstance(values, tuple) and all(type(value) is int and value >= 0 for value in values)
+
+
+class _RebuildTensor:
+    """What stands for the functions that rebuild tensors; it has no state that could be set."""
+
+    __slots__ = ()
+
+    def __call__(self, storage, offset, size, stride, *_):
+        if not isinstance(storage, _Storage) or not _are_counts((offset,)):
+            raise ValueError("a tensor has no storage")
+        if not (_are_counts(size) and _are_counts(stride) and len(size) == len(stride)):
+            raise ValueError("a tensor has a negative size")
+        if len(size) > _MOST_DIMENSIONS:
+            raise ValueError(f"a tensor has {len(size)} dimensions")
+        last = offset + sum((length - 1) * step for length, step in zip(size, stride))
+        if 0 not in size and last >= storage.length:
+            raise ValueError("a tensor exceeds its storage")
+        return _View(storage, offset, size, stride)
+
+
+class _RebuildParameter:
+    """What stands for the function that makes a parameter of a tensor."""
+
+    __slots__ = ()
+
+    def __call__(self, tensor, *_):
+        return tensor
+
+
+# Python's own unpickler: that in C reserves memory for any index of its memo.
+class _TensorUnpickler(pickle._Unpickler):
+    """An unpickler that creates descriptions of tensors and ordered dicts of them only."""
 
     _ALLOWED = {
         ("collections", "OrderedDict"): collections.OrderedDict,
-        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-        ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-        ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+        ("torch._utils", "_rebuild_tensor_v2"): _RebuildTensor(),
+        ("torch._utils", "_rebuild_tensor"): _RebuildTensor(),
+        ("torch._utils", "_rebuild_parameter"): _RebuildParameter(),
+        ("torch._utils", "_rebuild_parameter_with_state"): _RebuildParameter(),
     }
-
-    def __init__(self, reader, load_storage=None):
-        super().__init__(reader)
-        self._load_storage = load_storage
 
     def find_class(self, module, name):
         if (module, name) in self._ALLOWED:
             return self._ALLOWED[module, name]
         if module in ("torch", "torch.storage") and name in _STORAGE_TYPES:
-            return _STORAGE_TYPES[name]
+            return _StorageType(_STORAGE_TYPES[name])
         raise _Refused(f"{module}.{name}")
 
     def persistent_load(self, saved_id):
-        if self._load_storage is None or saved_id[0] != "storage":
+        if not isinstance(saved_id, tuple) or len(saved_id) < 5 or saved_id[0] != "storage":
             raise _Refused("an object outside of the file")
         _, kind, key, _, length = saved_id[:5]
-        return self._load_storage(key, kind, length)
+        if not (isinstance(kind, _StorageType) and isinstance(key, str) and _are_counts((length,))):
+            raise ValueError("a storage is not described")
+        return _Storage(kind.kind, key, length)
 
 
-def _read_zip(data):
-    """Reads the format since PyTorch 1.6: a zip file of a pickle and one file per storage."""
-    archive = zipfile.ZipFile(io.BytesIO(data))
-    pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-    if len(pickles) != 1:
-        raise ValueError("it has no data.pkl")
-    folder, storages = pickles[0][: -len("data.pkl")], {}
-
-    def load_storage(key, kind, length):
-        if key not in storages:
-            numbers = np.frombuffer(archive.read(f"{folder}data/{key}"), _stored_type(kind))
-            if len(numbers) < length:
-                raise ValueError(f"storage {key} is truncated")
-            storages[key] = _Storage(kind, numbers)
-        return storages[key]
-
-    return _TensorUnpickler(io.BytesIO(archive.read(pickles[0])), load_storage).load()
-
-
-def _read_legacy(data):
-    """Reads the format before PyTorch 1.6: pickles, then the length and values of each storage."""
-    reader, storages = io.BytesIO(data), {}
-    if _TensorUnpickler(reader).load() != _LEGACY_MAGIC:
-        raise ValueError("it is not a PyTorch file")
-    _TensorUnpickler(reader).load()  # the version of the protocol
-    _TensorUnpickler(reader).load()  # the system that wrote the file
-
-    def load_storage(key, kind, length):
-        if key not in storages:
-            if not 0 <= length <= len(data):
-                raise ValueError(f"storage {key} is truncated")
-            storages[key] = _Storage(kind, np.zeros(length, _stored_type(kind)))
-        return storages[key]
-
-    value = _TensorUnpickler(reader, load_storage).load()
-    for key in _TensorUnpickler(reader).load():
-        numbers = storages[key].numbers
-        length = int.from_bytes(reader.read(8), "little")
-        block = reader.read(length * numbers.itemsize)
-        if length != len(numbers) or len(block) != numbers.nbytes:
-            raise ValueError(f"storage {key} is truncated")
-        numbers[:] = np.frombuffer(block, numbers.dtype)
+def _unpickle(reader):
+    """Returns the next value of a binary stream, which is left behind the pickle."""
+    start = reader.tell()
+    for opcode, argument, _ in pickletools.genops(reader):
+        if opcode.name not in _OPCODES:
+            name = f" of {argument}" if isinstance(argument, str) else ""
+            raise _Refused(f"the opcode {opcode.name}{name}")
+    stop = reader.tell()
+    if stop - start > _MOST_PICKLE_BYTES:
+        raise ValueError("its description of tensors is too long")
+    reader.seek(start)
+    value = _TensorUnpickler(reader).load()
+    reader.seek(stop)
     return value
 
 
-def read_pytorch(path: str) -> Dict[str, np.ndarray]:
+class _Archive:
+    """The storages of the format since PyTorch 1.6: a zip file of a pickle and a file for each."""
+
+    def __init__(self, data):
+        self._archive = zipfile.ZipFile(io.BytesIO(data))
+        pickles = [name for name in self._archive.namelist() if name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise ValueError("it has no data.pkl")
+        self._folder = pickles[0][: -len("data.pkl")]
+        if self._archive.getinfo(pickles[0]).file_size > _MOST_PICKLE_BYTES:
+            raise ValueError("its description of tensors is too long")
+        self.value = _unpickle(io.BytesIO(self._archive.read(pickles[0])))
+
+    def read(self, storage):
+        """Returns the bytes of a storage."""
+        member = self._archive.getinfo(f"{self._folder}data/{storage.key}")
+        size = storage.length * _stored_type(storage.kind).itemsize
+        if member.file_size < size:
+            raise ValueError(f"storage {storage.key} is truncated")
+        if member.file_size > max(_SMALL_BYTES, _MOST_COMPRESSION * member.compress_size):
+            raise ValueError(f"storage {storage.key} is implausibly large")
+        return self._archive.read(member)
+
+
+class _LegacyFile:
+    """The storages of the format before PyTorch 1.6: pickles, then length and values of each."""
+
+    def __init__(self, data):
+        self._data, reader = data, io.BytesIO(data)
+        if _unpickle(reader) != _LEGACY_MAGIC:
+            raise ValueError("it is not a PyTorch file")
+        _unpickle(reader)  # the version of the protocol
+        _unpickle(reader)  # the system that wrote the file
+        self.value = _unpickle(reader)
+        self._keys, self._start = _unpickle(reader), reader.tell()
+
+    def _sizes(self):
+        """Returns {key: bytes of a value} of the storages."""
+        return {
+            view.storage.key: _stored_type(view.storage.kind).itemsize
+            for view in self.value.values()
+            if isinstance(view, _View)
+        }
+
+    @functools.lru_cache(maxsize=None)
+    def _places(self):
+        """Returns {key: (first byte, length in values)} of the storages."""
+        places, sizes, position = {}, self._sizes(), self._start
+        for key in self._keys:
+            length = int.from_bytes(self._data[position : position + 8], "little")
+            places[key] = position + 8, length
+            position += 8 + length * sizes[key]
+        if position > len(self._data):
+            raise ValueError("a storage is truncated")
+        return places
+
+    def read(self, storage):
+        """Returns the bytes of a storage."""
+        start, length = self._places()[storage.key]
+        if length != storage.length:
+            raise ValueError(f"storage {storage.key} is truncated")
+        return self._data[start : start + length * _stored_type(storage.kind).itemsize]
+
+
+def _load_view(path, source, view):
+    """Returns the values of a view, floating-point ones as float32."""
+    try:
+        values = np.frombuffer(
+            source.read(view.storage), _stored_type(view.storage.kind), view.storage.length
+        )
+        array = np.lib.stride_tricks.as_strided(
+            values[view.offset :],
+            view.size,
+            [step * values.itemsize for step in view.stride],
+            writeable=False,
+        )
+        return _to_float32(np.array(array), view.storage.kind)
+    except Exception as error:  # a damaged archive can raise almost anything
+        raise _damaged(path, error)
+
+
+def read_pytorch(path: str) -> Dict[str, StoredTensor]:
     """Returns the tensors of a `pytorch_model.bin` without running code from it."""
     data = files.read_bytes(path, "model file")
     try:
-        value = _read_zip(data) if data[:2] == b"PK" else _read_legacy(data)
+        source = _Archive(data) if data[:2] == b"PK" else _LegacyFile(data)
+        if not isinstance(source.value, dict):
+            raise ValueError("it is not a dict of tensors")
         tensors = {}
-        for name, entry in value.items():
-            if not isinstance(entry, tuple):
-                raise _Refused(f"{name}, which is not a tensor")
-            storage, view = entry
-            tensors[name] = _to_float32(view, storage.kind)
+        for name, view in source.value.items():
+            if not isinstance(view, _View) or not isinstance(name, str):
+                raise _Refused(f"{str(name)[:100]}, which is not a tensor")
+            tensors[name] = StoredTensor(
+                view.size, view.storage.kind, functools.partial(_load_view, path, source, view)
+            )
         return tensors
     except _Refused as error:
         raise InputError(
@@ -226,8 +338,8 @@ def read_pytorch(path: str) -> Dict[str, np.ndarray]:
         raise _damaged(path, error)
 
 
-def read(folder: str) -> Dict[str, np.ndarray]:
-    """Returns {name: array} of the tensors of a model folder, floating-point ones as float32.
+def read(folder: str) -> Dict[str, StoredTensor]:
+    """Returns {name: tensor} of a model folder.
 
     Reads `model.safetensors`, its shards, `pytorch_model.bin` or its shards, in this order.
 
@@ -240,9 +352,24 @@ def read(folder: str) -> Dict[str, np.ndarray]:
             return read_file(path)
         if tf.gfile.Exists(path + INDEX):
             return _read_shards(folder, path + INDEX, read_file)
+    other = [name for name in _OTHER_FORMATS if tf.gfile.Exists(os.path.join(folder, name))]
+    remedy = "download the whole model folder"
+    if other:
+        remedy = (
+            f"it has {other[0]}, which is not read: download one of these files, or write it with "
+            "the save_pretrained method of transformers"
+        )
     raise InputError(
-        f"{folder} has neither {SAFETENSORS} nor {PYTORCH}, nor shards of one; download the whole "
-        "model folder"
+        f"{folder} has neither {SAFETENSORS} nor {PYTORCH}, nor shards of one; {remedy}"
+    )
+
+
+def weight_bytes(folder: str) -> int:
+    """Returns the bytes of all weight files in a model folder."""
+    return sum(
+        tf.gfile.Stat(os.path.join(folder, name)).length
+        for name in tf.gfile.ListDirectory(folder)
+        if name.endswith((".safetensors", ".bin"))
     )
 
 

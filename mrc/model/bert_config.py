@@ -4,6 +4,7 @@
 import reprlib
 from typing import NamedTuple
 
+import tokenization
 from modeling import ACTIVATIONS
 from mrc.families import FAMILIES
 from mrc.util.errors import InputError
@@ -25,6 +26,7 @@ class BertConfig(NamedTuple):
       embedding_size: width of the embeddings; that of the layers for BERT.
       project_embeddings: whether a dense layer lies between embeddings and layers; by default,
         where they differ in width. Hugging Face's ALBERT always has one.
+      max_input_chars_per_word: a longer word is unknown to the tokenizer.
     """
 
     vocab_size: int
@@ -41,9 +43,10 @@ class BertConfig(NamedTuple):
     family: str = "bert"
     embedding_size: int = 0
     project_embeddings: bool = False
+    max_input_chars_per_word: int = tokenization.LONGEST_WORD
 
 
-_SIZES = BertConfig._fields[:7] + ("embedding_size",)
+_SIZES = BertConfig._fields[:7] + ("embedding_size", "max_input_chars_per_word")
 _RATES = BertConfig._fields[7:9]
 
 

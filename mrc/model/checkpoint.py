@@ -2,6 +2,7 @@
 """Checks that a checkpoint fits the model, before any long work."""
 
 import contextlib
+import difflib
 import os
 import re
 from typing import Dict, NamedTuple, Optional
@@ -11,15 +12,11 @@ import tensorflow.compat.v1 as tf
 from tensorflow.python.ops import io_ops
 
 from mrc import variables
+from mrc.families import FAMILIES
 from mrc.util import aliases, files
 from mrc.util.errors import InputError, first_line
 
 # Beginnings of variable names, and what has them.
-_FAMILIES = (
-    ("electra/", "electra", "an ELECTRA checkpoint"),
-    ("bert/encoder/transformer/", "albert", "an ALBERT checkpoint"),
-    ("bert/encoder/layer_", "bert", "a BERT checkpoint"),
-)
 _FOREIGN = (
     ("distilbert/", "a DistilBERT checkpoint"),
     ("tf_distil_bert", "a DistilBERT checkpoint"),
@@ -39,6 +36,8 @@ _LOWER_CASED = re.compile(
     r"(uncased|multilingual|chinese)_L-12_H-768_A-12|uncased_L-24_H-1024_A-16"
 )
 _CASED = re.compile(r"(multi_)?cased_L-12_H-768_A-12|cased_L-24_H-1024_A-16")
+DATA = ".data-00000-of-00001"  # the part with the tensors, where there is one
+_SIMILAR = 0.8  # of names, as difflib measures it
 _RELEASED_NAME = "bert_model.ckpt"
 
 
@@ -65,8 +64,7 @@ def check_case(do_lower_case: bool, init_checkpoint: Optional[str]):
             case = "lower-cased" if wanted else "cased"
             raise InputError(
                 f"--do_lower_case={do_lower_case} does not fit --init_checkpoint={path}: {folder} "
-                "is "
-                f"{case}; pass --do_lower_case={wanted}"
+                f"is {case}; pass --do_lower_case={wanted}"
             )
 
 
@@ -170,14 +168,12 @@ def _check_values(path, names, contents):
         if contents.types[name] != tf.float32:
             raise InputError(
                 f"the checkpoint {path} has {name} of type {contents.types[name].name} where "
-                "float32 "
-                "is needed; convert it, or use Google's"
+                "float32 is needed; convert it, or use Google's"
             )
         if not contents.finite[name]:
             raise InputError(
                 f"the checkpoint {path} has NaN or infinite values in {name}; use an earlier one, "
-                "or "
-                "train again with a smaller --learning_rate"
+                "or train again with a smaller --learning_rate"
             )
 
 
@@ -186,11 +182,13 @@ def _check_family(path, shapes, config):
     for beginning, what in _FOREIGN:
         if any(name.startswith(beginning) for name in shapes):
             raise _foreign(path, what)
-    for beginning, family, what in _FAMILIES:
-        if family != config.family and any(name.startswith(beginning) for name in shapes):
+    for family, described in FAMILIES.items():
+        is_of_it = any(name.startswith(described.marker) for name in shapes)
+        if is_of_it and family != config.family:
             raise InputError(
-                f"{path} is {what}, but the config describes a model of the family "
-                f'"{config.family}"; use the config that came with it, with "family": "{family}"'
+                f"{path} is {described.title} checkpoint, but the config describes a model of the "
+                f'family "{config.family}"; use the config that came with it, with "family": '
+                f'"{family}"'
             )
     if any(name.endswith(_OBJECT_ENDING) for name in shapes):
         raise _foreign(path, "a TensorFlow 2 checkpoint")
@@ -199,6 +197,32 @@ def _check_family(path, shapes, config):
             f"{path} names its span head qa_outputs, as Hugging Face does; convert the model with "
             "`python import_huggingface.py MODEL_FOLDER OUTPUT_FOLDER`"
         )
+
+
+def _missing(path, name, shape, shapes):
+    """Returns the error of a variable that a checkpoint lacks; names a likely other name of it."""
+    scoped = next((other for other in sorted(shapes) if other.endswith("/" + name)), None)
+    if scoped:
+        return InputError(
+            f"the checkpoint {path} has {scoped} where {name} is needed: its variables are in the "
+            f"scope {scoped[: -len(name) - 1]}; save it again without that scope"
+        )
+    # Layer norms are the names that differ between versions of TensorFlow's layers.
+    alike = [other for other in sorted(shapes) if list(shapes[other]) == shape]
+    similar = difflib.get_close_matches(name, alike, n=1, cutoff=_SIMILAR)
+    if similar and _layer_of(similar[0]) == _layer_of(name):
+        return InputError(
+            f"the checkpoint {path} has {similar[0]} where {name} is needed: its variables have "
+            "other names than Google's; save it again with these"
+        )
+    return InputError(
+        f"the checkpoint {path} has no {name}, which a reader of this BERT config needs; use the "
+        "bert_config.json that came with it"
+    )
+
+
+def _layer_of(name):
+    return re.findall("layer_[0-9]+", name)
 
 
 def check(path, config, needs_head, trained_here=False, contents=None):
@@ -226,10 +250,7 @@ def check(path, config, needs_head, trained_here=False, contents=None):
     wanted = {variable.name: list(variable.shape) for variable in needed}
     for name, shape in sorted(wanted.items()):
         if name not in shapes:
-            raise InputError(
-                f"the checkpoint {path} has no {name}, which a reader of this BERT config needs; "
-                "use the bert_config.json that came with it"
-            )
+            raise _missing(path, name, shape, shapes)
         if list(shapes[name]) != shape:
             raise InputError(
                 f"the checkpoint {path} has {name} of shape {list(shapes[name])} where the BERT "
@@ -278,6 +299,6 @@ def write(path, arrays):
         with files.explain_write_errors(path):
             session.run(save, feeds)
     # The index last: a checkpoint without one does not exist.
-    for part in (".data-00000-of-00001", ".index"):
+    for part in (DATA, ".index"):
         with files.renamed(beside + part, path + part):
             pass

@@ -20,7 +20,7 @@ from mrc.util.errors import Fault, InputError, first_line
 
 _OTHER_OPEN_FILES = 200
 SECONDS_OF_A_RUN = 24 * 60 * 60
-_ASIDE = re.compile(r"\.[0-9a-f]{8}\.tmp$")
+_ASIDE = re.compile(r"\.[0-9a-f]{8}\.tmp(?:\.|/?$)")
 _BYTES_IN_BLOCK = 1 << 20
 # Maximum digits of an integer in a JSON file: the time to parse one is quadratic in their number.
 _MOST_DIGITS = 1000
@@ -191,7 +191,8 @@ def remove_leftovers(folder):
         if _ASIDE.search(name):
             with contextlib.suppress(tf.errors.OpError):  # another run may remove it too
                 if time.time() - tf.gfile.Stat(path).mtime_nsec / 1e9 > SECONDS_OF_A_RUN:
-                    tf.gfile.Remove(path)
+                    remove = tf.gfile.DeleteRecursively if tf.gfile.IsDirectory(path) else None
+                    (remove or tf.gfile.Remove)(path)
 
 
 @contextlib.contextmanager

@@ -132,6 +132,12 @@ def write_json(path, value):
     return str(path)
 
 
+def write_json_escaped(path, value):
+    """Writes `value` as plain ASCII JSON, which may hold lone surrogates."""
+    with open(str(path), "w", encoding="ascii") as writer:
+        json.dump(value, writer)
+
+
 def read_json(*parts):
     """Returns the value of the JSON file whose path is `parts` joined."""
     with open(os.path.join(*map(str, parts)), encoding="utf-8") as reader:

@@ -100,7 +100,8 @@ def test_other_families_are_imported(tmp_path, family):
         write_model(tmp_path / "model", tensors, FAMILIES[family]), tmp_path / "out"
     )
     assert (code, stderr) == (0, "") and "holds a reader" in stdout
-    assert bert_config.read(str(tmp_path / "out" / "bert_config.json")) == config
+    imported = bert_config.read(str(tmp_path / "out" / "bert_config.json"))
+    assert imported == config._replace(max_input_chars_per_word=100)
     found = variables_of(tmp_path / "out" / "bert_model.ckpt")
     assert set(found) == set(arrays)
     for name, array in arrays.items():
@@ -254,7 +255,12 @@ def write_tokenizer(folder, **normalizer):
 @pytest.mark.parametrize("lowercase", [True, False])
 def test_the_vocabulary_comes_from_tokenizer_json_where_there_is_no_vocab_txt(tmp_path, lowercase):
     write_tokenizer(tmp_path, lowercase=lowercase)
-    assert vocabulary.read(str(tmp_path)) == (list(tiny.PIECES), lowercase, [])
+    assert vocabulary.read(str(tmp_path), len(tiny.PIECES)) == (
+        list(tiny.PIECES),
+        lowercase,
+        100,
+        [],
+    )
 
 
 @pytest.mark.parametrize(
@@ -271,14 +277,14 @@ def test_the_vocabulary_comes_from_tokenizer_json_where_there_is_no_vocab_txt(tm
 )
 def test_a_tokenizer_with_other_normalization_causes_a_warning(tmp_path, normalizer, warnings):
     write_tokenizer(tmp_path, **normalizer)
-    found = vocabulary.read(str(tmp_path)).warnings
+    found = vocabulary.read(str(tmp_path), len(tiny.PIECES)).warnings
     assert len(found) == len(warnings)
     assert all(text.startswith(start) for text, start in zip(found, warnings))
 
 
 def test_a_folder_without_a_vocabulary_is_reported(tmp_path):
     with pytest.raises(InputError, match="has no vocab.txt, and no WordPiece vocabulary"):
-        vocabulary.read(str(tmp_path))
+        vocabulary.read(str(tmp_path), len(tiny.PIECES))
 
 
 def test_checkpoints_are_written_without_a_graph(tmp_path):

@@ -100,6 +100,11 @@ def write(writer, path, torch):
     WRITERS[writer](path, tensors)
 
 
+def read(folder):
+    """Returns {name: values} of all tensors in a model folder."""
+    return {name: tensor.load() for name, tensor in weights.read(str(folder)).items()}
+
+
 def assert_arrays(found, wanted=ARRAYS):
     assert set(found) == set(wanted)
     for name, array in wanted.items():
@@ -110,7 +115,7 @@ def assert_arrays(found, wanted=ARRAYS):
 @pytest.mark.parametrize("writer", sorted(WRITERS))
 def test_pytorch_files_are_read_without_pytorch(tmp_path, torch, writer):
     write(writer, tmp_path / "pytorch_model.bin", torch)
-    assert_arrays(weights.read(str(tmp_path)))
+    assert_arrays(read(tmp_path))
 
 
 class Malicious:
@@ -150,7 +155,7 @@ def test_truncated_pytorch_files_are_reported(tmp_path, torch, writer, kept):
     write(writer, path, torch)
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     with pytest.raises(InputError, match=r"cannot be read \(.*; it is damaged or truncated"):
-        weights.read(str(tmp_path))
+        read(tmp_path)
 
 
 def test_a_tensor_larger_than_its_storage_is_reported(tmp_path, torch):
@@ -176,14 +181,14 @@ def write_safetensors(path, arrays):
 
 def test_safetensors_are_read(tmp_path):
     write_safetensors(tmp_path / "model.safetensors", ARRAYS)
-    assert_arrays(weights.read(str(tmp_path)))
+    assert_arrays(read(tmp_path))
 
 
 def test_bfloat16_becomes_float32(tmp_path):
     # 1.0 is 0x3F80 in bfloat16, -2.5 is 0xC020, the upper halves of their float32.
     entry = {"dtype": "bfloat16", "shape": [2], "data": b"\x80\x3f\x20\xc0"}
     (tmp_path / "model.safetensors").write_bytes(safetensors.serialize({"bias": entry}))
-    assert_arrays(weights.read(str(tmp_path)), {"bias": np.array([1.0, -2.5], np.float32)})
+    assert_arrays(read(tmp_path), {"bias": np.array([1.0, -2.5], np.float32)})
 
 
 def test_truncated_safetensors_are_reported(tmp_path):
@@ -204,7 +209,7 @@ def write_shards(folder, listed):
 def test_shards_are_joined(tmp_path):
     shards = {name: f"shard-{number}.safetensors" for number, name in enumerate(sorted(ARRAYS), 1)}
     write_shards(tmp_path, shards)
-    assert_arrays(weights.read(str(tmp_path)))
+    assert_arrays(read(tmp_path))
 
 
 @pytest.mark.parametrize(
