@@ -180,6 +180,25 @@ class _RebuildTensor:
         return _View(storage, offset, size, stride)
 
 
+class _MakeDict:
+    """What stands for the class of a state dict."""
+
+    __slots__ = ()
+
+    def __call__(self, items=()):
+        made = collections.OrderedDict()
+        for key, value in items:
+            _set_item(made, key, value)
+        return made
+
+
+def _set_item(made, key, value):
+    # Of a nested tuple, the time to compute the hash may be exponential in its depth.
+    if not isinstance(made, dict) or not isinstance(key, str):
+        raise ValueError("a name is not a text")
+    made[key] = value
+
+
 class _RebuildParameter:
     """What stands for the function that makes a parameter of a tensor."""
 
@@ -194,12 +213,26 @@ class _TensorUnpickler(pickle._Unpickler):
     """An unpickler that creates descriptions of tensors and ordered dicts of them only."""
 
     _ALLOWED = {
-        ("collections", "OrderedDict"): collections.OrderedDict,
+        ("collections", "OrderedDict"): _MakeDict(),
         ("torch._utils", "_rebuild_tensor_v2"): _RebuildTensor(),
         ("torch._utils", "_rebuild_tensor"): _RebuildTensor(),
         ("torch._utils", "_rebuild_parameter"): _RebuildParameter(),
         ("torch._utils", "_rebuild_parameter_with_state"): _RebuildParameter(),
     }
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+
+    def _load_item(self):
+        value, key = self.stack.pop(), self.stack.pop()
+        _set_item(self.stack[-1], key, value)
+
+    def _load_items(self):
+        items = self.pop_mark()
+        for key, value in zip(items[::2], items[1::2]):
+            _set_item(self.stack[-1], key, value)
+
+    dispatch[pickle.SETITEM[0]] = _load_item
+    dispatch[pickle.SETITEMS[0]] = _load_items
 
     def find_class(self, module, name):
         if (module, name) in self._ALLOWED:
@@ -268,6 +301,8 @@ class _LegacyFile:
         _unpickle(reader)  # the system that wrote the file
         self.value = _unpickle(reader)
         self._keys, self._start = _unpickle(reader), reader.tell()
+        if not isinstance(self._keys, list) or not all(isinstance(key, str) for key in self._keys):
+            raise ValueError("it has no list of storages")
 
     def _sizes(self):
         """Returns {key: bytes of a value} of the storages."""
@@ -323,8 +358,8 @@ def read_pytorch(path: str) -> Dict[str, StoredTensor]:
             raise ValueError("it is not a dict of tensors")
         tensors = {}
         for name, view in source.value.items():
-            if not isinstance(view, _View) or not isinstance(name, str):
-                raise _Refused(f"{str(name)[:100]}, which is not a tensor")
+            if not isinstance(view, _View):
+                raise _Refused(f"{name[:100]}, which is not a tensor")
             tensors[name] = StoredTensor(
                 view.size, view.storage.kind, functools.partial(_load_view, path, source, view)
             )
