@@ -228,6 +228,8 @@ class _TensorUnpickler(pickle._Unpickler):
 
     def _load_items(self):
         items = self.pop_mark()
+        if len(items) % 2:
+            raise ValueError("a name has no tensor")
         for key, value in zip(items[::2], items[1::2]):
             _set_item(self.stack[-1], key, value)
 
