@@ -69,7 +69,11 @@ class Comparisons(NamedTuple):
 
 
 def estimate(
-    differences: Any, clusters: Any, draws: int = resampling.DRAWS, seed: int = 0, exact: Any = ()
+    differences: Any,
+    clusters: Any,
+    impossible: Any = False,
+    draws: int = resampling.DRAWS,
+    seed: int = 0,
 ) -> Estimates:
     """Returns the mean differences and their intervals.
 
@@ -80,7 +84,7 @@ def estimate(
     Args:
       differences: `[C, Q]`, one score minus the other, each -1 to 1.
       clusters: `[Q]`, the passage or article of each question.
-      exact: `[C]`, cells whose difference is known to be 0, or nothing.
+      impossible: `[C]`, cells whose difference is known to be 0.
     """
     differences = np.asarray(differences, float)
     sums, counts = resampling.cluster_sums(differences, clusters)
@@ -92,9 +96,7 @@ def estimate(
         deviations = sums - mean[:, np.newaxis] * counts
         se = np.sqrt(correction * (deviations**2).sum(axis=1)) / questions
     better, worse = (differences > 0.0).sum(axis=1), (differences < 0.0).sum(axis=1)
-    few = better + worse < _FEW_CHANGES
-    if len(exact):
-        few &= ~np.asarray(exact, bool)
+    few = (better + worse < _FEW_CHANGES) & ~np.asarray(impossible, bool)
     total, squares = differences.sum(axis=1), (differences**2).sum(axis=1)
     adjusted_mean = total / (questions + 2.0)
     adjusted_se = np.sqrt(squares + 1.0 - total * adjusted_mean) / (questions + 2.0)
@@ -113,7 +115,7 @@ def compare(
     differences: Any,
     clusters: Any,
     margin: float = MARGIN,
-    impossible: Any = (),
+    impossible: Any = False,
     draws: int = resampling.DRAWS,
     seed: int = 0,
 ) -> Comparisons:
@@ -126,13 +128,16 @@ def compare(
         -2 to 2.
       clusters: `[Q]`, the passage or article of each question.
       margin: points; an effect within it does not matter.
-      impossible: `[C]`, cells that cannot change an answer, or nothing.
+      impossible: `[C]`, cells that cannot change an answer.
     """
     differences = np.asarray(differences, float)
-    estimates = estimate(differences, clusters, draws, seed, impossible)
+    estimates = estimate(differences, clusters, impossible, draws, seed)
     sums, counts = resampling.cluster_sums(differences, clusters)
     tests = resampling.sign_flips(sums, draws, seed)
-    verdict = _verdicts(estimates, tests.p_adjusted, margin, impossible)
+    verdict = verdicts(
+        estimates.difference, estimates.low, estimates.high, tests.p_adjusted, margin
+    )
+    verdict = np.where(impossible, IMPOSSIBLE, verdict)
     squares, changes = (sums**2).sum(axis=1), np.abs(differences).sum(axis=1)
     # Of a loss of 1 in all: the sum of the clusters' squares.
     spread = np.divide(squares, changes, out=np.ones_like(squares), where=changes > 0.0)
@@ -146,13 +151,12 @@ def compare(
     return Comparisons(estimates, tests.p, tests.p_adjusted, power.detectable(), verdict, n_needed)
 
 
-def _verdicts(estimates, p_adjusted, margin, impossible):
-    is_real = p_adjusted < ALPHA
-    within = (estimates.low >= -margin) & (estimates.high <= margin)  # False for NaN
+def verdicts(difference, low, high, p_adjusted, margin: float) -> np.ndarray:
+    """Returns the verdicts on effects, `[C]`, without `IMPOSSIBLE`; all but p in points."""
+    within = (low >= -margin) & (high <= margin)  # False for NaN
     verdict = np.where(within, NOT_NEEDED, UNDECIDED).astype(object)
-    verdict[is_real] = np.where(estimates.difference < 0.0, NEEDED, HELPS)[is_real]
-    if len(impossible):
-        verdict[np.asarray(impossible, bool)] = IMPOSSIBLE
+    is_real = p_adjusted < ALPHA
+    verdict[is_real] = np.where(difference < 0.0, NEEDED, HELPS)[is_real]
     return verdict
 
 
