@@ -21,7 +21,7 @@ from mrc.answers import resampling, verdicts
 from mrc.answers.question_scores import QuestionScores
 from mrc.answers.tables import Column, Table
 
-METRIC_NAMES = {"em": "exact match", "f1": "F1", "own": "F1 with the reader's own answers"}
+METRIC_NAMES = {"em": "exact match", "f1": "F1", "own": "F1 with own answers"}
 METRICS = tuple(METRIC_NAMES)
 TESTED = ("em", "f1")
 _REMEDY = "rerun with --do_eval to write it again"
@@ -191,16 +191,13 @@ def _by_cell(rows):
 
 
 def _rows(scores, metric, estimates):
-    means = 100.0 * scores.metrics[metric].mean(axis=1, dtype=float)
+    """Returns the rows of a metric, untested; an interval ends where scores do."""
+    baseline, *values = (100.0 * scores.metrics[metric].mean(axis=1)).tolist()
+    estimates = estimates._replace(
+        low=np.maximum(estimates.low, -baseline), high=np.minimum(estimates.high, 100.0 - baseline)
+    )
+    columns = zip(*(column.tolist() for column in estimates))
     return [
-        Effect(
-            *label,
-            metric,
-            float(means[0]),
-            float(value),
-            *map(float, numbers[:4]),
-            *map(int, numbers[4:]),
-            len(scores.ids),
-        )
-        for label, value, numbers in zip(scores.cells, means[1:], zip(*estimates))
+        Effect(*label, metric, baseline, value, *numbers, len(scores.ids))
+        for label, value, numbers in zip(scores.cells, values, columns)
     ]

@@ -51,7 +51,9 @@ class Column(NamedTuple):
             value = math.nan
         if not self.least <= value <= self.most or math.isinf(value):  # NaN is not within
             number = "a whole number" if self.type is int else "a number"
-            raise ValueError(number + (f" from {self.least:g}" if self.least > -math.inf else ""))
+            low = f" from {self.least:g}" if self.least > -math.inf else ""
+            high = f" to {self.most:g}" if self.most < math.inf else ""
+            raise ValueError(number + low + high)
         return value
 
 

@@ -145,10 +145,10 @@ def compare(
         estimates.better + estimates.worse < _FEW_CHANGES, np.maximum(spread, 1.0), spread
     )
     power = _Power(tests.critical, counts, estimates.se, 100.0 * spread)
-    n_needed = np.where(
-        verdict == UNDECIDED, power.needed_questions(estimates.difference, margin), np.nan
-    )
-    return Comparisons(estimates, tests.p, tests.p_adjusted, power.detectable(), verdict, n_needed)
+    mde = np.where(impossible, np.nan, power.detectable())
+    needed = power.needed_questions(estimates.difference, margin)
+    n_needed = np.where(verdict == UNDECIDED, needed, np.nan)
+    return Comparisons(estimates, tests.p, tests.p_adjusted, mde, verdict, n_needed)
 
 
 def verdicts(difference, low, high, p_adjusted, margin: float) -> np.ndarray:
@@ -193,7 +193,7 @@ class _Power(NamedTuple):
         """Returns the questions that decide between an effect and none within the margin, `[C]`."""
         questions, size = self.counts.sum(), np.abs(difference)
         reach = self.critical + _Z_POWER
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):  # an impossible cell has no error
             for_effect = np.maximum(
                 questions * (reach * self.se / size) ** 2, reach**2 * self.spread / size
             )
