@@ -28,6 +28,7 @@ from mrc.figures import figure_files, heat_map, panels
 from mrc.util import errors, files
 from mrc.util.errors import InputError, exit_with_message
 
+PUBLISHED_RANGE = (-10.0, 2.0)
 _SMALLEST_END, _LARGEST_END = 1e-6, 1e6  # of the colour range, in points
 
 
@@ -75,7 +76,7 @@ def _parse_arguments():
     parser.add_argument(
         "--range",
         type=_parse_range,
-        default=heat_map.PUBLISHED_RANGE,
+        default=PUBLISHED_RANGE,
         metavar="LOW,HIGH|auto",
         help="change in points at either end of the colour bar (default: -10,2 as published); "
         "auto: the range of the data, in one scale for losses and gains",

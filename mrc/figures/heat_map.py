@@ -2,8 +2,9 @@
 """Heat maps of effects: panels side by side under one colour scale, as in figure 3 of the protocol.
 
 Rows run from bottom to top and colours are centred at no change
-(https://doi.org/10.1016/j.xpro.2022.101481). The published range has a scale for losses and another
-for gains; any other range has one scale, so that a gain is as dark as a loss of the same size.
+(https://doi.org/10.1016/j.xpro.2022.101481). The range of the data ("auto") has one scale, so that
+a gain is as dark as a loss of the same size. A given range, such as the published one, has a scale
+for losses and another for gains.
 """
 
 import math
@@ -25,7 +26,6 @@ _ROUNDING = 1e-9  # points that only floating-point arithmetic makes
 _CELL_INCHES, _CHARACTER_INCHES, _ROW_INCHES = 0.62, 0.085, 0.4
 _TITLE_POINTS, _TEXT_POINTS = 10, 8
 _LEGEND_INCHES = 0.3
-PUBLISHED_RANGE = (-10.0, 2.0)
 # Hatch and legend of the cells with a verdict; others are plain.
 _MARKS = {
     UNDECIDED: ("////", "hatched: undecided"),
@@ -77,14 +77,14 @@ def range_of(panels: Sequence[Panel], wanted):
     return (low, high) if high - low > _ROUNDING else (-1.0, 1.0)
 
 
-def _norm(low, high):
+def _norm(low, high, is_one_scale):
     """Returns the scale of the colours, centred at 0."""
     from matplotlib.colors import Normalize, TwoSlopeNorm
 
-    if (low, high) == PUBLISHED_RANGE:
-        return TwoSlopeNorm(vcenter=0.0, vmin=low, vmax=high)
-    reach = max(-low, high)
-    return Normalize(-reach, reach)
+    if is_one_scale:
+        reach = max(-low, high)
+        return Normalize(-reach, reach)
+    return TwoSlopeNorm(vcenter=0.0, vmin=low, vmax=high)
 
 
 def _beyond(panels, low, high):
@@ -96,11 +96,11 @@ def _beyond(panels, low, high):
     )
 
 
-def _ticks(low, high):
-    """Returns round numbers between the ends; the published range has more on the side of gains."""
+def _ticks(low, high, is_one_scale):
+    """Returns round numbers between the ends, of both halves if these differ in scale."""
     from matplotlib.ticker import MaxNLocator
 
-    parts = ((low, 0.0), (0.0, high)) if (low, high) == PUBLISHED_RANGE else ((low, high),)
+    parts = [(low, high)] if is_one_scale else [(low, 0.0), (0.0, high)]
     ticks = np.concatenate([MaxNLocator(_TICKS // len(parts)).tick_values(*ends) for ends in parts])
     return np.unique(ticks[(low <= ticks) & (ticks <= high)])
 
@@ -216,7 +216,8 @@ def draw(panels: List[Panel], colour_label: str, value_range):
     matplotlib.rcParams["hatch.linewidth"] = 0.6
     fonts.use(text for panel in panels for text in [panel.title, *panel.rows, *panel.columns])
     low, high = range_of(panels, value_range)
-    norm = _norm(low, high)
+    is_one_scale = value_range == "auto"
+    norm = _norm(low, high, is_one_scale)
     columns = min(len(panels), _MOST_COLUMNS)
     lines = math.ceil(len(panels) / columns)
     widths = [1.0 + _width(panel) for panel in panels]
@@ -246,7 +247,7 @@ def draw(panels: List[Panel], colour_label: str, value_range):
         fraction=0.05,
         pad=0.03,
         extend=_beyond(panels, low, high),
-        ticks=_ticks(low, high),
+        ticks=_ticks(low, high, is_one_scale),
         format="%g",
     )
     bar.ax.set_ylim(low, high)
