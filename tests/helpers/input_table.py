@@ -1859,7 +1859,7 @@ def figure_rows():
     return [
         refused_by_script(
             "a missing table",
-            "the results file nowhere.csv does not exist; check the path",
+            "the table of results nowhere.csv does not exist; check the path",
             VISUALIZE,
             "nowhere.csv",
             FIGURE,
