@@ -169,19 +169,22 @@ def estimate_by_type(
     table = {}
     for name in types:
         part = scores.subset(type_of == name)
-        if len(part.ids):
-            table[name] = _by_cell(
-                {
-                    metric: _rows(
-                        part,
-                        metric,
-                        verdicts.estimate(
-                            part.differences(metric), part.clusters(cluster), impossible, draws
-                        ),
-                    )
-                    for metric in part.metrics
-                }
-            )
+        if not len(part.ids):
+            continue
+        # All metrics in one call, which draws the resamples once.
+        estimates = verdicts.estimate(
+            np.vstack([part.differences(metric) for metric in part.metrics]),
+            part.clusters(cluster),
+            np.tile(impossible, len(part.metrics)),
+            draws,
+        )
+        by_metric = zip(*(np.split(column, len(part.metrics)) for column in estimates))
+        table[name] = _by_cell(
+            {
+                metric: _rows(part, metric, verdicts.Estimates(*columns))
+                for metric, columns in zip(part.metrics, by_metric)
+            }
+        )
     return table
 
 

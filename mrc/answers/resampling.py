@@ -98,21 +98,21 @@ def permuted_types(
     scale = np.sqrt((centred**2).mean(axis=1, keepdims=True))
     units = np.divide(centred, scale, out=np.zeros_like(centred), where=scale > _ZERO)
     counts = np.bincount(type_of)
-    members = np.eye(len(counts), dtype=np.float32)[type_of] / np.sqrt(np.maximum(counts, 1))
+    scales = np.diag(np.maximum(counts, 1) ** -0.5).astype(np.float32)
 
     def statistics(rows):
-        """Returns `[n, C]` for `[n, Q]` orders of the questions' types."""
-        columns = members[rows].astype(np.float32).transpose(1, 0, 2).reshape(len(type_of), -1)
-        sums = (units @ columns).reshape(len(units), len(rows), len(counts))
+        """Returns `[n, C]` for `[Q, n]` types of the questions."""
+        columns = scales[rows].reshape(len(type_of), -1)
+        sums = (units @ columns).reshape(len(units), -1, len(counts))
         return (sums**2).sum(axis=2).T
 
     random = np.random.RandomState(seed)
     most = max(1, _BLOCK_VALUES // (len(type_of) * len(counts)))
     drawn = (
-        statistics(np.array([random.permutation(len(type_of)) for _ in range(rows)]))
+        statistics(np.array([random.permutation(type_of) for _ in range(rows)]).T)
         for rows in _blocks(most, permutations)
     )
-    observed = statistics(np.arange(len(type_of))[np.newaxis])[0]
+    observed = statistics(type_of[:, np.newaxis])[0]
     return _max_t(observed * (1.0 - 1e-5), drawn, is_exact=False).p_adjusted  # in float32
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from attention_mask import Label
-from mrc.answers import effects, resampling, verdicts
+from mrc.answers import effects, verdicts
 from mrc.answers.question_scores import QuestionScores
 from mrc.util.errors import InputError
 
@@ -130,26 +130,3 @@ def test_a_table_of_an_earlier_version_is_to_be_written_again(tmp_path):
         error.value
     )
     assert str(error.value).endswith("rerun with --do_eval to write it again")
-
-
-def test_the_tables_of_10570_questions_and_60_cells_have_p_values_of_every_cell():
-    random = np.random.RandomState(0)
-    questions, cells = 10570, 60
-    scores = (random.rand(cells + 1, questions) < 0.8).astype(float)
-    scores[1:] = np.where(random.rand(cells, questions) < 0.9, scores[0], scores[1:])
-    passages = np.sort(random.randint(0, 2067, questions))
-    whole = QuestionScores(
-        np.arange(questions).astype(str),
-        passages,
-        passages * 48 // 2067,
-        [Label(str(number), "", "p2") for number in range(cells)],
-        {"em": scores},
-    )
-    types = random.choice(["what", "who", "how"], questions)
-    rows = effects.compare(
-        whole, "paragraph", types, np.zeros(cells, bool), draws=resampling.DRAWS // 10
-    )
-    assert (
-        len(rows) == cells
-        and not np.isnan([(row.p, row.p_adjusted, row.mde) for row in rows]).any()
-    )
