@@ -151,9 +151,12 @@ def _panels_of(path, title, metric, args):
         beside = os.path.join(os.path.dirname(path), effect_tables.BY_TYPE_FILE)
         return panels.by_type(effects.read_by_type(beside), metric, title, args.annotate)
     if _is_effects(path):
-        rows = [row for row in effects.read(path) if row.metric == metric]
+        table = effects.read(path)
+        rows = [row for row in table if row.metric == metric]
         if not rows:
-            raise InputError(f"{path} has no effects on {METRIC_NAMES[metric]}; decode a grid")
+            others = ", ".join(dict.fromkeys(row.metric for row in table))
+            remedy = f"pass --metric with one of {others}" if others else "decode a grid"
+            raise InputError(f"{path} has no effects on {METRIC_NAMES[metric]}; {remedy}")
         whole = [row for row in rows if not row.head]
         of_layers = (
             [panels.of_table(panels.table_of_effects(whole), title, args.annotate, whole)]

@@ -58,6 +58,11 @@ def test_data_without_answers_has_effects_on_the_own_answers(paths, tmp_path, ca
     scores = tiny.read_json(tmp_path, "scores.json")
     assert scores["layer0_q2"] == {"own": 70.0}
     assert not (tmp_path / "results.csv").exists()
+    table, figure = str(tmp_path / "effects.csv"), str(tmp_path / "own.png")
+    code, _, stderr = tiny.run("visualize_zones.py", table, figure)
+    assert code == 2 and "no effects on exact match; pass --metric with one of own" in stderr
+    code, _, stderr = tiny.run("visualize_zones.py", "--metric=own", table, figure)
+    assert code == 0, stderr
 
 
 def test_identical_chinese_answers_agree_even_without_a_word(paths, tmp_path):
