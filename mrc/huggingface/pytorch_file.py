@@ -3,7 +3,7 @@
 
 The file is a pickle, and unpickling can run code that the file names. Here only the opcodes of a
 plain state dict are accepted, and what they create are descriptions of tensors: immutable, without
-state, and of no class that could be called. Values are read when a tensor is needed and its shape is
+state, and not callable. Values are read when a tensor is needed and its shape is
 known to be right, so that a small file cannot fill the memory.
 """
 
