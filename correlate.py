@@ -21,7 +21,7 @@ from mrc.util import check_environment  # noqa: F401, first: it reports missing 
 import attention_mask
 from mrc.answers import attention_tables, correlation, effect_tables, effects
 from mrc.experiment import provenance, run_record
-from mrc.figures import figure_files, panels, scatter
+from mrc.figures import figure_files, scatter
 from mrc.util import errors, files
 from mrc.util.errors import InputError, exit_with_message
 
@@ -60,13 +60,13 @@ def main():
     )
     with files.recorded_hashes() as hashes:
         masses = attention_tables.read(masses_path)
-        rows = panels.read_effects(effects_path)
+        rows = effects.read(effects_path)
     run_record.origins(hashes)
     provenance.warn_of_other_reader(folder)
     found = {
         over: {
             (zone, over, metric): points[over]
-            for metric in effects.METRICS
+            for metric in effects.TESTED
             for zone in attention_mask.BLOCKS
             for points in [correlation.find_points(masses, rows, zone, metric)]
             if over in points
@@ -80,7 +80,7 @@ def main():
             "a grid such as --mask_zone=q2,q2p,p2q,p2 --mask_layer=each"
         )
     table = correlation.all_rows(points)
-    files.write(os.path.join(folder, TABLE_FILE), correlation.to_csv(table))
+    files.write(os.path.join(folder, TABLE_FILE), correlation.TABLE.to_csv(table))
     figure_files.save(
         scatter.draw(points, table),
         os.path.join(folder, FIGURE_FILE),

@@ -105,8 +105,7 @@ def _score(question, prediction):
 
 def check_answers(passages: List[squad_format.Passage], data_name: str):
     """Raises an `InputError` if no question has an answer or is marked as impossible."""
-    questions = (question for passage in passages for question in passage.questions)
-    if not any(question.answers or question.is_impossible for question in questions):
+    if not squad_format.has_answers(passages):
         raise InputError(
             f"{data_name} has no answers, so there is nothing to score against; pass a file with "
             "answers, such as the development set"

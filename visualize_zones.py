@@ -8,9 +8,10 @@ or F1.
     python visualize_zones.py --average seed1/results.csv seed2/results.csv figure.png
     python visualize_zones.py effects.csv heads.png
 
-A results.csv is drawn as layers by zones. Cells are hatched where the effects.csv beside it does
-not tell their effect from noise. An effects.csv with single heads is drawn as layers by heads, a
-panel for each zone. Layers and heads count from 1 in the figure and from 0 in flags and files.
+A results.csv is drawn as layers by zones. The verdicts in the effects.csv beside it mark the cells:
+needed cells are plain, undecided ones hatched. An effects.csv with single heads is drawn as layers
+by heads, a panel for each zone. Layers and heads count from 1 in the figure and from 0 in flags and
+files.
 """
 
 import argparse
@@ -20,7 +21,8 @@ import os
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
 # isort: split
-from mrc.answers import effect_tables, results_table
+from mrc.answers import effect_tables, effects, results_table, seeds, verdicts
+from mrc.answers.effects import METRIC_NAMES, TESTED
 from mrc.experiment import run_record
 from mrc.figures import figure_files, heat_map, panels
 from mrc.util import errors, files
@@ -28,7 +30,6 @@ from mrc.util.errors import InputError, exit_with_message
 
 PUBLISHED_RANGE = (-10.0, 2.0)
 _SMALLEST_END, _LARGEST_END = 1e-6, 1e6  # of the colour range, in points
-METRIC_NAMES = {"em": "exact match", "f1": "F1"}
 
 
 def _parse_range(text):
@@ -67,10 +68,10 @@ def _parse_arguments():
     )
     parser.add_argument(
         "--metric",
-        choices=sorted(METRIC_NAMES),
+        choices=list(METRIC_NAMES),
         help="metric to draw (default: f1 for tables named results_f1.csv, else em); with f1, the "
-        "results_f1.csv in the folder of each results.csv is read; tables with other names must "
-        "contain that metric",
+        "results_f1.csv in the folder of each results.csv is read, with own the effects.csv; other "
+        "tables must contain that metric",
     )
     parser.add_argument(
         "--range",
@@ -78,7 +79,7 @@ def _parse_arguments():
         default=PUBLISHED_RANGE,
         metavar="LOW,HIGH|auto",
         help="change in points at either end of the colour bar (default: -10,2 as published); "
-        "auto: the range of the data",
+        "auto: the range of the data, in one scale for losses and gains",
     )
     parser.add_argument(
         "--titles",
@@ -115,6 +116,8 @@ def _metric(args):
 
 
 def _table_path(path, metric):
+    if metric == "own" and panels.is_results(path):
+        return os.path.join(os.path.dirname(path), effect_tables.EFFECTS_FILE)
     if metric == "f1" and os.path.basename(path) == results_table.FILES["em"]:
         return os.path.join(os.path.dirname(path), results_table.FILES["f1"])
     return path
@@ -146,11 +149,14 @@ def _panels_of(path, title, metric, args):
     """Returns the panels of one table."""
     if args.by_type:
         beside = os.path.join(os.path.dirname(path), effect_tables.BY_TYPE_FILE)
-        return panels.by_type(panels.read_by_type(beside), metric, title, args.annotate)
+        return panels.by_type(effects.read_by_type(beside), metric, title, args.annotate)
     if _is_effects(path):
-        rows = [row for row in panels.read_effects(path) if row.metric == metric]
+        table = effects.read(path)
+        rows = [row for row in table if row.metric == metric]
         if not rows:
-            raise InputError(f"{path} has no effects on {METRIC_NAMES[metric]}; decode a grid")
+            others = ", ".join(dict.fromkeys(row.metric for row in table))
+            remedy = f"pass --metric with one of {others}" if others else "decode a grid"
+            raise InputError(f"{path} has no effects on {METRIC_NAMES[metric]}; {remedy}")
         whole = [row for row in rows if not row.head]
         of_layers = (
             [panels.of_table(panels.table_of_effects(whole), title, args.annotate, whole)]
@@ -163,6 +169,25 @@ def _panels_of(path, title, metric, args):
     return [panels.of_table(table, title, args.annotate, rows or ())]
 
 
+def _average(paths, title, metric):
+    """Returns the panel of the mean of readers; prints the effects on it."""
+    if metric not in TESTED:
+        raise InputError(f"--average draws {' or '.join(TESTED)}, not {metric}; pass --metric")
+    tables = [results_table.read_table(path) for path in paths]
+    tested = None
+    if len(paths) > 1:
+        tested = seeds.compare_files(paths, list(tables[0].values), metric)
+    panel = panels.average(tables, title, tested)
+    for number, (layer, zone) in enumerate(tables[0].values if tested else ()):
+        if tested.verdict[number] in (verdicts.NEEDED, verdicts.HELPS):
+            print(
+                f"{zone}, layer {panels.row_name(layer)}: {tested.difference[number]:.1f} points "
+                f"[{tested.low[number]:.1f}, {tested.high[number]:.1f}], p = "
+                f"{tested.p_adjusted[number]:.2g} after Holm's correction"
+            )
+    return panel
+
+
 def main():
     args = _parse_arguments()
     figure_files.check_matplotlib()
@@ -170,16 +195,14 @@ def main():
     paths = [_table_path(path, metric) for path in args.results]
     with files.recorded_hashes() as hashes:
         if args.average:
-            found = [panels.average([results_table.read_table(path) for path in paths], titles[0])]
+            found = [_average(paths, titles[0], metric)]
         else:
             found = [
                 panel
                 for path, title in zip(paths, titles)
                 for panel in _panels_of(path, title, metric, args)
             ]
-    figure = heat_map.draw(
-        found, f"change of {METRIC_NAMES[metric]} (points)", args.range, panels.NOISE_TEXT
-    )
+    figure = heat_map.draw(found, f"change of {METRIC_NAMES[metric]} (points)", args.range)
     figure_files.save(figure, args.figure, run_record.origins(hashes))
 
 

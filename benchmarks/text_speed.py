@@ -260,19 +260,10 @@ def check_answers(task, cells, compared, whole):
 
 def report(what, unit, ours, our_seconds, theirs, their_seconds):
     """Prints the rates of the project and the reference, and their ratio."""
+    rate, their_rate = ours / our_seconds, theirs / their_seconds
     print(
-        "%s: %d %s in %.2f s, %.0f/s; reference %d in %.2f s, %.0f/s; %.1f times as fast"
-        % (
-            what,
-            ours,
-            unit,
-            our_seconds,
-            ours / our_seconds,
-            theirs,
-            their_seconds,
-            theirs / their_seconds,
-            ours / our_seconds / (theirs / their_seconds),
-        ),
+        f"{what}: {ours} {unit} in {our_seconds:.2f} s, {rate:.0f}/s; reference {theirs} in "
+        f"{their_seconds:.2f} s, {their_rate:.0f}/s; {rate / their_rate:.1f} times as fast",
         flush=True,
     )
 

@@ -153,6 +153,10 @@ class Dataset:
         )
         return Evaluation(squad_evaluate.summarize(scores, null_odds, threshold), em, f1)
 
+    def answer_f1(self, answer: str, other: str) -> float:
+        """Returns the F1, 0 to 1, of two answers with one another."""
+        return 1.0 if answer == other else squad_evaluate.token_f1(answer, other)
+
 
 class Squad(Dataset):
     """SQuAD 1.1 and 2.0 (Rajpurkar et al., 2016, arXiv 1606.05250; 2018, arXiv 1806.03822)."""
@@ -215,6 +219,9 @@ class Cmrc2018(Dataset):
         scores = cmrc2018_evaluate.score_questions(passages, predictions, data_name)
         em, f1 = ([getattr(score, metric) for score in scores] for metric in ("em", "f1"))
         return Evaluation(cmrc2018_evaluate.summarize(scores), em, f1)
+
+    def answer_f1(self, answer, other):
+        return 1.0 if answer == other else cmrc2018_evaluate.segment_f1(answer, other)
 
 
 SQUAD = Squad()

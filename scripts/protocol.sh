@@ -92,7 +92,7 @@ decode_grid() {
   run_reader "$script" --do_predict=True --do_eval=True --mask_zone="$ZONES" --mask_layer=each \
     ${heads[@]+"${heads[@]}"} "$@"
   if is_missing "$MODEL_OUTPUT_DIR/$table"; then
-    printf 'A single cell has no table and no heat map.\n'
+    printf 'A single cell, or data without answers, has no %s and no heat map.\n' "$table"
     return
   fi
   run "$PYTHON" visualize_zones.py "$MODEL_OUTPUT_DIR/$table" "$MODEL_OUTPUT_DIR/$figure" --annotate

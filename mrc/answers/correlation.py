@@ -6,8 +6,6 @@ block in attention.csv, its loss the points of exact match or F1 that masking th
 The intervals are of Fisher's z, with the variance of Bonett and Wright (2000) for Spearman.
 """
 
-import csv
-import io
 import math
 from typing import Dict, List, NamedTuple, Sequence
 
@@ -16,11 +14,11 @@ from scipy import stats
 
 from attention_mask import BLOCKS
 from mrc.answers import effects
+from mrc.answers.tables import Column, Table
 
 LAYERS, HEADS = "layers", "heads"  # what the points are
 _FEWEST = 4  # points of an interval: the variance of z is 1 / (points - 3)
 _Z95 = 1.959963984540054
-METRIC_NAMES = {"em": "exact match", "f1": "F1"}
 
 
 class Point(NamedTuple):
@@ -106,22 +104,23 @@ def correlate(points: Sequence[Point], zone: str, over: str, metric: str) -> Cor
     )
 
 
-def to_csv(rows: Sequence[Correlation]) -> str:
-    """Returns correlation.csv: coefficients with 4 decimals, NaN as empty."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(Correlation._fields)
-    for row in rows:
-        writer.writerow(
-            row[:4] + tuple("" if math.isnan(value) else f"{value:.4f}" for value in row[4:])
-        )
-    return buffer.getvalue()
+TABLE = Table(
+    "table of correlations",
+    "run correlate.py again",
+    [
+        Column("zone"),
+        Column("over"),
+        Column("metric"),
+        Column("points", int),
+        *(Column(name, float, ".4f") for name in Correlation._fields[4:]),
+    ],
+)
 
 
 def in_words(row: Correlation) -> str:
     """Returns a sentence that says what was found, and from how many points."""
     what = "layers" if row.over == LAYERS else "heads"
-    metric = METRIC_NAMES[row.metric]
+    metric = effects.METRIC_NAMES[row.metric]
     begin = f"{row.zone}, {row.points} {what}, {metric}: "
     if math.isnan(row.spearman):
         return begin + "no correlation is defined (too few points, or a constant mass or loss)"

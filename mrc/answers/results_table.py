@@ -10,12 +10,11 @@ that were not decoded are empty; the row `each at once` holds the cells that mas
 """
 
 import collections
-import csv
-import io
 import math
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from attention_mask import ZONES
+from mrc.answers import tables
 from mrc.cells import BASELINE
 from mrc.util import files
 from mrc.util.errors import InputError
@@ -23,6 +22,7 @@ from mrc.util.errors import InputError
 FILES = {"em": "results.csv", "f1": "results_f1.csv"}
 BASELINE_ROW = "baseline"
 EVERY_LAYER = "each at once"
+_REMEDY = "pass the results.csv that --do_eval writes for a grid"
 
 
 class Table(NamedTuple):
@@ -40,9 +40,9 @@ class Table(NamedTuple):
     values: Dict[Tuple[str, str], float]
 
 
-def _row_label(cell):
-    heads = f" head {cell.label.head}" if cell.label.head else ""
-    return (cell.label.layer or EVERY_LAYER) + heads
+def row_label(label):
+    """Returns the label of the row with a cell's `Label`."""
+    return (label.layer or EVERY_LAYER) + (f" head {label.head}" if label.head else "")
 
 
 def make_table(values):
@@ -52,82 +52,53 @@ def make_table(values):
     zones = [zone for zone in ZONES if zone in labels] + [
         label for label in labels if label not in ZONES
     ]
-    layers = list(collections.OrderedDict.fromkeys(_row_label(cell) for cell in masked))
+    layers = list(collections.OrderedDict.fromkeys(row_label(cell.label) for cell in masked))
     return Table(
         zones,
         layers,
         values[BASELINE],
-        {(_row_label(cell), cell.label.zone): values[cell] for cell in masked},
+        {(row_label(cell.label), cell.label.zone): values[cell] for cell in masked},
     )
+
+
+def _columns(zones: Sequence[str]) -> tables.Table:
+    columns = [tables.Column("layer")] + [tables.Column(zone, float) for zone in zones]
+    return tables.Table("table of results", _REMEDY, columns)
 
 
 def write_table(path, table):
     """Writes a `Table` as CSV, atomically."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["layer"] + table.zones)
-    writer.writerow([BASELINE_ROW] + [table.baseline] * len(table.zones))
+    rows = [[BASELINE_ROW] + [table.baseline] * len(table.zones)]
     for layer in table.layers:
-        writer.writerow([layer] + [table.values.get((layer, zone), "") for zone in table.zones])
-    files.write(path, buffer.getvalue())
-
-
-def _number(text, path, line):
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(
-            '%s, line %d: "%s" is not a number; pass the results.csv that --do_eval writes'
-            % (path, line, text)
-        )
-    return number
-
-
-def _read_rows(path):
-    """Returns the rows of a CSV file without blank lines; an empty list if it is not CSV."""
-    text = files.read_text(path, "results file")
-    if "\0" in text:  # which the csv module of Python 3.11 accepts
-        return []
-    try:
-        return [row for row in csv.reader(io.StringIO(text)) if row]
-    except csv.Error:
-        return []
+        rows.append([layer] + [table.values.get((layer, zone), math.nan) for zone in table.zones])
+    files.write(path, _columns(table.zones).to_csv(rows))
 
 
 def read_table(path):
     """Returns the `Table` of a file written by `write_table`."""
-    rows = _read_rows(path)
-    if len(rows) < 3 or rows[0][:1] != ["layer"] or len(rows[0]) < 2 or rows[1][0] != BASELINE_ROW:
+    lines = _columns([]).read_fields(path)
+    names, *others = lines.values()
+    if len(others) < 2 or names[0] != "layer" or len(names) < 2 or others[0][0] != BASELINE_ROW:
         raise InputError(
             f'{path} is not a table of results, which begins with the lines "layer,zone,..." and '
-            f'"{BASELINE_ROW},..."; pass the results.csv that --do_eval writes for a grid'
+            f'"{BASELINE_ROW},..."; {_REMEDY}'
         )
-    zones = rows[0][1:]
-    values = {}
-    for line, row in enumerate(rows[1:], 2):
-        if len(row) != len(rows[0]):
-            raise InputError(
-                "%s, line %d has %d columns, but the first line has %d; pass the results.csv that "
-                "--do_eval writes" % (path, line, len(row), len(rows[0]))
-            )
-        values.update(
-            {
-                (row[0], zone): _number(text, path, line)
-                for zone, text in zip(zones, row[1:])
-                if text
-            }
-        )
-    baselines = [values.pop((BASELINE_ROW, zone), None) for zone in zones]
-    if None in baselines:
+    zones = names[1:]
+    baseline, *rows = _columns(zones).parse(path, lines)
+    if any(map(math.isnan, baseline[1:])):
         raise InputError(
             f"{path}, line 2: the baseline has no value in some column; decode and score the grid "
             "again"
         )
+    values = {
+        (layer, zone): value
+        for layer, *scores in rows
+        for zone, value in zip(zones, scores)
+        if not math.isnan(value)
+    }
     if not values:
         raise InputError(
             f"{path} has no values of masked cells; decode and score a grid, for example with "
             "--mask_zone=q2,p2 --mask_layer=each"
         )
-    return Table(zones, [row[0] for row in rows[2:]], baselines[0], values)
+    return Table(zones, [layer for layer, *_ in rows], baseline[1], values)

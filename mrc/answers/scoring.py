@@ -4,20 +4,50 @@
 import collections
 import json
 import os
+from typing import Dict, NamedTuple, Optional
 
 import squad_evaluate
 from mrc.answers import predictions_file, results_table
 from mrc.cells import BASELINE
+from mrc.data import squad_format
+from mrc.datasets import Evaluation
 from mrc.util import files
 from mrc.util.errors import InputError
 
 SCORES_FILE = "scores.json"
 
 
-def score(dataset, passages, file_names, output_dir, null_threshold, run_name):
+class EffectOptions(NamedTuple):
+    """How the effects of a grid are tested.
+
+    Attributes:
+      cluster: what is resampled, "paragraph" or "article".
+      margin: points within which an effect does not matter.
+      layers: number of layers of the model.
+      reads_null: whether an answer may be that there is none (SQuAD 2.0).
+    """
+
+    cluster: str
+    margin: float
+    layers: int
+    reads_null: bool
+
+
+class _ScoredCell(NamedTuple):
+    """The answers of a cell, with the threshold applied, and their evaluation.
+
+    `evaluation` is None for data without answers.
+    """
+
+    answers: Dict[str, str]
+    evaluation: Optional[Evaluation]
+
+
+def score(dataset, passages, file_names, output_dir, null_threshold, run_name, effect_options):
     """Scores prediction files, prints the scores and writes them to `scores.json`.
 
-    A grid's exact match and F1 are also written as tables (see `results_table`).
+    A grid's exact match and F1 are also written as tables (see `results_table`), and its effects
+    (see `effect_tables`). Data without answers is scored against the answers of the baseline.
 
     Args:
       dataset: the `Dataset`.
@@ -26,46 +56,86 @@ def score(dataset, passages, file_names, output_dir, null_threshold, run_name):
       output_dir: the folder of the files.
       null_threshold: null odds above which a question counts as having no answer.
       run_name: the run's name in `run.json`, written to `scores.json`.
+      effect_options: an `EffectOptions`.
 
     Returns:
       The names of the files written.
     """
-    question_ids = [question.id for passage in passages for question in passage.questions]
-    evaluations = collections.OrderedDict()
+    has_answers = squad_format.has_answers(passages)
+    if not has_answers:
+        print("the data has no answers: cells are compared with the reader's own answers")
+    cells, summaries, own = collections.OrderedDict(), {}, collections.OrderedDict()
     for cell, names in file_names.items():
-        path = os.path.join(output_dir, names["predictions"])
-        if not files.exists(path):
-            raise InputError(
-                f"there is no {path} to score; decode its cell first: run with --do_predict and "
-                "the same --mask_zone and --mask_layer"
-            )
-        predictions = predictions_file.read(path, dataset.reads_numbers)
-        predictions_file.report_gaps(question_ids, predictions)
-        odds, threshold = None, 0.0
-        if "null_odds" in names:
-            odds = squad_evaluate.read_na_probs(
-                os.path.join(output_dir, names["null_odds"]),
-                [question_id for question_id in question_ids if question_id in predictions],
-            )
-            threshold = null_threshold
-        evaluations[cell] = dataset.evaluate(passages, predictions, odds, threshold)
-        if odds is not None and len(evaluations) == 1:
-            squad_evaluate.report_threshold(
-                evaluations[cell].summary, odds, threshold, "--null_score_diff_threshold"
-            )
-        print("{}: {}".format(names["predictions"], json.dumps(evaluations[cell].summary)))
-    summaries = {cell.name: evaluation.summary for cell, evaluation in evaluations.items()}
+        scored = _score_cell(dataset, passages, names, output_dir, null_threshold, not cells)
+        cells[cell] = scored
+        own[cell] = _own_f1(dataset, passages, cells, cell)
+        if scored.evaluation:
+            summaries[cell.name] = scored.evaluation.summary
+        else:
+            summaries[cell.name] = {"own": 100.0 * sum(own[cell]) / len(own[cell])}
+        print("{}: {}".format(names["predictions"], json.dumps(summaries[cell.name])))
     files.write_json(
         os.path.join(output_dir, SCORES_FILE), collections.OrderedDict(summaries, run=run_name)
     )
+    written = [SCORES_FILE]
     if BASELINE in file_names and len(file_names) > 1:
-        tables = _write_tables(dataset, evaluations, output_dir)
+        metrics = {}
+        if has_answers:
+            evaluations = {cell: scored.evaluation for cell, scored in cells.items()}
+            written += _write_tables(dataset, evaluations, output_dir)
+            metrics = {
+                metric: {cell: getattr(each, metric) for cell, each in evaluations.items()}
+                for metric in dataset.metrics
+            }
         from mrc.answers import effect_tables  # imports SciPy, which takes a second
 
-        return (
-            [SCORES_FILE] + tables + effect_tables.write(dataset, passages, evaluations, output_dir)
+        metrics["own"] = own
+        written += effect_tables.write(dataset, passages, metrics, output_dir, effect_options)
+    return written
+
+
+def _score_cell(dataset, passages, names, output_dir, null_threshold, is_first):
+    """Returns the `_ScoredCell` of the files `names`; reports a better threshold for the first."""
+    path = os.path.join(output_dir, names["predictions"])
+    if not files.exists(path):
+        raise InputError(
+            f"there is no {path} to score; decode its cell first: run with --do_predict and "
+            "the same --mask_zone and --mask_layer"
         )
-    return [SCORES_FILE]
+    question_ids = [question.id for passage in passages for question in passage.questions]
+    predictions = predictions_file.read(path, dataset.reads_numbers)
+    predictions_file.report_gaps(question_ids, predictions)
+    odds, threshold = None, 0.0
+    if "null_odds" in names:
+        odds = squad_evaluate.read_na_probs(
+            os.path.join(output_dir, names["null_odds"]),
+            [question_id for question_id in question_ids if question_id in predictions],
+        )
+        threshold = null_threshold
+    evaluation = None
+    if squad_format.has_answers(passages):
+        evaluation = dataset.evaluate(passages, predictions, odds, threshold)
+        if odds is not None and is_first:
+            squad_evaluate.report_threshold(
+                evaluation.summary, odds, threshold, "--null_score_diff_threshold"
+            )
+    answers = {
+        question_id: "" if odds and odds.get(question_id, 0.0) > threshold else text
+        for question_id, text in predictions.items()
+    }
+    return _ScoredCell(answers, evaluation)
+
+
+def _own_f1(dataset, passages, cells, cell):
+    """Returns the F1 of a cell's answers with those of the first cell, by question."""
+    own, *_ = cells.values()
+    ids = [question.id for _, question in dataset.scored_questions(passages)]
+    return [
+        dataset.answer_f1(
+            own.answers.get(question_id, ""), cells[cell].answers.get(question_id, "")
+        )
+        for question_id in ids
+    ]
 
 
 def _write_tables(dataset, evaluations, output_dir):

@@ -57,11 +57,25 @@ class Question(NamedTuple):
 
 
 class Passage(NamedTuple):
-    """A passage and the questions asked about it; `context` is "" where it was not read."""
+    """A passage and the questions asked about it.
+
+    Attributes:
+      context: its text; "" where it was not read.
+      questions: its questions.
+      place: its place in the file, for messages.
+      article: number of its article in the file, from 0.
+    """
 
     context: str
     questions: Tuple[Question, ...]
     place: str
+    article: int = 0
+
+
+def has_answers(passages: List[Passage]) -> bool:
+    """Whether any question has an answer or is marked as impossible."""
+    questions = (question for passage in passages for question in passage.questions)
+    return any(question.answers or question.is_impossible for question in questions)
 
 
 def _kind(value):
@@ -153,10 +167,10 @@ def _read_question(question, keys):
     )
 
 
-def _read_passage(paragraph, keys):
+def _read_passage(paragraph, article, keys):
     questions = tuple(_read_question(question, keys) for question in paragraph.items("qas"))
     context = paragraph.get("context", str).value if "context" in keys else ""
-    return Passage(context, questions, paragraph.place)
+    return Passage(context, questions, paragraph.place, article)
 
 
 def _check_layout(path, value):
@@ -209,8 +223,8 @@ def read(
     value = read_json(path, what)
     _check_layout(path, value)
     passages = [
-        _read_passage(paragraph, keys)
-        for article in _Place(path, "", value).items("data")
+        _read_passage(paragraph, number, keys)
+        for number, article in enumerate(_Place(path, "", value).items("data"))
         for paragraph in article.items("paragraphs")
     ]
     if not any(passage.questions for passage in passages):

@@ -96,6 +96,12 @@ def _score(inputs: Inputs, run_name: str):
             inputs.options.output_dir,
             inputs.null_threshold,
             run_name,
+            scoring.EffectOptions(
+                inputs.options.cluster,
+                inputs.options.margin,
+                inputs.config.num_hidden_layers,
+                inputs.with_negatives,
+            ),
         )
     return hashes, written
 

@@ -7,6 +7,7 @@ import re
 from absl import flags
 
 from attention_mask import ANY, DATA_SETS, GROUPS, ZONES
+from mrc.answers.question_scores import CLUSTERS
 from mrc.model import precision
 from mrc.util import errors, files
 from mrc.util.errors import InputError
@@ -205,6 +206,23 @@ def _define_prediction():
     )
 
 
+def _define_scoring():
+    flags.DEFINE_enum(
+        "cluster",
+        "paragraph",
+        list(CLUSTERS),
+        "What the tests of --do_eval resample: the questions of a paragraph, or of an article, "
+        "together.",
+    )
+    _define_number(
+        "margin",
+        1.0,
+        "Points within which an effect does not matter: the verdict is then not needed.",
+        lower_bound=0.0,
+        upper_bound=100.0,
+    )
+
+
 def _define_devices():
     flags.DEFINE_bool("use_tpu", False, "Run on a TPU.")
     flags.DEFINE_string(
@@ -237,6 +255,7 @@ def define(do_lower_case, with_negatives):
     _define_text(do_lower_case)
     _define_training()
     _define_prediction()
+    _define_scoring()
     _define_devices()
     if with_negatives:
         _define_negatives()

@@ -2,7 +2,9 @@
 """Heat maps of effects: panels side by side under one colour scale, as in figure 3 of the protocol.
 
 Rows run from bottom to top and colours are centred at no change
-(https://doi.org/10.1016/j.xpro.2022.101481).
+(https://doi.org/10.1016/j.xpro.2022.101481). The range of the data ("auto") has one scale, so that
+a gain is as dark as a loss of the same size. A given range, such as the published one, has a scale
+for losses and another for gains.
 """
 
 import math
@@ -11,6 +13,7 @@ from typing import List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from mrc.answers.verdicts import IMPOSSIBLE, NOT_NEEDED, UNDECIDED
 from mrc.figures import fonts
 from mrc.figures.texts import plain
 from mrc.util.errors import InputError
@@ -18,13 +21,18 @@ from mrc.util.errors import InputError
 DOTS_PER_INCH = 160
 _MOST_INCHES = 2**16 // DOTS_PER_INCH - 1  # matplotlib draws fewer than 2^16 dots
 _MOST_COLUMNS = 5  # of panels
-_TICKS_IN_HALF = 5
+_TICKS = 10
 _ROUNDING = 1e-9  # points that only floating-point arithmetic makes
 _CELL_INCHES, _CHARACTER_INCHES, _ROW_INCHES = 0.62, 0.085, 0.4
 _TITLE_POINTS, _TEXT_POINTS = 10, 8
 _LEGEND_INCHES = 0.3
-_EMPTY_HALF = 1e-3  # of the range: the half of the colours in which there is no change
-_HATCH = "////"
+# Hatch and legend of the cells with a verdict; others are plain.
+_MARKS = {
+    UNDECIDED: ("////", "hatched: undecided"),
+    NOT_NEEDED: ("..", "dotted: not needed"),
+    IMPOSSIBLE: ("xx", "crossed: cannot change an answer"),
+}
+_MARK_COLOUR = "0.6"
 _EMPTY_COLOUR, _EMPTY_TEXT = "0.75", "grey: no cell"
 
 
@@ -36,7 +44,7 @@ class Panel(NamedTuple):
       rows, columns: their labels, rows from the bottom.
       changes: `[rows, columns]` in points, NaN where there is no cell.
       row_label, column_label: what rows and columns are.
-      is_noise: `[rows, columns]`, cells whose effect is not significant, or None.
+      verdicts: `[rows, columns]`, the verdicts on the effects (see `verdicts`), or None.
       texts: `[rows, columns]`, what is written in the cells, or None.
     """
 
@@ -46,7 +54,7 @@ class Panel(NamedTuple):
     changes: np.ndarray
     row_label: str = "masked layer (from 1)"
     column_label: str = "masked zone"
-    is_noise: Optional[np.ndarray] = None
+    verdicts: Optional[np.ndarray] = None
     texts: Optional[np.ndarray] = None
 
 
@@ -64,15 +72,19 @@ def range_of(panels: Sequence[Panel], wanted):
     """
     if wanted != "auto":
         return wanted
-    found = np.concatenate([panel.changes.ravel() for panel in panels])
-    found = found[~np.isnan(found)]
-    low, high = min(found.min(), 0.0), max(found.max(), 0.0)
-    # Without a gain (or a loss) that half has no colour, but the scale needs two halves.
-    reach = max(high - low, _ROUNDING)
-    return (
-        low if low < 0 else -_EMPTY_HALF * reach,
-        high if high > 0 else _EMPTY_HALF * reach,
-    )
+    changes = np.concatenate([panel.changes.ravel() for panel in panels])
+    low, high = min(np.nanmin(changes), 0.0), max(np.nanmax(changes), 0.0)
+    return (low, high) if high - low > _ROUNDING else (-1.0, 1.0)
+
+
+def _norm(low, high, is_one_scale):
+    """Returns the scale of the colours, centred at 0."""
+    from matplotlib.colors import Normalize, TwoSlopeNorm
+
+    if is_one_scale:
+        reach = max(-low, high)
+        return Normalize(-reach, reach)
+    return TwoSlopeNorm(vcenter=0.0, vmin=low, vmax=high)
 
 
 def _beyond(panels, low, high):
@@ -84,16 +96,12 @@ def _beyond(panels, low, high):
     )
 
 
-def _ticks(low, high):
-    """Returns round numbers in both halves of the colours, which differ in scale."""
+def _ticks(low, high, is_one_scale):
+    """Returns round numbers between the ends, of both halves if these differ in scale."""
     from matplotlib.ticker import MaxNLocator
 
-    halves = [
-        MaxNLocator(_TICKS_IN_HALF).tick_values(*ends)
-        for ends in ((low, 0.0), (0.0, high))
-        if abs(ends[1] - ends[0]) > 2 * _EMPTY_HALF * (high - low)
-    ]
-    ticks = np.concatenate(halves)
+    parts = [(low, high)] if is_one_scale else [(low, 0.0), (0.0, high)]
+    ticks = np.concatenate([MaxNLocator(_TICKS // len(parts)).tick_values(*ends) for ends in parts])
     return np.unique(ticks[(low <= ticks) & (ticks <= high)])
 
 
@@ -126,8 +134,8 @@ def _draw(axes, panel, norm, width):
     title = "\n".join(textwrap.fill(part, line) for part in panel.title.split("\n"))
     axes.set_title(plain(title), fontsize=_TITLE_POINTS)
     axes.tick_params(length=0)
-    if panel.is_noise is not None:
-        _hatch(axes, panel.is_noise)
+    if panel.verdicts is not None:
+        _mark(axes, panel.verdicts)
     if panel.texts is not None:
         for (row, column), text in np.ndenumerate(panel.texts):
             if text:
@@ -150,24 +158,31 @@ def _write(axes, column, row, text, shade):
     )
 
 
-def _hatch(axes, is_noise):
+def _mark(axes, cell_verdicts):
     from matplotlib.patches import Rectangle
 
-    for row, column in zip(*np.nonzero(is_noise)):
-        axes.add_patch(
-            Rectangle(
-                (column - 0.5, row - 0.5), 1, 1, fill=False, hatch=_HATCH, edgecolor="0.6", lw=0
-            )
-        )
+    for (row, column), verdict in np.ndenumerate(cell_verdicts):
+        if verdict in _MARKS:
+            hatch, _ = _MARKS[verdict]
+            style = dict(fill=False, hatch=hatch, edgecolor=_MARK_COLOUR, lw=0)
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **style))
 
 
-def _legend_entries(panels, noise_text):
-    """Returns the patches that explain hatched and empty cells, where there are any."""
+def _legend_entries(panels):
+    """Returns the patches that explain marked and empty cells, where there are any."""
     from matplotlib.patches import Patch
 
-    entries = []
-    if any(panel.is_noise is not None and panel.is_noise.any() for panel in panels):
-        entries.append(Patch(fill=False, hatch=_HATCH, edgecolor="0.6", label=noise_text))
+    marked = {
+        verdict
+        for panel in panels
+        if panel.verdicts is not None
+        for verdict in panel.verdicts.ravel()
+    }
+    entries = [
+        Patch(fill=False, hatch=hatch, edgecolor=_MARK_COLOUR, label=text)
+        for verdict, (hatch, text) in _MARKS.items()
+        if verdict in marked
+    ]
     if any(np.isnan(panel.changes).any() for panel in panels):
         entries.append(Patch(color=_EMPTY_COLOUR, label=_EMPTY_TEXT))
     return entries
@@ -186,29 +201,28 @@ def _add_legend(axes, entries):
     legend.set_in_layout(False)
 
 
-def draw(panels: List[Panel], colour_label: str, value_range, noise_text: str = ""):
+def draw(panels: List[Panel], colour_label: str, value_range):
     """Returns the matplotlib figure of `panels` under one colour scale.
 
     Args:
       panels: what to draw, in rows of five.
       colour_label: what the colours are.
       value_range: see `range_of`.
-      noise_text: what hatched cells mean, for the legend.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.colors import TwoSlopeNorm
     from matplotlib.figure import Figure
 
     matplotlib.rcParams["hatch.linewidth"] = 0.6
     fonts.use(text for panel in panels for text in [panel.title, *panel.rows, *panel.columns])
     low, high = range_of(panels, value_range)
-    norm = TwoSlopeNorm(vcenter=0.0, vmin=low, vmax=high)
+    is_one_scale = value_range == "auto"
+    norm = _norm(low, high, is_one_scale)
     columns = min(len(panels), _MOST_COLUMNS)
     lines = math.ceil(len(panels) / columns)
     widths = [1.0 + _width(panel) for panel in panels]
     height = 1.5 + _ROW_INCHES * max(4, max(len(panel.rows) for panel in panels))
-    entries = _legend_entries(panels, noise_text)
+    entries = _legend_entries(panels)
     has_legend = bool(entries)
     size = 1.8 + max(widths) * columns, height * lines + _LEGEND_INCHES * has_legend
     if max(size) > _MOST_INCHES:
@@ -233,9 +247,10 @@ def draw(panels: List[Panel], colour_label: str, value_range, noise_text: str = 
         fraction=0.05,
         pad=0.03,
         extend=_beyond(panels, low, high),
-        ticks=_ticks(low, high),
+        ticks=_ticks(low, high, is_one_scale),
         format="%g",
     )
+    bar.ax.set_ylim(low, high)
     bar.set_label(colour_label)
     if entries:
         _add_legend(figure.add_subplot(grid[lines, :]), entries)

@@ -8,7 +8,7 @@ from typing import List, Optional, Sequence
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mrc.answers import effect_tables, effects, results_table
+from mrc.answers import effect_tables, effects, results_table, seeds, verdicts
 from mrc.answers.results_table import Table
 from mrc.cells import from_one
 from mrc.figures import heat_map
@@ -16,7 +16,6 @@ from mrc.figures.heat_map import Panel
 from mrc.util import files
 from mrc.util.errors import InputError
 
-NOISE_TEXT = f"hatched: not significant (p ≥ {effect_tables.ALPHA} after Holm's correction)"
 _NUMBERS = re.compile(r"[0-9]{1,9}(\+[0-9]{1,9})*$")
 _SAME = 1e-3  # points that two tables of the same results may differ by
 
@@ -46,24 +45,19 @@ def of_table(table: Table, title: str, annotate: bool = False, rows: Sequence = 
     """Returns the panel of a table of results.
 
     Args:
-      rows: the `effects.Effect`s of the table's cells, to mark those that are not significant.
+      rows: the `effects.Effect`s of the table's cells, to mark their verdicts.
     """
     changes = _changes(table)
-    holm = {(row.layer, row.zone): row.p_holm for row in rows}
-    is_noise = None
-    if holm:
-        is_noise = np.array(
-            [
-                [holm.get((layer, zone), 0.0) >= effect_tables.ALPHA for zone in table.zones]
-                for layer in table.layers
-            ]
-        )
+    verdict_of = {(row.layer, row.zone): row.verdict for row in rows}
+    cell_verdicts = [
+        [verdict_of.get((layer, zone), "") for zone in table.zones] for layer in table.layers
+    ]
     return Panel(
         title=_with_baseline(title, table.baseline),
         rows=[row_name(layer) for layer in table.layers],
         columns=[zone.upper() for zone in table.zones],
         changes=changes,
-        is_noise=is_noise,
+        verdicts=np.array(cell_verdicts, object),
         texts=heat_map.numbers(changes) if annotate else None,
     )
 
@@ -88,13 +82,11 @@ def of_heads(rows: Sequence, title: str, annotate: bool = False) -> List[Panel]:
         layers, heads = (
             list(dict.fromkeys(getattr(row, name) for row in mine)) for name in ("layer", "head")
         )
-        changes, noise = (
-            np.full([len(layers), len(heads)], np.nan),
-            np.zeros([len(layers), len(heads)], bool),
-        )
+        changes = np.full([len(layers), len(heads)], np.nan)
+        cell_verdicts = np.full(changes.shape, "", object)
         for row in mine:
             place = layers.index(row.layer), heads.index(row.head)
-            changes[place], noise[place] = row.difference, row.p_holm >= effect_tables.ALPHA
+            changes[place], cell_verdicts[place] = row.difference, row.verdict
         panels.append(
             Panel(
                 title=_with_baseline(f"{title}: {zone.upper()}", mine[0].baseline),
@@ -102,7 +94,7 @@ def of_heads(rows: Sequence, title: str, annotate: bool = False) -> List[Panel]:
                 columns=[row_name(head) for head in heads],
                 changes=changes,
                 column_label="masked head (from 1)",
-                is_noise=noise,
+                verdicts=cell_verdicts,
                 texts=heat_map.numbers(changes) if annotate else None,
             )
         )
@@ -110,10 +102,17 @@ def of_heads(rows: Sequence, title: str, annotate: bool = False) -> List[Panel]:
 
 
 def by_type(table, metric: str, title: str, annotate: bool = False) -> List[Panel]:
-    """Returns a panel for each type of question in {type: effects}; cells of heads are left out."""
+    """Returns a panel for each type of question in {type: effects}; cells of heads are left out.
+
+    Effects by type are not tested: those whose interval contains 0 are marked as undecided.
+    """
     panels = []
     for name, rows in table.items():
-        mine = [row for row in rows if row.metric == metric and not row.head]
+        mine = [
+            row if row.low > 0.0 or row.high < 0.0 else row._replace(verdict=verdicts.UNDECIDED)
+            for row in rows
+            if row.metric == metric and not row.head
+        ]
         if mine:
             heading = f"{title}: {name}, {mine[0].questions} questions"
             panels.append(of_table(table_of_effects(mine), heading, annotate, mine))
@@ -124,9 +123,14 @@ def by_type(table, metric: str, title: str, annotate: bool = False) -> List[Pane
     return panels
 
 
-def average(tables: Sequence[Table], title: str) -> Panel:
+def average(
+    tables: Sequence[Table], title: str, tested: Optional[seeds.SeedEffects] = None
+) -> Panel:
     """Returns the panel of the mean change of several readers, with mean and standard deviation in
     the cells.
+
+    Args:
+      tested: effects on the mean of the readers, in the order of the tables' values.
 
     Raises:
       InputError: the tables have other layers or zones.
@@ -148,9 +152,15 @@ def average(tables: Sequence[Table], title: str) -> Panel:
         ],
         object,
     ).reshape(mean.shape)
+    cell_verdicts = np.full(mean.shape, "", object)
+    if tested:
+        for (layer, zone), verdict in zip(first.values, tested.verdict):
+            cell_verdicts[first.layers.index(layer), first.zones.index(zone)] = verdict
     panel = of_table(first, title)
     baseline = float(np.mean([table.baseline for table in tables]))
-    return panel._replace(title=_with_baseline(title, baseline), changes=mean, texts=texts)
+    return panel._replace(
+        title=_with_baseline(title, baseline), changes=mean, texts=texts, verdicts=cell_verdicts
+    )
 
 
 def effects_of(path: str, table: Table, metric: str) -> Optional[Sequence]:
@@ -160,38 +170,20 @@ def effects_of(path: str, table: Table, metric: str) -> Optional[Sequence]:
     beside = os.path.join(os.path.dirname(path), effect_tables.EFFECTS_FILE)
     if not files.exists(beside):
         return None
-    rows = [row for row in read_effects(beside) if row.metric == metric and not row.head]
+    rows = [row for row in effects.read(beside) if row.metric == metric and not row.head]
     cells = {(row.layer, row.zone): row for row in rows}
     matches = set(cells) == set(table.values) and all(
         abs(cells[cell].value - value) < _SAME for cell, value in table.values.items()
     )
     if not matches:
         tf.logging.warning(
-            "%s is not of the results in %s, so no cell is marked as noise; score again with "
+            "%s is not of the results in %s, so no verdict is drawn; score again with "
             "--do_eval to write both",
             beside,
             path,
         )
         return None
     return rows
-
-
-def _read(path, parse, kind, name):
-    try:
-        return parse(files.read_text(path, kind))
-    except ValueError as error:
-        raise InputError(f"{path} is not a {kind} ({error}); pass the {name} that --do_eval writes")
-
-
-def read_effects(path: str) -> Sequence:
-    """Returns the effects in an effects.csv."""
-    return _read(path, effects.read_csv, "table of effects", effect_tables.EFFECTS_FILE)
-
-
-def read_by_type(path: str):
-    """Returns {type: effects} of an effects_by_type.csv."""
-    name = effect_tables.BY_TYPE_FILE
-    return _read(path, effects.read_csv_by_type, "table of effects by type", name)
 
 
 def is_results(path: str) -> bool:

@@ -3,7 +3,8 @@
 
 from typing import Dict, List
 
-from mrc.answers.correlation import LAYERS, METRIC_NAMES, Correlation
+from mrc.answers.correlation import LAYERS, Correlation
+from mrc.answers.effects import METRIC_NAMES
 from mrc.figures.texts import plain
 
 _INCHES = 3.1

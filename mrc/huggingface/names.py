@@ -15,7 +15,8 @@ import numpy as np
 
 from mrc import variables as declared
 from mrc.families import FAMILIES
-from mrc.huggingface.weights import StoredTensor, weight_bytes
+from mrc.huggingface.stored_tensors import StoredTensor
+from mrc.huggingface.weights import weight_bytes
 from mrc.model.bert_config import BertConfig
 from mrc.util.errors import InputError
 

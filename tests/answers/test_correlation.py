@@ -27,7 +27,7 @@ def masses(seed=0):
 
 def effect(layer, head, zone, metric, loss):
     return Effect(
-        str(layer), head, zone, metric, 80.0, 80.0 - loss, -loss, 0.0, 0.0, 1.0, 1.0, 0, 0, 50
+        *(str(layer), head, zone, metric, 80.0, 80.0 - loss, -loss, 1.0, 0.0, 0.0, 0, 0, 50)
     )
 
 
@@ -84,7 +84,7 @@ def test_a_constant_or_a_single_point_has_no_correlation(loss):
     points = [correlation.Point(n, None, 0.1 * n, each) for n, each in enumerate(loss)]
     row = correlation.correlate(points, "q2", correlation.LAYERS, "em")
     assert math.isnan(row.spearman) and "no correlation" in correlation.in_words(row)
-    assert correlation.to_csv([row]).splitlines()[1] == f"q2,layers,em,{len(loss)},,,,,,"
+    assert correlation.TABLE.to_csv([row]).splitlines()[1] == f"q2,layers,em,{len(loss)},,,,,,"
 
 
 def test_the_script_writes_a_table_and_a_figure(command_lines, tmp_path):
@@ -99,7 +99,7 @@ def test_the_script_writes_a_table_and_a_figure(command_lines, tmp_path):
 
     heads = ("0", "1", "2", "0+1+2")
     cells = rows(loss, "em", heads) + rows(lambda *_: 1.0, "f1", heads)
-    (tmp_path / "effects.csv").write_text(effects.to_csv(cells), encoding="utf-8")
+    (tmp_path / "effects.csv").write_text(effects.TABLE.to_csv(cells), encoding="utf-8")
     code, stdout, stderr, _ = command_lines.run("correlate.py", str(tmp_path))
     assert code == 0, stderr
     with open(str(tmp_path / "correlation.csv"), encoding="utf-8") as reader:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of the results table and the heat map drawn from it."""
 
+import math
 import os
 from xml.etree import ElementTree
 
@@ -10,6 +11,7 @@ import tiny
 
 from mrc import cells as grid_cells
 from mrc.answers import effects, results_table
+from mrc.answers.verdicts import IMPOSSIBLE, NEEDED, NOT_NEEDED, UNDECIDED
 from mrc.figures import figure_files, fonts, heat_map, panels
 from mrc.util.errors import InputError
 
@@ -72,7 +74,7 @@ def test_differences_from_the_baseline():
     [
         ("", "is not a table of results"),
         ("layer,q2\n0,1\n", "is not a table of results"),
-        ("layer,q2\nbaseline,5\n0,x\n", 'line 3: "x" is not a number'),
+        ("layer,q2\nbaseline,5\n0,x\n", 'line 3: q2 is "x", not a number'),
         ("layer,q2\nbaseline,5\n0,1,2\n", "line 3 has 3 columns, but the first line has 2"),
     ],
 )
@@ -133,7 +135,8 @@ def test_figure_counts_layers_from_1_and_centres_its_colours_at_0():
 
 def test_auto_range_covers_the_data():
     figure = draw([results_table.make_table(SCORES)], ["one"], value_range="auto")
-    assert (figure.axes[0].images[0].norm.vmin, figure.axes[0].images[0].norm.vmax) == (-30.0, 1.0)
+    bar = figure.axes[0].images[0].colorbar
+    assert bar.ax.get_ylim() == (-30.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -184,22 +187,10 @@ def test_layers_count_from_1(label, name):
     assert panels.row_name(label) == name
 
 
-def effect(layer, zone, p_holm, difference=-1.0, head="", metric="em", questions=8):
+def effect(layer, zone, verdict, difference=-1.0, head="", metric="em", questions=8, high=0.0):
     return effects.Effect(
-        layer,
-        head,
-        zone,
-        metric,
-        80.0,
-        80.0 + difference,
-        difference,
-        -2.0,
-        0.0,
-        0.01,
-        p_holm,
-        0,
-        1,
-        questions,
+        *(layer, head, zone, metric, 80.0, 80.0 + difference, difference, 1.0, -6.0, high),
+        *(0, 1, questions, 0.01, 0.01, 0.5, 3.0, verdict, math.nan),
     )
 
 
@@ -209,13 +200,13 @@ def written(folder, rows=None, table=None):
     Returns the former's path.
     """
     rows = rows or [
-        effect("0", "q2", 0.2),
-        effect("0", "p2", 0.01),
-        effect("1", "q2", 1.0),
-        effect("1", "p2", 0.05),
+        effect("0", "q2", UNDECIDED),
+        effect("0", "p2", NEEDED),
+        effect("1", "q2", IMPOSSIBLE),
+        effect("1", "p2", NOT_NEEDED),
     ]
     folder.mkdir(exist_ok=True)
-    (folder / "effects.csv").write_text(effects.to_csv(rows))
+    (folder / "effects.csv").write_text(effects.TABLE.to_csv(rows))
     return write(folder / "results.csv", table or "layer,q2,p2\nbaseline,80,80\n0,79,79\n1,79,79\n")
 
 
@@ -227,31 +218,36 @@ def test_the_legend_is_clear_of_the_labels(tmp_path):
     path = written(tmp_path)
     table = results_table.read_table(path)
     panel = panels.of_table(table, "t", rows=panels.effects_of(path, table, "em"))
-    figure = heat_map.draw([panel], "points", (-10, 2), panels.NOISE_TEXT)
+    figure = heat_map.draw([panel], "points", (-10, 2))
     figure.canvas.draw()
     (legend,) = legends(figure)
     label = figure.axes[0].xaxis.label
     assert not legend.get_window_extent().overlaps(label.get_window_extent())
 
 
-def test_cells_that_are_not_told_from_noise_are_hatched(tmp_path):
+def test_cells_show_their_verdicts(tmp_path):
     path = written(tmp_path)
     table = results_table.read_table(path)
     panel = panels.of_table(table, "t", rows=panels.effects_of(path, table, "em"))
-    assert panel.is_noise.tolist() == [[True, False], [True, True]]
-    figure = heat_map.draw([panel], "points", (-10, 2), panels.NOISE_TEXT)
-    hatched = [patch.get_xy() for patch in figure.axes[0].patches if patch.get_hatch()]
-    assert sorted(hatched) == [(-0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)]
+    assert panel.verdicts.tolist() == [[UNDECIDED, NEEDED], [IMPOSSIBLE, NOT_NEEDED]]
+    figure = heat_map.draw([panel], "points", (-10, 2))
+    marks = {patch.get_xy(): patch.get_hatch() for patch in figure.axes[0].patches}
+    assert set(marks) == {(-0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)}  # the needed cell is plain
+    assert len(set(marks.values())) == 3
     (legend,) = legends(figure)
-    assert "p ≥ 0.05 after Holm" in legend.get_texts()[0].get_text()
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "hatched: undecided",
+        "dotted: not needed",
+        "crossed: cannot change an answer",
+    ]
 
 
-def test_without_noise_there_is_no_legend(tmp_path):
-    rows = [effect(layer, zone, 0.01) for layer in "01" for zone in ("q2", "p2")]
+def test_needed_cells_alone_have_no_legend(tmp_path):
+    rows = [effect(layer, zone, NEEDED) for layer in "01" for zone in ("q2", "p2")]
     path = written(tmp_path, rows)
     table = results_table.read_table(path)
     panel = panels.of_table(table, "t", rows=panels.effects_of(path, table, "em"))
-    assert not legends(heat_map.draw([panel], "points", (-10, 2), panels.NOISE_TEXT))
+    assert not legends(heat_map.draw([panel], "points", (-10, 2)))
 
 
 @pytest.mark.parametrize(
@@ -261,12 +257,12 @@ def test_without_noise_there_is_no_legend(tmp_path):
 def test_effects_of_other_results_mark_nothing(tmp_path, table):
     path = written(tmp_path, table=table)
     code, _, stderr = tiny.run("visualize_zones.py", path, str(tmp_path / "zones.png"))
-    assert code == 0 and "so no cell is marked as noise; score again" in stderr
+    assert code == 0 and "so no verdict is drawn; score again" in stderr
 
 
 def test_effects_with_heads_are_layers_by_heads_with_a_panel_for_each_zone():
     rows = [
-        effect(layer, zone, 0.01 if head == "1" else 0.5, -float(head), head)
+        effect(layer, zone, NEEDED if head == "1" else UNDECIDED, -float(head), head)
         for layer in ("0", "1", "0+1")
         for zone in ("p2q", "off")
         for head in "01"
@@ -275,17 +271,21 @@ def test_effects_with_heads_are_layers_by_heads_with_a_panel_for_each_zone():
     assert first.title == "reader: P2Q\nbaseline 80.00" and second.title.startswith("reader: OFF")
     assert (list(first.rows), list(first.columns)) == (["1", "2", "1+2"], ["1", "2"])
     assert first.changes.tolist() == [[0.0, -1.0]] * 3
-    assert first.is_noise.tolist() == [[True, False]] * 3
+    assert first.verdicts.tolist() == [[UNDECIDED, NEEDED]] * 3
 
 
-def test_a_panel_for_each_type():
+def test_a_panel_for_each_type_marks_intervals_that_contain_0():
     table = {
-        "who": [effect("0", "q2", 0.5, questions=3), effect("0", "q2", 0.5, metric="f1")],
-        "why": [effect("0", "q2", 0.01, -4.0, questions=5), effect("0", "q2", 0.5, metric="f1")],
+        "who": [effect("0", "q2", "", questions=3, high=1.0), effect("0", "q2", "", metric="f1")],
+        "why": [
+            effect("0", "q2", "", -4.0, questions=5, high=-2.0),
+            effect("0", "q2", "", metric="f1"),
+        ],
     }
     who, why = panels.by_type(table, "em", "reader")
     assert who.title == "reader: who, 3 questions\nbaseline 80.00"
-    assert why.changes.tolist() == [[-4.0]] and not why.is_noise.any() and who.is_noise.all()
+    assert why.changes.tolist() == [[-4.0]]
+    assert (who.verdicts.tolist(), why.verdicts.tolist()) == ([[UNDECIDED]], [[""]])
 
 
 def test_the_average_has_mean_and_standard_deviation():
@@ -307,7 +307,8 @@ def test_tables_of_other_layers_have_no_average():
 
 
 @pytest.mark.parametrize(
-    "values, ends", [((78.0, 79.0), (-2.0, 0.002)), ((80.0, 81.0), (-0.001, 1.0))]
+    "values, ends",
+    [((78.0, 79.0), (-2.0, 0.0)), ((80.0, 81.0), (0.0, 1.0)), ((80.0, 80.0), (-1.0, 1.0))],
 )
 def test_auto_range_without_a_gain_or_a_loss_has_no_such_colours(values, ends):
     table = results_table.Table(
@@ -317,7 +318,20 @@ def test_auto_range_without_a_gain_or_a_loss_has_no_such_colours(values, ends):
     np.testing.assert_allclose(heat_map.range_of([panel], "auto"), ends)
     figure = heat_map.draw([panel], "points", "auto")
     figure.canvas.draw()
-    assert figure.axes[0].images[0].colorbar.extend == "neither"
+    bar = figure.axes[0].images[0].colorbar
+    assert bar.extend == "neither"
+    np.testing.assert_allclose(bar.ax.get_ylim(), ends)
+
+
+@pytest.mark.parametrize("value_range, is_one_scale", [("auto", True), ((-10.0, 2.0), False)])
+def test_in_the_range_of_the_data_a_gain_is_as_dark_as_a_loss_of_its_size(
+    value_range, is_one_scale
+):
+    table = results_table.Table(["q2"], ["0", "1"], 80.0, {("0", "q2"): 70.0, ("1", "q2"): 82.0})
+    figure = heat_map.draw([panels.of_table(table, "t")], "points", value_range)
+    norm = figure.axes[0].images[0].norm
+    assert math.isclose(norm(2.0) - 0.5, 0.5 - norm(-2.0)) is is_one_scale
+    assert norm(-10.0) == 0.0 and norm(0.0) == 0.5
 
 
 def overlapping(texts):

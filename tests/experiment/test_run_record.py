@@ -116,6 +116,7 @@ def test_scores_and_tables_name_their_runs(grid):
         "scores.json",
         "results.csv",
         "results_f1.csv",
+        "question_scores.npz",
         "effects.csv",
         "effects_by_type.csv",
     }

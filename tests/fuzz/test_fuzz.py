@@ -21,7 +21,14 @@ import squad_evaluate
 import tokenization
 from mrc import cells as grid_cells
 from mrc import datasets
-from mrc.answers import answer_files, predictions_file, results_table
+from mrc.answers import (
+    answer_files,
+    attention_tables,
+    effects,
+    predictions_file,
+    question_scores,
+    results_table,
+)
 from mrc.answers.decoding import Decoder
 from mrc.data import examples, feature_cache, squad_format
 from mrc.data.windows import Windows
@@ -203,6 +210,10 @@ def test_a_file_of_any_bytes(folder, data):
         predictions_file.read,
         bert_config.read,
         results_table.read_table,
+        attention_tables.read,
+        effects.read,
+        effects.read_by_type,
+        question_scores.read,
         tokenization.read_vocabulary,
     ):
         try:

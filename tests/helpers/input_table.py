@@ -1203,6 +1203,7 @@ def flag_rows():
     rows += [wrong(flag, "many", f"--{flag}=many: many is not a number; ") for flag in FLOAT_FLAGS]
     rows += [wrong(flag, value) for flag in FLOAT_FLAGS for value in ("nan", "inf")]
     rows += [wrong(flag, -1.0) for flag in FLOAT_FLAGS[:3]]
+    rows += [wrong("margin", value) for value in (-1.0, 101.0, "nan")] + [wrong("cluster", "page")]
     rows += [wrong(flag, value) for flag in BOUNDED_FLAGS for value in (HUGE, OVERFLOW)]
     rows += [wrong(flag, value) for flag in FLOAT_FLAGS[:3] for value in (1e18, 1e300)]
     rows += [
@@ -1543,10 +1544,10 @@ TABLES = [
     (
         "with a word instead of a number",
         GOOD + "1,good,70\n",
-        'PATH, line 4: "good" is not a number',
+        'PATH, line 4: q2 is "good", not a number',
     ),
-    ("with NaN", GOOD + "1,nan,70\n", 'PATH, line 4: "nan" is not a number'),
-    ("with an infinite number", GOOD + "1,inf,70\n", 'PATH, line 4: "inf" is not a number'),
+    ("with NaN", GOOD + "1,nan,70\n", 'PATH, line 4: q2 is "nan", not a number'),
+    ("with an infinite number", GOOD + "1,inf,70\n", 'PATH, line 4: q2 is "inf", not a number'),
     (
         "with an empty baseline",
         "layer,q2,p2\nbaseline,80,\n0,79,70\n",
@@ -1606,18 +1607,22 @@ def attention_rows():
         )
         for name, data, wanted in (
             ("that is empty", b"", "PATH is not a table of attention"),
-            ("of another kind", b"layer,q2\nbaseline,1\n", "PATH is not a table of attention"),
+            (
+                "of another kind",
+                b"layer,q2\nbaseline,1\n",
+                "it lacks the columns head, query, key, mass",
+            ),
             ("without rows", lines[0].encode(), "PATH lacks rows of some layers"),
             ("that is cut", "".join(lines[:-3]).encode(), "PATH lacks rows of some layers"),
             (
                 "with a wrong group",
                 (lines[0] + "0,0,question,verb,0.1\n").encode(),
-                'PATH, line 2: "0,0,question,verb,0.1" is not a layer',
+                'PATH, line 2: key is "verb", not one of question, passage, cls',
             ),
             (
                 "with a negative mass",
                 (lines[0] + "0,0,question,cls,-0.1\n").encode(),
-                "PATH, line 2",
+                'PATH, line 2: mass is "-0.1", not a number from 0',
             ),
         )
     ]
@@ -1660,10 +1665,23 @@ def attention_rows():
             _folder_with({"attention.csv": table}),
         ),
         refused_by_script(
+            "correlation with effects of an earlier version",
+            "it lacks the columns se, p_adjusted, p_type, mde, verdict, n_needed; rerun with "
+            "--do_eval to write it again",
+            CORRELATE,
+            _folder_with(
+                {
+                    "attention.csv": table,
+                    "effects.csv": "layer,head,zone,metric,baseline,value,difference,low,high,p,"
+                    "p_holm,better,worse,questions\n",
+                }
+            ),
+        ),
+        refused_by_script(
             "correlation of unions only",
             "has no cell of a single layer and zone",
             CORRELATE,
-            _folder_with({"attention.csv": table, "effects.csv": effects.to_csv([])}),
+            _folder_with({"attention.csv": table, "effects.csv": effects.TABLE.to_csv([])}),
         ),
     ]
 
@@ -1841,7 +1859,7 @@ def figure_rows():
     return [
         refused_by_script(
             "a missing table",
-            "the results file nowhere.csv does not exist; check the path",
+            "the table of results nowhere.csv does not exist; check the path",
             VISUALIZE,
             "nowhere.csv",
             FIGURE,

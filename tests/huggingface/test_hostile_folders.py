@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from test_import import CONFIG, huggingface_tensors, run_import, variables_of, write_model
 
 import import_huggingface
-from mrc.huggingface import vocabulary, weights
+from mrc.huggingface import pytorch_file, vocabulary, weights
 from mrc.model import checkpoint
 from mrc.util.errors import Fault, InputError
 
@@ -124,6 +124,29 @@ def test_what_is_no_tensor_is_refused(tmp_path, value):
         weights.read(str(tmp_path))
 
 
+DEEP = b")q\x00" + b"".join(
+    b"h%ch%c\x86q%c" % (level, level, level + 1) for level in range(60)
+)  # a tuple of twice the same tuple, sixty levels deep
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x02}" + DEEP + b"K\x01s.",
+        b"\x80\x02}(" + DEEP + b"K\x01u.",
+        b"\x80\x02" + name("collections", "OrderedDict") + b"(]](" + DEEP + b"K\x01eatR.",
+        state_dict(a=group(text("storage"), name("torch", "FloatStorage"), DEEP) + b"Q"),
+        state_dict(a=DEEP),
+    ],
+    ids=range(5),
+)
+def test_nested_tuples_take_no_time(tmp_path, data):
+    """Their hash and their text take exponential time."""
+    write_archive(tmp_path, data)
+    with pytest.raises(InputError, match="pytorch_model.bin (cannot be read|holds)"):
+        weights.read(str(tmp_path))
+
+
 def test_a_storage_that_is_shorter_than_described_is_reported(tmp_path):
     write_archive(tmp_path, state_dict(a=tensor(storage("0", 9), (9,), (1,))))
     with pytest.raises(InputError, match="storage 0 is truncated"):
@@ -147,12 +170,12 @@ def test_any_pickle_is_read_or_refused(edits):
     for start, removed, part in edits:
         data = data[:start] + part + data[start + removed :]
     try:
-        value = weights._unpickle(io.BytesIO(data))
+        value = pytorch_file.unpickle(io.BytesIO(data))
     except MemoryError:
         raise
     except Exception:  # `read_pytorch` reports all of them
         return
-    assert not hasattr(value, "__call__") or type(value).__module__ == weights.__name__
+    assert not hasattr(value, "__call__") or type(value).__module__ == pytorch_file.__name__
 
 
 # --- Memory ---------------------------------------------------------------------------------------

@@ -673,7 +673,7 @@ def test_decoding_scripts_report_a_missing_reader(tmp_path):
 def test_decoding_scripts_draw_an_existing_table(tmp_path):
     (tmp_path / "checkpoint").write_text("")
     assert (
-        "A single cell has no table and no heat map."
+        "A single cell, or data without answers, has no results.csv and no heat map."
         in protocol("decode_squad.sh", MODEL_OUTPUT_DIR=str(tmp_path))[1]
     )
     (tmp_path / "results.csv").write_text("")
@@ -692,7 +692,7 @@ def test_decoding_scripts_mask_single_heads(tmp_path):
     figure = f"{tmp_path}/effects.csv {tmp_path}/heads.png"
     assert drawing == f"+ true visualize_zones.py {figure} --annotate"
     stdout = protocol("decode_squad.sh", MODEL_OUTPUT_DIR=str(tmp_path))[1]
-    assert "--mask_head" not in stdout and "A single cell has no table" in stdout
+    assert "--mask_head" not in stdout and "A single cell, or data" in stdout
 
 
 def test_files_of_a_large_grid_may_be_open_at_once():
