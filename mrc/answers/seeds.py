@@ -48,28 +48,30 @@ def compare(differences: Any, clusters: Any, margin: float = verdicts.MARGIN) ->
 
     Args:
       differences: `[S, C, Q]`, score minus baseline of each of at least two readers.
-      clusters: `[Q]`, the passage or article of each question, at least two.
+      clusters: `[Q]`, the passage or article of each question.
       margin: points; an effect within it does not matter.
     """
     differences = np.asarray(differences, float)
     readers, cells, questions = differences.shape
     sums, counts = resampling.cluster_sums(differences.reshape(-1, questions), clusters)
-    sums, parts = sums.reshape(readers, cells, -1), len(counts)
+    sums, parts = sums.reshape(readers, cells, -1), np.float64(len(counts))
     by_reader = sums.sum(axis=2) / questions
     mean = by_reader.mean(axis=0)
     residuals = sums - by_reader[..., np.newaxis] * counts
     by_cluster = residuals.mean(axis=0)
-    correction = parts / ((parts - 1.0) * questions**2)
-    over_readers = by_reader.var(axis=0, ddof=1) / readers
-    over_clusters = correction * (by_cluster**2).sum(axis=1)
-    interaction = (
-        correction * ((residuals - by_cluster) ** 2).sum(axis=(0, 2)) / (readers * (readers - 1.0))
-    )
-    # Either source alone is the least that the mean can vary.
-    variance = np.maximum(
-        over_readers + over_clusters - interaction, np.maximum(over_readers, over_clusters)
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # a single cluster has no variance
+        correction = parts / ((parts - 1.0) * questions**2)
+        over_readers = by_reader.var(axis=0, ddof=1) / readers
+        over_clusters = correction * (by_cluster**2).sum(axis=1)
+        interaction = (
+            correction
+            * ((residuals - by_cluster) ** 2).sum(axis=(0, 2))
+            / (readers * (readers - 1.0))
+        )
+        # Either source alone is the least that the mean can vary.
+        variance = np.maximum(
+            over_readers + over_clusters - interaction, np.maximum(over_readers, over_clusters)
+        )
         freedom = variance**2 / (
             over_readers**2 / (readers - 1.0)
             + over_clusters**2 / (parts - 1.0)
@@ -78,8 +80,11 @@ def compare(differences: Any, clusters: Any, margin: float = verdicts.MARGIN) ->
         se = np.sqrt(variance)
         p = 2.0 * stats.t.sf(np.abs(mean) / se, freedom)
         reach = stats.t.ppf(0.5 + resampling.LEVEL / 2.0, freedom) * se
-    p = np.where(variance > 0.0, p, np.where(mean == 0.0, 1.0, np.nan))
-    adjusted = holm(np.nan_to_num(p, nan=1.0))
+    # The same loss of every question by every reader is certain; no change of any is not.
+    is_certain = (variance == 0.0) & (mean != 0.0)
+    p, reach = np.where(is_certain, 0.0, p), np.where(is_certain, 0.0, reach)
+    p = np.where(np.isnan(p), 1.0, p)
+    adjusted = holm(p)
     low, high = 100.0 * (mean - reach), 100.0 * (mean + reach)
     return SeedEffects(
         100.0 * mean,
@@ -116,9 +121,10 @@ def compare_files(
     differences = []
     for path, scores in zip(beside, readers):
         labels = [(results_table.row_label(label), label.zone) for label in scores.cells]
-        if not np.array_equal(scores.ids, readers[0].ids) or not set(cells) <= set(labels):
+        is_alike = np.array_equal(scores.ids, readers[0].ids) and metric in scores.metrics
+        if not is_alike or not set(cells) <= set(labels):
             tf.logging.warning(
-                "%s has other questions or cells than %s, so the mean is not tested",
+                "%s has other questions, cells or metrics than %s, so the mean is not tested",
                 path,
                 beside[0],
             )

@@ -91,15 +91,9 @@ def estimate(
     questions = counts.sum()
     low, high = resampling.bootstrap_interval(sums, counts, draws, seed)
     mean = sums.sum(axis=1) / questions
-    with np.errstate(invalid="ignore", divide="ignore"):
-        correction = np.divide(len(counts), len(counts) - 1.0)
-        deviations = sums - mean[:, np.newaxis] * counts
-        se = np.sqrt(correction * (deviations**2).sum(axis=1)) / questions
     better, worse = (differences > 0.0).sum(axis=1), (differences < 0.0).sum(axis=1)
     few = (better + worse < _FEW_CHANGES) & ~np.asarray(impossible, bool)
-    total, squares = differences.sum(axis=1), (differences**2).sum(axis=1)
-    adjusted_mean = total / (questions + 2.0)
-    adjusted_se = np.sqrt(squares + 1.0 - total * adjusted_mean) / (questions + 2.0)
+    se, (adjusted_mean, adjusted_se) = _standard_error(sums, counts), _adjusted(differences)
     reach = _Z_LEVEL * adjusted_se
     return Estimates(
         100.0 * mean,
@@ -109,6 +103,22 @@ def estimate(
         better,
         worse,
     )
+
+
+def _standard_error(sums, counts):
+    """Returns the clustered standard errors of means, `[C]`; NaN with a single cluster."""
+    mean = sums.sum(axis=1, keepdims=True) / counts.sum()
+    clusters = np.float64(len(counts))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        variance = clusters / (clusters - 1.0) * ((sums - mean * counts) ** 2).sum(axis=1)
+    return np.sqrt(variance) / counts.sum()
+
+
+def _adjusted(differences):
+    """Returns means and standard errors, `[C]` each, with half a gain and half a loss more."""
+    questions = differences.shape[1] + 2.0
+    total, squares = differences.sum(axis=1), (differences**2).sum(axis=1)
+    return total / questions, np.sqrt(squares + 1.0 - total**2 / questions) / questions
 
 
 def compare(
@@ -138,17 +148,20 @@ def compare(
         estimates.difference, estimates.low, estimates.high, tests.p_adjusted, margin
     )
     verdict = np.where(impossible, IMPOSSIBLE, verdict)
-    squares, changes = (sums**2).sum(axis=1), np.abs(differences).sum(axis=1)
-    # Of a loss of 1 in all: the sum of the clusters' squares.
-    spread = np.divide(squares, changes, out=np.ones_like(squares), where=changes > 0.0)
-    spread = np.where(
-        estimates.better + estimates.worse < _FEW_CHANGES, np.maximum(spread, 1.0), spread
-    )
+    spread = _spread(differences, sums)
     power = _Power(tests.critical, counts, estimates.se, 100.0 * spread)
     mde = np.where(impossible, np.nan, power.detectable())
     needed = power.needed_questions(estimates.difference, margin)
     n_needed = np.where(verdict == UNDECIDED, needed, np.nan)
     return Comparisons(estimates, tests.p, tests.p_adjusted, mde, verdict, n_needed)
+
+
+def _spread(differences, sums):
+    """Returns the sum of the clusters' squares per unit of change, `[C]`; at least 1 of few."""
+    squares, changes = (sums**2).sum(axis=1), np.abs(differences).sum(axis=1)
+    spread = np.divide(squares, changes, out=np.ones_like(squares), where=changes > 0.0)
+    few = np.count_nonzero(differences, axis=1) < _FEW_CHANGES
+    return np.where(few, np.maximum(spread, 1.0), spread)
 
 
 def verdicts(difference, low, high, p_adjusted, margin: float) -> np.ndarray:

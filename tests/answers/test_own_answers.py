@@ -84,3 +84,13 @@ def test_a_single_cell_without_answers_cannot_be_scored(paths, tmp_path, capsys)
     with pytest.raises(SystemExit):
         score(paths, tmp_path, data=without_answers(tiny.squad()), mask_zone=None, mask_layer=None)
     assert "has no answers, so there is nothing to score against" in capsys.readouterr().err
+
+
+def test_the_flags_set_the_margin_and_the_clusters(paths, tmp_path):
+    em = [row for row in score(paths, tmp_path) if row.metric == "em"]
+    assert em[0].verdict == "undecided" and em[0].se > 0.0
+    wide = score(paths, tmp_path, margin=100.0)
+    assert wide[0].verdict == "not needed"
+    # All questions are of one article, which has no variance.
+    single = score(paths, tmp_path, cluster="article", margin=100.0)
+    assert single[0].verdict == "undecided" and np.isnan(single[0].se)

@@ -54,6 +54,16 @@ def test_readers_that_never_change_are_undecided():
     assert effects.p.tolist() == [1.0] and effects.verdict.tolist() == [verdicts.UNDECIDED]
 
 
+def test_a_loss_of_every_answer_by_every_reader_is_needed():
+    effects = seeds.compare(-np.ones((3, 1, 8)), np.arange(8) // 2)
+    assert effects.verdict.tolist() == [verdicts.NEEDED] and effects.low[0] == -100.0
+
+
+def test_a_single_passage_decides_nothing():
+    effects = seeds.compare(-np.ones((3, 1, 8)), np.zeros(8, int))
+    assert effects.verdict.tolist() == [verdicts.UNDECIDED] and np.isnan(effects.se[0])
+
+
 def test_holm_matches_a_worked_example():
     # Sorted: 0.005 x 4, 0.01 x 3, 0.03 x 2, and 0.04 x 1, raised to 0.06.
     np.testing.assert_allclose(seeds.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
@@ -93,7 +103,9 @@ def test_readers_of_other_questions_are_averaged_without_a_test(tmp_path):
     ]
     code, out, stderr = tiny.run("visualize_zones.py", "--average", *paths, str(tmp_path / "m.png"))
     assert code == 0 and "Holm" not in out
-    assert "other questions or cells than" in stderr and "so the mean is not tested" in stderr
+    assert (
+        "other questions, cells or metrics than" in stderr and "so the mean is not tested" in stderr
+    )
 
 
 def test_readers_without_question_scores_are_averaged_without_a_test(tmp_path):
