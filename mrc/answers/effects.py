@@ -17,7 +17,7 @@ from typing import Dict, List, NamedTuple, Sequence
 
 import numpy as np
 
-from mrc.answers import resampling, verdicts
+from mrc.answers import controls, resampling, verdicts
 from mrc.answers.question_scores import QuestionScores
 from mrc.answers.tables import Column, Table
 
@@ -38,6 +38,7 @@ class Effect(NamedTuple):
       questions: number of questions.
       p, p_adjusted, mde, verdict, n_needed: see `verdicts.Comparisons`.
       p_type: whether the effect depends on the type of question, see `resampling.permuted_types`.
+      above_control, control_low, control_high, p_control: see `controls.AboveControl`.
     """
 
     layer: str
@@ -59,6 +60,10 @@ class Effect(NamedTuple):
     mde: float = math.nan
     verdict: str = ""
     n_needed: float = math.nan
+    above_control: float = math.nan
+    control_low: float = math.nan
+    control_high: float = math.nan
+    p_control: float = math.nan
 
 
 def _points(name):
@@ -84,6 +89,8 @@ TABLE = Table(
         _points("mde"),
         Column("verdict", choices=("",) + verdicts.VERDICTS),
         Column("n_needed", float, ".0f", least=0.0),
+        *(_points(name) for name in ("above_control", "control_low", "control_high")),
+        _probability("p_control"),
     ],
 )
 TABLE_BY_TYPE = Table("table of effects by type", _REMEDY, [Column("type"), *_ESTIMATES])
@@ -138,6 +145,7 @@ def compare(
             estimates = verdicts.estimate(differences, clusters, impossible, draws)
             columns = {"verdict": np.where(impossible, verdicts.IMPOSSIBLE, "")}
         columns["p_type"] = resampling.permuted_types(differences, types)
+        columns.update(controls.compare(scores, metric, clusters, draws)._asdict())
         rows[metric] = [
             row._replace(**dict(zip(columns, values)))
             for row, values in zip(
