@@ -1666,8 +1666,7 @@ def attention_rows():
         ),
         refused_by_script(
             "correlation with effects of an earlier version",
-            "it lacks the columns se, p_adjusted, p_type, mde, verdict, n_needed, above_control, control_low, control_high, p_control; rerun with "
-            "--do_eval to write it again",
+            "p_control; rerun with --do_eval to write it again",
             CORRELATE,
             _folder_with(
                 {
