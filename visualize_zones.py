@@ -98,6 +98,11 @@ def _parse_arguments():
         action="store_true",
         help="draw the mean of several readers (seeds), with its standard deviation in the cells",
     )
+    kinds.add_argument(
+        "--above_control",
+        action="store_true",
+        help="draw the effects of an effects.csv above those of as many random tokens",
+    )
     args = parser.parse_args()
     if figure_files.extension(args.figure) not in figure_files.FORMATS:
         parser.error(f"the figure {args.figure} must end in .png, .pdf or .svg")
@@ -157,6 +162,8 @@ def _panels_of(path, title, metric, args):
             others = ", ".join(dict.fromkeys(row.metric for row in table))
             remedy = f"pass --metric with one of {others}" if others else "decode a grid"
             raise InputError(f"{path} has no effects on {METRIC_NAMES[metric]}; {remedy}")
+        if args.above_control:
+            rows = panels.above_control(rows, path)
         whole = [row for row in rows if not row.head]
         of_layers = (
             [panels.of_table(panels.table_of_effects(whole), title, args.annotate, whole)]
@@ -164,6 +171,10 @@ def _panels_of(path, title, metric, args):
             else []
         )
         return of_layers + panels.of_heads(rows, title, args.annotate)
+    if args.above_control:
+        raise InputError(
+            f"--above_control draws an effects.csv, not {path}; pass the one beside it"
+        )
     table = results_table.read_table(path)
     rows = panels.effects_of(path, table, metric) if panels.is_results(path) else None
     return [panels.of_table(table, title, args.annotate, rows or ())]

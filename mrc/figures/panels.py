@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From tables of results and effects to the panels of a heat map."""
 
+import math
 import os
 import re
 from typing import List, Optional, Sequence
@@ -70,6 +71,28 @@ def table_of_effects(rows: Sequence) -> Table:
         baseline=rows[0].baseline,
         values={(row.layer, row.zone): row.value for row in rows},
     )
+
+
+def above_control(rows: Sequence, path: str) -> List:
+    """Returns the effects of the cells that have a control, above it; `path` is for messages."""
+    rows = [row for row in rows if not math.isnan(row.above_control)]
+    if not rows:
+        raise InputError(
+            f"{path} has no cell with its control; decode a grid such as "
+            "--mask_zone=passage-question,passage-random_question --mask_layer=each"
+        )
+    margin = verdicts.MARGIN
+    columns = ("above_control", "control_low", "control_high", "p_control")
+    values = (np.array([getattr(row, name) for row in rows]) for name in columns)
+    return [
+        row._replace(
+            difference=row.above_control,
+            value=row.baseline + row.above_control,
+            verdict=verdict,
+            zone=f"{row.zone} above control",
+        )
+        for row, verdict in zip(rows, verdicts.verdicts(*values, margin).tolist())
+    ]
 
 
 def of_heads(rows: Sequence, title: str, annotate: bool = False) -> List[Panel]:
