@@ -163,7 +163,7 @@ def _panels_of(path, title, metric, args):
             remedy = f"pass --metric with one of {others}" if others else "decode a grid"
             raise InputError(f"{path} has no effects on {METRIC_NAMES[metric]}; {remedy}")
         if args.above_control:
-            rows = panels.above_control(rows, path)
+            rows, title = panels.above_control(rows, path), f"{title}, above control"
         whole = [row for row in rows if not row.head]
         of_layers = (
             [panels.of_table(panels.table_of_effects(whole), title, args.annotate, whole)]

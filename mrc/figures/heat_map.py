@@ -26,6 +26,7 @@ _ROUNDING = 1e-9  # points that only floating-point arithmetic makes
 _CELL_INCHES, _CHARACTER_INCHES, _ROW_INCHES = 0.62, 0.085, 0.4
 _TITLE_POINTS, _TEXT_POINTS = 10, 8
 _LEGEND_INCHES = 0.3
+_LETTERS_BESIDE = 20  # of the label beside the colour bar of a low figure
 # Hatch and legend of the cells with a verdict; others are plain.
 _MARKS = {
     UNDECIDED: ("////", "hatched: undecided"),
@@ -251,7 +252,8 @@ def draw(panels: List[Panel], colour_label: str, value_range):
         format="%g",
     )
     bar.ax.set_ylim(low, high)
-    bar.set_label(colour_label)
+    rows = max(len(panel.rows) for panel in panels)
+    bar.set_label(textwrap.fill(colour_label, max(_LETTERS_BESIDE, 2 * rows)))
     if entries:
         _add_legend(figure.add_subplot(grid[lines, :]), entries)
     return figure

@@ -89,7 +89,6 @@ def above_control(rows: Sequence, path: str) -> List:
             difference=row.above_control,
             value=row.baseline + row.above_control,
             verdict=verdict,
-            zone=f"{row.zone} above control",
         )
         for row, verdict in zip(rows, verdicts.verdicts(*values, margin).tolist())
     ]
