@@ -20,6 +20,7 @@ from mrc.util import check_environment  # noqa: F401, first: it reports missing 
 # isort: split
 import attention_mask
 from mrc.answers import attention_tables, correlation, effect_tables, effects
+from mrc.answers.tables import path_in
 from mrc.experiment import provenance, run_record
 from mrc.figures import figure_files, scatter
 from mrc.util import errors, files
@@ -38,22 +39,15 @@ def _parse_arguments():
     return parser.parse_args()
 
 
-def _needed(folder, name, remedy):
-    path = os.path.join(folder, name)
-    if not files.exists(path):
-        raise InputError(f"{folder} has no {name}; {remedy}")
-    return path
-
-
 def main():
     folder = _parse_arguments().output_folder
     figure_files.check_matplotlib()
-    masses_path = _needed(
+    masses_path = path_in(
         folder,
         attention_tables.file_names(attention_tables.BASELINE)[0],
         "run with --do_attention and without a mask first",
     )
-    effects_path = _needed(
+    effects_path = path_in(
         folder,
         effect_tables.EFFECTS_FILE,
         "decode and score a grid first, such as --mask_zone=q2,q2p,p2q,p2 --mask_layer=each",
