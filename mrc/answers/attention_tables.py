@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables of --do_attention: attention.csv and attention_entropy.csv.
 
-    layer,head,query,key,mass        mass: mean over the queries of a group of the summed
-    0,0,question,passage,0.804420    probability of all keys of the other
-    layer,head,query,entropy         entropy: mean over the queries, in nats
-    0,0,question,3.912023
+    attention.csv           layer,head,query,key,mass,uniform,lift
+        mass      mean over the queries of a group of the probability of all keys of another
+        uniform   the mass if every query attended to all tokens of its window alike
+        lift      mass / uniform
+    attention_entropy.csv   layer,head,query,entropy,share
+        entropy   mean over the queries, in nats
+        share     of the entropy of uniform attention, log(tokens)
 
 Layers and heads count from 0. A group without any token has empty values.
 """
 
 import itertools
-from typing import Dict, List, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
@@ -26,12 +29,45 @@ _LABELS = [
     Column("head", int, least=0, most=_MOST),
     Column("query", choices=QUERY_GROUPS),
 ]
-MASSES = Table(
+MASSES = Table(  # as read: earlier versions wrote no more
     "table of attention",
     _REMEDY,
     [*_LABELS, Column("key", choices=KEY_GROUPS), Column("mass", float, ".6f", least=0.0)],
 )
-ENTROPIES = Table("table of entropies", _REMEDY, [*_LABELS, Column("entropy", float, ".6f")])
+_MASSES = MASSES._replace(
+    columns=[*MASSES.columns, Column("uniform", float, ".6f"), Column("lift", float, ".4f")]
+)
+_ENTROPIES = Table(
+    "table of entropies",
+    _REMEDY,
+    [*_LABELS, Column("entropy", float, ".6f"), Column("share", float, ".6f")],
+)
+
+
+class Uniform(NamedTuple):
+    """Uniform attention, in which every query attends to all tokens of its window alike.
+
+    Attributes:
+      masses: [4, 5], of query groups and key groups.
+      entropies: [4], of query groups, in nats.
+    """
+
+    masses: np.ndarray
+    entropies: np.ndarray
+
+
+def uniform_attention(tokens: np.ndarray) -> Uniform:
+    """Returns the `Uniform` attention over windows.
+
+    Args:
+      tokens: [W, 4], of each query group in each window; padding is no token.
+    """
+    tokens = np.asarray(tokens, float)
+    lengths, totals = tokens.sum(axis=1), tokens.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a group without tokens
+        masses = tokens.T @ (tokens / lengths[:, np.newaxis]) / totals[:, np.newaxis]
+        entropies = tokens.T @ np.log(lengths) / totals
+    return Uniform(np.pad(masses, [(0, 0), (0, 1)], "constant"), entropies)
 
 
 def file_names(cell) -> List[str]:
@@ -41,17 +77,23 @@ def file_names(cell) -> List[str]:
 
 
 def _labelled(values, *groups):
-    """Yields the rows of a table: layer, head and groups, then the value."""
-    values = np.maximum(values, 0.0)  # a tiny negative number is rounding
+    """Yields the rows of a table: layer, head and groups, then the values of the last axis."""
     labels = itertools.product(*map(range, values.shape[:2]), *groups)
-    return ([*label, value] for label, value in zip(labels, values.ravel()))
+    return ([*label, *row] for label, row in zip(labels, values.reshape(-1, values.shape[-1])))
 
 
-def to_csv(masses: np.ndarray, entropies: np.ndarray) -> Tuple[str, str]:
+def to_csv(masses: np.ndarray, entropies: np.ndarray, uniform: Uniform) -> Tuple[str, str]:
     """Returns the texts of both tables from [L, N, 4, 5] masses and [L, N, 4] entropies."""
+    masses, entropies = np.maximum(masses, 0.0), np.maximum(entropies, 0.0)  # -1e-9 is rounding
+    expected = np.broadcast_to(uniform.masses, masses.shape)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        lifts = np.where(expected > 0.0, masses / expected, np.nan)
+        shares = entropies / uniform.entropies
     return (
-        MASSES.to_csv(_labelled(masses, QUERY_GROUPS, KEY_GROUPS)),
-        ENTROPIES.to_csv(_labelled(entropies, QUERY_GROUPS)),
+        _MASSES.to_csv(
+            _labelled(np.stack([masses, expected, lifts], axis=-1), QUERY_GROUPS, KEY_GROUPS)
+        ),
+        _ENTROPIES.to_csv(_labelled(np.stack([entropies, shares], axis=-1), QUERY_GROUPS)),
     )
 
 

@@ -63,6 +63,13 @@ class Totals(partial_results.Results):
         return means[..., :-1], means[..., -1]
 
 
+def _tokens_by_group(windows):
+    """Returns the tokens of question, passage, [CLS] and [SEP] in each window, [W, 4]."""
+    questions = windows.passage_start(np.arange(len(windows))) - 2  # after [CLS] and [SEP]
+    ones = np.ones_like(questions)
+    return np.stack([questions, windows.span_lengths, ones, 2 * ones], axis=1)
+
+
 def write(
     inputs: Inputs, windows: Windows, trained: Optional[str], handler: SignalHandler
 ) -> List[str]:
@@ -102,8 +109,9 @@ def write(
         estimator.attention_model_fn(inputs.config, cell, options.init_checkpoint, options.use_tpu),
         Totals,
     )
+    uniform = attention_tables.uniform_attention(_tokens_by_group(windows))
     with forward_pass.results_of(analysis, inputs, windows, trained, handler) as totals:
-        for name, text in zip(names, attention_tables.to_csv(*totals.means())):
+        for name, text in zip(names, attention_tables.to_csv(*totals.means(), uniform)):
             files.write(os.path.join(folder, name), text)
         record.add({entry: names}, fingerprint)
     return names

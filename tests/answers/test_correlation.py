@@ -186,7 +186,9 @@ def write_scores(folder, cells, seed=0):
 def test_the_script_writes_a_table_and_a_figure(command_lines, tmp_path, has_scores):
     found, table = masses()
     entropies = np.zeros([LAYERS, HEADS, 4])
-    text = attention_tables.to_csv(found, entropies)[0]
+    text = attention_tables.to_csv(
+        found, entropies, attention_tables.uniform_attention(np.ones([1, 4]))
+    )[0]
     (tmp_path / "attention.csv").write_text(text, encoding="utf-8")
 
     def loss(layer, head, zone):
