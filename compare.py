@@ -82,10 +82,13 @@ def _metrics(readers, wanted):
         for metric in effects.METRICS
         if all(metric in reader.scores.metrics for reader in readers)
     ]
+    folders = " and ".join(reader.folder for reader in readers)
+    if not common:
+        raise InputError(f"{folders} have no metric in common; score both with --do_eval")
     if wanted and wanted not in common:
         raise InputError(
-            f"{' and '.join(reader.folder for reader in readers)} cannot be compared by "
-            f"{effects.METRIC_NAMES[wanted]}; pass --metric={' or '.join(common)}"
+            f"{folders} cannot be compared by {effects.METRIC_NAMES[wanted]}; pass "
+            f"--metric={' or '.join(common)}"
         )
     return [wanted] if wanted else common
 
@@ -130,11 +133,11 @@ def main():
         a, b, pairs = (
             _one_reader(args.folders[0], args.cells) if args.cells else _two_readers(args.folders)
         )
+    metrics, output = _metrics([a, b], args.metric), args.output or args.folders[0]
     origins = run_record.origins(hashes)
-    output = args.output or args.folders[0]
     files.make_folder(output)
     rows = []
-    for metric in _metrics([a, b], args.metric):
+    for metric in metrics:
         of_metric = comparison.compare(a, b, pairs, metric, args.cluster, args.margin)
         print(comparison.in_words(of_metric))
         rows += of_metric
