@@ -3,11 +3,15 @@
 
     python compare.py reader_a reader_b
     python compare.py --metric=f1 reader --cells=layer3_p2,layer3_p2q
+    python compare.py pretrained/attention.csv reader/attention.csv
 
 Readers are output folders of grids scored with --do_eval: other weights, sizes, seeds or languages.
 Questions are matched by id, and cells by layer, head and zone. Readers with other numbers of layers
 are laid over relative depth. The difference of the losses of each pair of cells is tested by sign
 flips over passages. Writes comparison.csv and comparison.png to the first folder.
+
+Two attention.csv are compared by the mean mass of each layer and zone; a mass is one value for each
+layer, so there is no test. Writes attention_comparison.csv and attention_comparison.png.
 """
 
 import argparse
@@ -16,14 +20,14 @@ import os
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
 # isort: split
-from mrc.answers import comparison, effects, verdicts
+from mrc.answers import attention_tables, comparison, effects, verdicts
 from mrc.answers.question_scores import CLUSTERS
 from mrc.experiment import run_record
 from mrc.figures import comparison_panels, figure_files, heat_map
 from mrc.util import errors, files
 from mrc.util.errors import InputError, exit_with_message
 
-TABLE_FILE, FIGURE_FILE = "comparison.csv", "comparison.png"
+SCORES_NAME, ATTENTION_NAME = "comparison", "attention_comparison"
 
 
 def _margin(text):
@@ -41,7 +45,10 @@ def _parse_arguments():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "folders", type=files.normalized, nargs="+", help="output folders of one or two readers"
+        "readers",
+        type=files.normalized,
+        nargs="+",
+        help="output folders of one or two readers, or two attention.csv",
     )
     parser.add_argument(
         "--cells",
@@ -67,11 +74,9 @@ def _parse_arguments():
         "--output", type=files.normalized, help="folder to write to (default: the first reader's)"
     )
     args = parser.parse_args()
-    if len(args.folders) != (1 if args.cells else 2):
-        parser.error(
-            f"{len(args.folders)} folders {'with' if args.cells else 'without'} --cells: pass two "
-            "readers, or one and cells of it, as in --cells=layer3_p2,layer3_p2q"
-        )
+    if len(args.readers) != (1 if args.cells else 2):
+        wanted = "one reader is" if args.cells else "two readers, or one and its --cells, are"
+        parser.error(f"{wanted} needed, not {len(args.readers)}")
     return args
 
 
@@ -126,27 +131,58 @@ def _one_reader(folder, cells):
     return reader, reader, pairs
 
 
-def main():
-    args = _parse_arguments()
-    figure_files.check_matplotlib()
+def _compare_scores(args):
+    """Returns the rows of comparison.csv and the origins of the tables; prints a summary."""
     with files.recorded_hashes() as hashes:
         a, b, pairs = (
-            _one_reader(args.folders[0], args.cells) if args.cells else _two_readers(args.folders)
+            _one_reader(args.readers[0], args.cells) if args.cells else _two_readers(args.readers)
         )
-    metrics, output = _metrics([a, b], args.metric), args.output or args.folders[0]
-    origins = run_record.origins(hashes)
-    files.make_folder(output)
+    metrics, origins = _metrics([a, b], args.metric), run_record.origins(hashes)
     rows = []
     for metric in metrics:
         of_metric = comparison.compare(a, b, pairs, metric, args.cluster, args.margin)
         print(comparison.in_words(of_metric))
         rows += of_metric
-    files.write(os.path.join(output, TABLE_FILE), comparison.TABLE.to_csv(rows))
-    figure_files.save(
-        heat_map.draw(
-            comparison_panels.panels_of(rows), "loss of a minus loss of b (points)", "auto"
-        ),
-        os.path.join(output, FIGURE_FILE),
+    return rows, origins
+
+
+def _compare_attention(paths):
+    """Returns the rows of attention_comparison.csv and the origins of the tables."""
+    with files.recorded_hashes() as hashes:
+        tables = [attention_tables.read(path) for path in paths]
+    print(f"a: {paths[0]}; b: {paths[1]}; layers are matched by (layer + 0.5) / layers; no test")
+    return attention_tables.differences(*tables), run_record.origins(hashes)
+
+
+def _write(output, name, table, panels, colour_label, origins):
+    """Writes a table and its figure to the folder `output`."""
+    files.make_folder(output)
+    files.write(os.path.join(output, f"{name}.csv"), table)
+    figure = heat_map.draw(panels, colour_label, "auto")
+    figure_files.save(figure, os.path.join(output, f"{name}.png"), origins)
+
+
+def main():
+    args = _parse_arguments()
+    figure_files.check_matplotlib()
+    if not args.cells and all(path.endswith(".csv") for path in args.readers):
+        rows, origins = _compare_attention(args.readers)
+        _write(
+            args.output or os.path.dirname(args.readers[0]) or ".",
+            ATTENTION_NAME,
+            attention_tables.DIFFERENCES.to_csv(rows),
+            [comparison_panels.of_attention(rows)],
+            "mass of a minus mass of b",
+            origins,
+        )
+        return
+    rows, origins = _compare_scores(args)
+    _write(
+        args.output or args.readers[0],
+        SCORES_NAME,
+        comparison.TABLE.to_csv(rows),
+        comparison_panels.panels_of(rows),
+        "loss of a minus loss of b (points)",
         origins,
     )
 

@@ -17,7 +17,8 @@ from typing import Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
-from attention_mask import BASELINE, GROUPS
+from attention_mask import BASELINE, BLOCKS, GROUPS
+from mrc.answers import comparison
 from mrc.answers.tables import Column, Table
 from mrc.util.errors import InputError
 
@@ -36,6 +37,15 @@ MASSES = Table(  # as read: earlier versions wrote no more
 )
 _MASSES = MASSES._replace(
     columns=[*MASSES.columns, Column("uniform", float, ".6f"), Column("lift", float, ".4f")]
+)
+DIFFERENCES = Table(
+    "table of differences of attention",
+    "run compare.py again",
+    [
+        *(Column(name, int, least=0, most=_MOST) for name in ("layer_a", "layer_b")),
+        Column("zone", choices=tuple(BLOCKS)),
+        *(Column(name, float, ".6f") for name in ("mass_a", "mass_b", "difference")),
+    ],
 )
 _ENTROPIES = Table(
     "table of entropies",
@@ -114,3 +124,17 @@ def read(path: str) -> Dict[Tuple[str, str], np.ndarray]:
         )
         for pair in itertools.product(QUERY_GROUPS, KEY_GROUPS)
     }
+
+
+def differences(a: Dict, b: Dict) -> List[list]:
+    """Returns the rows of `DIFFERENCES` of two tables as `read` returns them.
+
+    Masses are of the zones' blocks, means over the heads; layers match by relative depth.
+    """
+    rows = []
+    for zone, block in BLOCKS.items():
+        of_a, of_b = a[block].mean(axis=1), b[block].mean(axis=1)
+        for one, other in comparison.same_depth(len(of_a), len(of_b)):
+            masses = float(of_a[one]), float(of_b[other])
+            rows.append([one, other, zone, *masses, masses[0] - masses[1]])
+    return rows

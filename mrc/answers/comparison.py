@@ -136,30 +136,38 @@ def on_common_questions(a: Reader, b: Reader) -> Tuple[Reader, Reader]:
     )
 
 
-def _in_deeper(label, layers, deeper_layers):
-    """Returns the cell at the same relative depth of a deeper reader, None if there is none.
+def same_depth(layers_a: int, layers_b: int) -> List[Tuple[int, int]]:
+    """Returns the (layer of a, layer of b) at the same relative depth, (layer + 0.5) / layers.
 
-    The layer is the one whose (layer + 0.5) / layers is nearest; of two, the upper one, so that the
-    last layers of 6 and 12 match. Heads have no counterpart.
+    Each layer of the shallower reader has the nearest one of the deeper; of two, the upper one, so
+    that the last layers of 6 and 12 match.
+
+    >>> same_depth(6, 4)
+    [(0, 0), (2, 1), (3, 2), (5, 3)]
     """
-    if label.head or "+" in label.layer:
-        return None
-    if not label.layer:
-        return label
-    return label._replace(layer=str((2 * int(label.layer) + 1) * deeper_layers // (2 * layers)))
+    if layers_a > layers_b:
+        return [pair[::-1] for pair in same_depth(layers_b, layers_a)]
+    return [(layer, (2 * layer + 1) * layers_b // (2 * layers_a)) for layer in range(layers_a)]
 
 
 def common_cells(a: Reader, b: Reader) -> List[Pair]:
-    """Returns the pairs of cells to compare in two readers, see `_in_deeper`."""
+    """Returns the pairs of cells to compare in two readers.
+
+    With other numbers of layers, `same_depth` matches the layers; heads have no counterpart then.
+    """
     cells_a, cells_b = a.scores.cells, b.scores.cells
     layers_a, layers_b = a.scores.layers, b.scores.layers
     if layers_a == layers_b or not (layers_a and layers_b):
         pairs = [(label, label) for label in cells_a]
-    elif layers_a < layers_b:
-        pairs = [(label, _in_deeper(label, layers_a, layers_b)) for label in cells_a]
     else:
-        pairs = [(_in_deeper(label, layers_b, layers_a), label) for label in cells_b]
-    pairs = [pair for pair in pairs if pair[0] in cells_a and pair[1] in cells_b]
+        layer_b = {str(one): str(other) for one, other in same_depth(layers_a, layers_b)}
+        layer_b[""] = ""
+        pairs = [
+            (label, label._replace(layer=layer_b[label.layer]))
+            for label in cells_a
+            if label.layer in layer_b and not label.head
+        ]
+    pairs = [pair for pair in pairs if pair[1] in cells_b]
     if not pairs:
         raise InputError(
             f"{a.folder} and {b.folder} have no cell in common; decode both with the same "

@@ -50,3 +50,22 @@ def panels_of(differences: Sequence[Difference]) -> List[Panel]:
             )
         )
     return panels
+
+
+def of_attention(rows: Sequence[Sequence]) -> Panel:
+    """Returns the panel of the rows of `attention_tables.DIFFERENCES`: layers by zones."""
+    cells = {
+        (_joined(str(one + 1), str(other + 1)), zone.upper()): difference
+        for one, other, zone, _, _, difference in rows
+    }
+    layers, zones = (list(dict.fromkeys(labels)) for labels in zip(*cells))
+    changes = np.array([[cells[layer, zone] for zone in zones] for layer in layers])
+    return Panel(
+        title="attention mass, mean of the heads",
+        rows=layers,
+        columns=zones,
+        changes=changes,
+        row_label="layer (from 1), a / b",
+        column_label="block of the zone",
+        texts=np.array([[f"{change:+.3f}" for change in row] for row in changes], object),
+    )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from attention_mask import Label
-from mrc.answers import comparison, effects, question_scores, verdicts
+from mrc.answers import attention_tables, comparison, effects, question_scores, verdicts
 from mrc.answers.effects import Effect
 
 P2, Q2 = Label("0", "", "p2"), Label("1", "", "q2")
@@ -117,6 +117,7 @@ def test_readers_of_6_and_12_layers_are_laid_over_relative_depth():
         ("", ""),
     ]
     assert comparison.common_cells(b, a) == [pair[::-1] for pair in comparison.common_cells(a, b)]
+    # Half of the layers of 12 have no counterpart.
     # (0.5 + layer) / 4 = 1/8, 3/8, 5/8, 7/8 lie in the layers 0, 2, 3 and 5 of 6.
     c = reader_of(small[:4], np.ones((5, 3)), layers=4)
     d = reader_of(small, np.ones((8, 3)), layers=6)
@@ -174,11 +175,31 @@ def test_readers_of_other_depths_are_compared_by_the_script(command_lines, tmp_p
     ]
 
 
+def test_two_tables_of_attention_are_compared_by_the_script(command_lines, tmp_path):
+    uniform = attention_tables.uniform_attention(np.ones([1, 4]))
+    for name, layers, passage in (("a", 2, 0.6), ("b", 4, 0.25)):
+        masses = np.zeros([layers, 3, 4, 5])
+        masses[:, :, 0, 1] = passage + 0.01 * np.arange(layers)[:, np.newaxis]
+        text, _ = attention_tables.to_csv(masses, masses[..., 0], uniform)
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "attention.csv").write_text(text, encoding="utf-8")
+    paths = [str(tmp_path / name / "attention.csv") for name in "ab"]
+    code, stdout, stderr, _ = command_lines.run("compare.py", *paths)
+    assert code == 0 and "no test" in stdout, stderr
+    lines = (tmp_path / "a" / "attention_comparison.csv").read_text().splitlines()
+    assert len(lines) == 1 + 2 * 4
+    assert [line for line in lines if ",q2p," in line] == [
+        "0,1,q2p,0.600000,0.260000,0.340000",
+        "1,3,q2p,0.610000,0.280000,0.330000",
+    ]
+    assert (tmp_path / "a" / "attention_comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     "words, wanted",
     [
-        (["a"], "1 folders without --cells: pass two readers"),
-        (["a", "b", "--cells=layer0_p2"], "2 folders with --cells: pass two readers"),
+        (["a"], "two readers, or one and its --cells, are needed, not 1; python compare.py"),
+        (["a", "b", "--cells=layer0_p2"], "one reader is needed, not 2; python compare.py"),
         (["a", "absent"], "absent has no effects.csv; decode a grid and score it with --do_eval"),
         (["a", "unscored"], "unscored has no question_scores.npz; rerun with --do_eval"),
         (["a", "old"], "old/effects.csv is not a table of effects of this version"),
@@ -188,6 +209,8 @@ def test_readers_of_other_depths_are_compared_by_the_script(command_lines, tmp_p
         (["a", "own"], "have no metric in common"),
         (["a", "--cells=layer0_p2,layer9_p2"], 'has no cell "layer9_p2"; pass --cells with two'),
         (["a", "--cells=layer0_p2"], "--cells=layer0_p2 names one cell; pass two or more"),
+        (["a/effects.csv", "a"], "a/effects.csv has no effects.csv"),
+        (["a/effects.csv", "b.csv"], "a/effects.csv is not a table of attention"),
         (["a", "a", "--margin=x"], '"x" is not a number of points from 0 to 100'),
     ],
 )
