@@ -8,8 +8,10 @@
 
 For each zone, Spearman and Pearson between the mass of its block (q2: question to question, q2p:
 question to passage, p2q: passage to question, p2: passage to passage) and the loss of exact match
-and F1 from masking the zone, over layers, and over heads where the grid masks single heads. Writes
-correlation.csv and correlation.png to the folder.
+and F1 from masking the zone, over layers, and over the heads of each layer where the grid masks
+single heads. Cells that cannot change an answer are left out. p is by permutation; the ceiling is
+what the noise of the losses leaves to be found. Writes correlation.csv and correlation.png to the
+folder.
 """
 
 import argparse
@@ -18,8 +20,11 @@ import os
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
 # isort: split
+import tensorflow.compat.v1 as tf
+
 import attention_mask
-from mrc.answers import attention_tables, correlation, effect_tables, effects
+from mrc.answers import attention_tables, correlation, effect_tables, effects, question_scores
+from mrc.answers.tables import path_in
 from mrc.experiment import provenance, run_record
 from mrc.figures import figure_files, scatter
 from mrc.util import errors, files
@@ -38,22 +43,30 @@ def _parse_arguments():
     return parser.parse_args()
 
 
-def _needed(folder, name, remedy):
-    path = os.path.join(folder, name)
-    if not files.exists(path):
-        raise InputError(f"{folder} has no {name}; {remedy}")
-    return path
+def _scores(folder, rows):
+    """Returns the question scores of all cells in `rows`; None, with a warning, without them."""
+    path = os.path.join(folder, question_scores.FILE)
+    scores = question_scores.read(path) if files.exists(path) else None
+    if scores and {row[:3] for row in rows} <= {tuple(cell) for cell in scores.cells}:
+        return scores
+    tf.logging.warning(
+        "%s does not exist or lacks cells of %s, so the ceiling is unknown; rerun with --do_eval "
+        "to write both",
+        path,
+        effect_tables.EFFECTS_FILE,
+    )
+    return None
 
 
 def main():
     folder = _parse_arguments().output_folder
     figure_files.check_matplotlib()
-    masses_path = _needed(
+    masses_path = path_in(
         folder,
         attention_tables.file_names(attention_tables.BASELINE)[0],
         "run with --do_attention and without a mask first",
     )
-    effects_path = _needed(
+    effects_path = path_in(
         folder,
         effect_tables.EFFECTS_FILE,
         "decode and score a grid first, such as --mask_zone=q2,q2p,p2q,p2 --mask_layer=each",
@@ -61,9 +74,10 @@ def main():
     with files.recorded_hashes() as hashes:
         masses = attention_tables.read(masses_path)
         rows = effects.read(effects_path)
+        scores = _scores(folder, rows)
     run_record.origins(hashes)
     provenance.warn_of_other_reader(folder)
-    found = {
+    by_kind = {
         over: {
             (zone, over, metric): points[over]
             for metric in effects.TESTED
@@ -73,13 +87,13 @@ def main():
         }
         for over in (correlation.LAYERS, correlation.HEADS)
     }
-    points = {label: mine for each in found.values() for label, mine in each.items()}
+    points = {label: members for each in by_kind.values() for label, members in each.items()}
     if not points:
         raise InputError(
-            f"{folder}/{effect_tables.EFFECTS_FILE} has no cell of a single layer and zone; decode "
-            "a grid such as --mask_zone=q2,q2p,p2q,p2 --mask_layer=each"
+            f"{effects_path} has no cell of a single layer and zone that can change an answer; "
+            "decode a grid such as --mask_zone=q2,q2p,p2q,p2 --mask_layer=each"
         )
-    table = correlation.all_rows(points)
+    table = correlation.all_rows(points, scores)
     files.write(os.path.join(folder, TABLE_FILE), correlation.TABLE.to_csv(table))
     figure_files.save(
         scatter.draw(points, table),

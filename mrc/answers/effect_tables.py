@@ -47,6 +47,7 @@ def write(dataset, passages, metrics, output_dir, options):
             metric: np.array([by_cell[cell] for cell in [BASELINE, *cells]], float)
             for metric, by_cell in metrics.items()
         },
+        layers=options.layers,
     )
     impossible = _impossible(dataset, cells, scores, options)
     types = [question_type(question.text, dataset.question_types) for _, question in questions]

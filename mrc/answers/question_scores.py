@@ -8,6 +8,7 @@
                           is the first
     em, f1     [1+C, Q]   float64, 0 to 1: exact match and F1; absent for data without answers
     own        [1+C, Q]   float64, 0 to 1: F1 of the answer with the answer of the baseline
+    layers     []         int: number of layers of the model
 
 Whatever compares readers question by question reads this file and needs no data.
 """
@@ -35,6 +36,7 @@ class QuestionScores(NamedTuple):
       ids, passages, articles: of the questions.
       cells: the `Label`s of the cells as in effects.csv, without the baseline.
       metrics: {metric: `[1+C, Q]`}, the baseline first.
+      layers: of the model; 0 if the file does not say.
     """
 
     ids: np.ndarray
@@ -42,6 +44,7 @@ class QuestionScores(NamedTuple):
     articles: np.ndarray
     cells: List[Label]
     metrics: Dict[str, np.ndarray]
+    layers: int = 0
 
     def clusters(self, cluster: str) -> np.ndarray:
         """Returns `[Q]`, the number of the "paragraph" or "article" of each question."""
@@ -52,13 +55,17 @@ class QuestionScores(NamedTuple):
         scores = self.metrics[metric]
         return scores[1:] - scores[0]
 
-    def subset(self, is_chosen: np.ndarray) -> "QuestionScores":
-        """Returns the scores of the questions where `is_chosen` `[Q]`."""
+    def subset(self, chosen: np.ndarray) -> "QuestionScores":
+        """Returns the scores of the chosen questions.
+
+        Args:
+          chosen: bools, `[Q]`, or the indices of the questions.
+        """
         return self._replace(
-            ids=self.ids[is_chosen],
-            passages=self.passages[is_chosen],
-            articles=self.articles[is_chosen],
-            metrics={metric: values[:, is_chosen] for metric, values in self.metrics.items()},
+            ids=self.ids[chosen],
+            passages=self.passages[chosen],
+            articles=self.articles[chosen],
+            metrics={metric: values[:, chosen] for metric, values in self.metrics.items()},
         )
 
 
@@ -71,6 +78,7 @@ def write(folder: str, scores: QuestionScores):
         passages=scores.passages,
         articles=scores.articles,
         cells=np.array([Label(), *scores.cells]),
+        layers=scores.layers,
         **scores.metrics,
     )
     files.write(os.path.join(folder, FILE), buffer.getvalue(), binary=True)
@@ -83,12 +91,12 @@ def read(path: str) -> QuestionScores:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             values = dict(arrays)
         ids, passages, articles, cells = (values.pop(name) for name in _ARRAYS)
-        shape = (len(cells), len(ids))
+        layers, shape = int(values.pop("layers", 0)), (len(cells), len(ids))
         if cells.shape[1:] != (3,) or any(each.shape != shape for each in values.values()):
             raise ValueError
-    except (ValueError, KeyError, OSError, EOFError, AttributeError, zipfile.BadZipFile):
+    except (ValueError, TypeError, KeyError, OSError, EOFError, AttributeError, zipfile.BadZipFile):
         raise InputError(
             f"{path} is not a file of question scores; rerun with --do_eval to write it again"
         )
     labels = [Label(*map(str, cell)) for cell in cells[1:]]
-    return QuestionScores(ids, passages, articles, labels, values)
+    return QuestionScores(ids, passages, articles, labels, values, layers)

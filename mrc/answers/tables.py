@@ -4,12 +4,21 @@
 import csv
 import io
 import math
+import os
 from typing import Any, Dict, Iterable, List, NamedTuple, Sequence
 
 from mrc.util import files
 from mrc.util.errors import InputError
 
 _MOST_SHOWN = 80  # characters of a value in a message
+
+
+def path_in(folder: str, name: str, remedy: str) -> str:
+    """Returns the path of a file that `folder` must have; `remedy` says how to write it."""
+    path = os.path.join(folder, name)
+    if not files.exists(path):
+        raise InputError(f"{folder} has no {name}; {remedy}")
+    return path
 
 
 class Column(NamedTuple):

@@ -293,6 +293,14 @@ class TokenSetArrays:
                 ids[0],
             )
 
+    def counts(self) -> np.ndarray:
+        """Returns the number of members of each set in each window, [W, S]."""
+        length, counts = self._windows.max_seq_length, []
+        for row in range(len(self._windows)):
+            arrays = self.batch([row], length)
+            counts.append([arrays[feature].sum() for feature in self.features])
+        return np.array(counts)
+
     def batch(self, rows, length: int) -> Dict[str, np.ndarray]:
         """Returns the members [B, T] int32 of each set, by the name of its array."""
         arrays = {feature: np.zeros([len(rows), length], np.int32) for feature in self.features}

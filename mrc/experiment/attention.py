@@ -63,6 +63,16 @@ class Totals(partial_results.Results):
         return means[..., :-1], means[..., -1]
 
 
+def _tokens_by_group(windows):
+    """Returns the tokens of question, passage, [CLS], [SEP] and S sets in each window, [W, 4 + S]."""
+    questions = windows.passage_start(np.arange(len(windows))) - 2  # after [CLS] and [SEP]
+    ones = np.ones_like(questions)
+    counts = np.stack([questions, windows.span_lengths, ones, 2 * ones], axis=1)
+    if windows.token_sets is None:
+        return counts
+    return np.concatenate([counts, windows.token_sets.counts()], axis=1)
+
+
 def write(
     inputs: Inputs, windows: Windows, trained: Optional[str], handler: SignalHandler
 ) -> List[str]:
@@ -106,10 +116,10 @@ def write(
         estimator.attention_model_fn(inputs.config, cell, options.init_checkpoint, options.use_tpu),
         Totals,
     )
+    uniform = attention_tables.uniform_attention(_tokens_by_group(windows))
     with forward_pass.results_of(analysis, inputs, windows, trained, handler) as totals:
-        for name, text in zip(
-            names, attention_tables.to_csv(*totals.means(), sorted(inputs.set_spans))
-        ):
+        tables = attention_tables.to_csv(*totals.means(), uniform, sorted(inputs.set_spans))
+        for name, text in zip(names, tables):
             files.write(os.path.join(folder, name), text)
         record.add({entry: names}, fingerprint)
     return names

@@ -13,6 +13,7 @@ from typing import List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from mrc.answers.comparison import EQUIVALENT
 from mrc.answers.verdicts import IMPOSSIBLE, NOT_NEEDED, UNDECIDED
 from mrc.figures import fonts
 from mrc.figures.texts import plain
@@ -31,6 +32,7 @@ _LETTERS_BESIDE = 20  # of the label beside the colour bar of a low figure
 _MARKS = {
     UNDECIDED: ("////", "hatched: undecided"),
     NOT_NEEDED: ("..", "dotted: not needed"),
+    EQUIVALENT: ("..", "dotted: equivalent"),
     IMPOSSIBLE: ("xx", "crossed: cannot change an answer"),
 }
 _MARK_COLOUR = "0.6"

@@ -30,6 +30,8 @@ def _draw(axes, points, row, limits):
                 fontsize=_TEXT_POINTS - 1,
             )
     text = f"{row.zone.upper()}, {row.points} {row.over}"
+    if row.p == row.p:
+        text += f", p = {row.p:.2g}"
     if row.spearman == row.spearman:
         text += f"\nSpearman {row.spearman:+.2f}"
     if row.spearman_low == row.spearman_low:

@@ -133,7 +133,11 @@ def test_maps_of_odd_texts_are_xml(folders, tmp_path, question):
 
 
 def test_panels_are_written(command_lines, tmp_path):
-    text = attention_tables.to_csv(np.full([3, 4, 4, 5], 0.2), np.zeros([3, 4, 4]))[0]
+    text = attention_tables.to_csv(
+        np.full([3, 4, 4, 5], 0.2),
+        np.zeros([3, 4, 4]),
+        attention_tables.uniform_attention(np.ones([1, 4])),
+    )[0]
     (tmp_path / "attention.csv").write_text(text, encoding="utf-8")
     path = tmp_path / "panels.png"
     code, _, stderr, _ = command_lines.run(

@@ -97,6 +97,7 @@ def test_a_row_for_each_cell_and_metric(tmp_path):
     assert scores.ids.tolist() == [f"q{number}" for number in range(8)]
     assert scores.passages.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert [label.name for label in scores.cells][0] == "layer0+1_p2_head1"
+    assert scores.layers == OPTIONS.layers
     assert scores.metrics["em"][1].tolist() == [1, 1, 1] + [0] * 5
 
 

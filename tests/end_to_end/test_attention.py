@@ -3,6 +3,7 @@
 bytes.
 """
 
+import csv
 import glob
 import os
 
@@ -15,6 +16,7 @@ from mrc import datasets
 from mrc.answers import attention_tables
 from mrc.experiment import attention
 from mrc.experiment import run as experiment
+from mrc.model import attention_sums
 
 
 def attend(paths, folder, dataset=datasets.SQUAD, data="squad", **changes):
@@ -44,6 +46,46 @@ def test_masses_sum_to_one(paths, tmp_path, dataset, data):
         total = sum(masses[query, key] for key in attention_tables.KEY_GROUPS)
         np.testing.assert_allclose(total, np.ones([2, 2]), atol=1e-5)
         assert not masses[query, "padding"].any()
+
+
+def test_uniform_is_the_share_of_the_keys_by_hand():
+    # Windows of 2 + 5 + 3 and 4 + 13 + 3 tokens.
+    uniform = attention_tables.uniform_attention([[2, 5, 1, 2], [4, 13, 1, 2]])
+    groups = dict(zip(attention_tables.KEY_GROUPS, uniform.masses[0]))
+    assert groups["passage"] == pytest.approx((2 * 5 / 10 + 4 * 13 / 20) / 6)
+    assert groups["padding"] == 0.0
+    assert uniform.entropies[1] == pytest.approx((5 * np.log(10) + 13 * np.log(20)) / 18)
+
+
+def test_attention_that_ignores_its_keys_has_a_lift_of_one(paths, tmp_path, monkeypatch):
+    def uniform(query, *others):
+        return summed_attention(0.0 * query, *others)
+
+    summed_attention = attention_sums.summed_attention
+    monkeypatch.setattr(attention_sums, "summed_attention", uniform)
+    attend(paths, tmp_path)
+    with open(str(tmp_path / "attention.csv"), encoding="utf-8") as reader:
+        masses = list(csv.DictReader(reader))
+    for row in masses:
+        assert float(row["mass"]) == pytest.approx(float(row["uniform"]), abs=2e-6)
+        if row["key"] == "padding":
+            assert row["lift"] == ""
+        else:
+            assert float(row["lift"]) == pytest.approx(1.0, abs=2e-4)
+    with open(str(tmp_path / "attention_entropy.csv"), encoding="utf-8") as reader:
+        shares = [float(row["share"]) for row in csv.DictReader(reader)]
+    assert len(masses) == 2 * 2 * 4 * 5 and shares == pytest.approx([1.0] * 16, abs=1e-5)
+
+
+def test_tables_without_uniform_are_read(tmp_path):
+    whole, columns = np.full([1, 1, 4, 5], 0.2), slice(0, 5)
+    text, _ = attention_tables.to_csv(
+        whole, whole[..., 0], attention_tables.uniform_attention(np.ones([1, 4]))
+    )
+    lines = [",".join(line.split(",")[columns]) for line in text.splitlines()]
+    (tmp_path / "attention.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert lines[0] == "layer,head,query,key,mass"
+    assert attention_tables.read(str(tmp_path / "attention.csv"))["cls", "sep"] == [[0.2]]
 
 
 @pytest.mark.parametrize("zone", sorted(attention_mask.BLOCKS))

@@ -1599,7 +1599,11 @@ ODDS = [
 
 def attention_rows():
     """Wrong tables of correlate.py and visualize_attention.py."""
-    table = attention_tables.to_csv(np.full([2, 2, 4, 5], 0.2), np.zeros([2, 2, 4]))[0]
+    table = attention_tables.to_csv(
+        np.full([2, 2, 4, 5], 0.2),
+        np.zeros([2, 2, 4]),
+        attention_tables.uniform_attention(np.ones([1, 4])),
+    )[0]
     lines = table.splitlines(True)
     rows = [
         refused_by_script(

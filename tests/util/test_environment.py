@@ -597,6 +597,7 @@ def test_an_old_python_is_reported(tmp_path):
         "cmrc2018_evaluate.py",
         "visualize_zones.py",
         "correlate.py",
+        "compare.py",
         "demo/sample_data.py",
         "demo/make_checkpoint.py",
         "benchmarks/tpu_estimate.py",
