@@ -64,7 +64,7 @@ class Totals(partial_results.Results):
 
 
 def _tokens_by_group(windows):
-    """Returns the tokens of question, passage, [CLS], [SEP] and S sets in each window, [W, 4 + S]."""
+    """Returns the tokens of each query group and of S sets in each window, [W, 4 + S]."""
     questions = windows.passage_start(np.arange(len(windows))) - 2  # after [CLS] and [SEP]
     ones = np.ones_like(questions)
     counts = np.stack([questions, windows.span_lengths, ones, 2 * ones], axis=1)

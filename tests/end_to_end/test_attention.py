@@ -185,3 +185,26 @@ def test_other_flags_or_an_edit_are_computed_again(paths, tmp_path):
     (tmp_path / "attention.csv").write_text("edited", encoding="utf-8")
     attend(paths, tmp_path)
     assert tables(tmp_path) == before
+
+
+def test_sets_of_tokens_have_rows_of_their_own(paths, tmp_path):
+    attend(paths, tmp_path / "with", attention_sets="answer,wh")
+    attend(paths, tmp_path / "without")
+    masses, plain = (
+        attention_tables.read(str(tmp_path / name / "attention.csv"))
+        for name in ("with", "without")
+    )
+    assert set(plain) < set(masses) and ("wh", "answer") in masses
+    for pair, mass in plain.items():
+        np.testing.assert_allclose(mass, masses[pair], atol=1e-6)
+    for query in ("question", "answer"):
+        assert (masses[query, "answer"] <= masses[query, "passage"] + 1e-6).all()
+        assert (masses[query, "wh"] > 0.0).all()
+    (header, *rows) = (tmp_path / "with" / "attention.csv").read_text().splitlines()
+    uniform = {
+        tuple(row.split(",")[2:4]): float(row.split(",")[5])
+        for row in rows
+        if row.startswith("0,0,")
+    }
+    assert 0.0 < uniform["wh", "answer"] < uniform["wh", "passage"] < 1.0
+    assert uniform["wh", "padding"] == 0.0
