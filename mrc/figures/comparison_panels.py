@@ -61,7 +61,7 @@ def of_attention(rows: Sequence[Sequence]) -> Panel:
     layers, zones = (list(dict.fromkeys(labels)) for labels in zip(*cells))
     changes = np.array([[cells[layer, zone] for zone in zones] for layer in layers])
     return Panel(
-        title="attention mass, mean of the heads",
+        title="mean mass of the heads",
         rows=layers,
         columns=zones,
         changes=changes,

@@ -1620,12 +1620,12 @@ def attention_rows():
             ("that is cut", "".join(lines[:-3]).encode(), "PATH lacks rows of some layers"),
             (
                 "with a wrong group",
-                (lines[0] + "0,0,question,verb,0.1\n").encode(),
+                (lines[0] + "0,0,question,verb,0.1,0.2,0.5\n").encode(),
                 'PATH, line 2: key is "verb", not one of question, passage, cls',
             ),
             (
                 "with a negative mass",
-                (lines[0] + "0,0,question,cls,-0.1\n").encode(),
+                (lines[0] + "0,0,question,cls,-0.1,0.2,0.5\n").encode(),
                 'PATH, line 2: mass is "-0.1", not a number from 0',
             ),
         )
