@@ -10,12 +10,12 @@ A token is in a set if its word piece overlaps a span. `docs/masking.md` describ
 
 import hashlib
 import re
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from attention_mask import ANY, DATA_SETS, GROUPS, set_feature
+from attention_mask import ANY, DATA_SETS, GROUPS, set_feature, shortened
 from mrc.answers.predictions_file import shown
 from mrc.answers.question_types import interrogative
 from mrc.data import sentences
@@ -159,6 +159,20 @@ def overlap_spans(context: str, question: str) -> CharacterSpans:
         for start, stop in sentences.words(context)
         if context[start:stop].casefold() in asked
     )
+
+
+def used_sets(cells, attention_sets: Optional[str], own_sets: Sequence[str]) -> List[str]:
+    """Returns the sets of tokens besides the groups that cells or --attention_sets name."""
+    names = set().union(*(cell.mask.sets for cell in cells))
+    known = tuple(DATA_SETS) + tuple(own_sets)
+    for name in filter(None, (attention_sets or "").split(",")):
+        if name not in known:
+            raise InputError(
+                f'--attention_sets: there is no set of tokens "{shortened(name)}"; the sets are '
+                f"{', '.join(known)}"
+            )
+        names.add(name)
+    return sorted(names)
 
 
 def _spans_of(name, example, question, dataset) -> Spans:

@@ -319,20 +319,6 @@ def read(dataset: Dataset, options) -> Inputs:
     return inputs
 
 
-def _used_sets(options, cells, own_sets):
-    """Returns the sets of tokens besides the groups that cells or --attention_sets name."""
-    names = set().union(*(cell.mask.sets for cell in cells))
-    for name in filter(None, (options.attention_sets or "").split(",")):
-        known = tuple(attention_mask.DATA_SETS) + tuple(own_sets)
-        if name not in known:
-            raise InputError(
-                f'--attention_sets: there is no set of tokens "{attention_mask.shortened(name)}"; '
-                f"the sets are {', '.join(known)}"
-            )
-        names.add(name)
-    return sorted(names)
-
-
 def _read_files(dataset, options, hashes):
     if options.spm_model_file and not dataset.joiner:
         raise InputError(
@@ -353,7 +339,7 @@ def _read_files(dataset, options, hashes):
         config.num_attention_heads,
         own_sets,
     )
-    set_names = _used_sets(options, cells, own_sets)
+    set_names = token_sets.used_sets(cells, options.attention_sets, own_sets)
     if options.do_attention and len(cells) > 1:
         raise InputError(
             f"--do_attention reads one cell at a time, and the mask flags name {len(cells) - 1} "
