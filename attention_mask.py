@@ -259,7 +259,7 @@ class TokenSets(NamedTuple):
 def find_groups(input_mask, segment_ids):
     """Returns 1.0 where a token is in a group and 0.0 elsewhere, [B, T, 5] for the five `GROUPS`.
 
-    Tokens are told apart by their position in `[CLS] question [SEP] passage [SEP] padding`.
+    A token is in the group of its position in `[CLS] question [SEP] passage [SEP] padding`.
 
     Args:
       input_mask: [B, T], 1 on tokens and 0 on padding.
