@@ -11,14 +11,11 @@ command to run next. It runs no code from the model and does not need PyTorch.
 """
 
 import argparse
-import contextlib
 import os
 
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
 # isort: split
-import tensorflow.compat.v1 as tf
-
 from mrc.huggingface import model_config, names, vocabulary, weights
 from mrc.model import bert_config, checkpoint
 from mrc.util import errors, files
@@ -42,41 +39,13 @@ def convert(model_folder: str, output_folder: str) -> str:
     tensors = weights.read(model_folder)
     variables = names.to_variables(tensors, config, model_folder)
     files.make_folder(output_folder)
-    with _replacing(
-        output_folder, (CHECKPOINT + checkpoint.DATA, CHECKPOINT + ".index", name)
-    ) as new:
+    # The config last: without one, the folder of a killed import is no model.
+    written = (CHECKPOINT + checkpoint.DATA, CHECKPOINT + ".index", name, CONFIG)
+    with files.replacing_together(output_folder, written) as new:
         checkpoint.write(os.path.join(new, CHECKPOINT), variables)
         files.write(os.path.join(new, name), pieces, binary=True)
         files.write_json(os.path.join(new, CONFIG), values)
     return _report(output_folder, config, tokenizer, names.has_head(tensors))
-
-
-@contextlib.contextmanager
-def _replacing(folder, names):
-    """Yields a folder whose files `names` and config replace those in `folder` after the block.
-
-    The old config goes first and the new one comes last, so that an import that is killed in
-    between leaves a folder without a config, never new weights with an old vocabulary.
-    """
-    for name in names + (CONFIG,):
-        if tf.gfile.IsDirectory(os.path.join(folder, name)):
-            raise errors.InputError(
-                f"{os.path.join(folder, name)} is a folder where a file is to be written; pass "
-                "another output folder"
-            )
-    files.remove_leftovers(folder)
-    new = files.aside(os.path.join(folder, "import"))
-    try:
-        with files.explain_write_errors(folder):
-            tf.gfile.MakeDirs(new)
-            yield new
-            if tf.gfile.Exists(os.path.join(folder, CONFIG)):
-                tf.gfile.Remove(os.path.join(folder, CONFIG))
-            for name in names + (CONFIG,):
-                tf.gfile.Rename(os.path.join(new, name), os.path.join(folder, name), overwrite=True)
-    finally:
-        with contextlib.suppress(tf.errors.OpError):
-            tf.gfile.DeleteRecursively(new)
 
 
 def _report(folder, config, tokenizer, has_head):

@@ -237,6 +237,39 @@ def writing(path, binary=False):
         yield writer
 
 
+@contextlib.contextmanager
+def replacing_together(folder, names):
+    """Yields a new folder whose files replace those in `folder` at the end of the block.
+
+    The last of the old files goes first and the new one comes last, so that what is killed in
+    between leaves a folder without that file, never some old and some new ones with it.
+
+    Args:
+      folder: of the files.
+      names: of the files, all of which the block writes.
+    """
+    for name in names:
+        if tf.gfile.IsDirectory(os.path.join(folder, name)):
+            raise InputError(
+                f"{os.path.join(folder, name)} is a folder where a file is to be written; pass "
+                "another output folder"
+            )
+    remove_leftovers(folder)
+    new, last = aside(os.path.join(folder, "new")), os.path.join(folder, names[-1])
+    try:
+        with explain_write_errors(folder):
+            tf.gfile.MakeDirs(new)
+            yield new
+            if tf.gfile.Exists(last):
+                tf.gfile.Remove(last)
+            for name in names:
+                written, path = os.path.join(new, name), os.path.join(folder, name)
+                tf.gfile.Rename(written, path, overwrite=True)
+    finally:
+        with contextlib.suppress(tf.errors.OpError):
+            tf.gfile.DeleteRecursively(new)
+
+
 def write(path, data, binary=False):
     """Writes `data`, text or bytes, to `path`, atomically."""
     with writing(path, binary) as writer:

@@ -917,7 +917,7 @@ CHECKPOINTS = [
     (
         "of another model",
         saved(lambda name: "model/" + name),
-        "the checkpoint PATH has no bert/embeddings/LayerNorm/beta",
+        "its variables are in the scope model; save it again without that scope",
     ),
     (
         "in half precision",
@@ -1621,7 +1621,7 @@ def attention_rows():
             (
                 "with a wrong group",
                 (lines[0] + "0,0,question,verb,0.1,0.2,0.5\n").encode(),
-                'PATH, line 2: key is "verb", not one of question, passage, cls',
+                "PATH lacks rows of some layers, heads or groups",
             ),
             (
                 "with a negative mass",

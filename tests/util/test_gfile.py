@@ -60,7 +60,7 @@ OTHER_FUNCTIONS = {
 ALSO_TAKE_BUFFERS = {"np.load", "np.save", "np.savez", "np.savez_compressed", "savefig"}
 ALLOWED = {
     "aliases.py": {"shutil", "tempfile", "os.path.isdir", "os.listdir"},  # of local links
-    "weights.py": {"pickle"},  # to define an unpickler that only knows tensors
+    "pytorch_file.py": {"pickle"},  # to define an unpickler that only knows tensors
     "check_environment.py": {"os.listdir"},  # of installed packages
     "locks.py": {"os.open"},  # a lock is the file system's own
     "streams.py": {"os.open", "open"},  # of the null device and the standard streams

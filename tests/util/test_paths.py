@@ -148,4 +148,20 @@ def test_config_keys_default_to_bert_base():
     from mrc.model import bert_config
 
     config = bert_config.make({"vocab_size": 21128})
-    assert config == (21128, 768, 12, 12, 3072, 512, 16, 0.1, 0.1, "gelu", 0.02, "bert", 768, False)
+    assert config == (
+        21128,
+        768,
+        12,
+        12,
+        3072,
+        512,
+        16,
+        0.1,
+        0.1,
+        "gelu",
+        0.02,
+        "bert",
+        768,
+        False,
+        200,
+    )
