@@ -75,7 +75,7 @@ def test_precisions_do_not_mix(paths, tmp_path, warned, monkeypatch):
     assert warned[-1] == ("decoding again: predictions_layer_.json (made with another precision)")
     assert answers(tmp_path) != exact
     with monkeypatch.context() as patch:
-        patch.setattr(prediction, "_forward", None)  # is not needed again
+        patch.setattr(prediction.forward_pass, "results_of", None)  # is not needed again
         decode(paths, tmp_path)
     decode(paths, tmp_path, precision="float32")
     assert answers(tmp_path) == exact
