@@ -186,8 +186,11 @@ def _warn_of_mixed_cells(inputs, record):
     ours = dict(prints[0])
     if inputs.options.predict_file and not inputs.options.eval_file:
         ours["predict_file"] = inputs.file_hashes[inputs.options.predict_file]
-    others = filter(None, (provenance.other_reader(ours, each) for each in prints))
-    for other in dict.fromkeys(others):
+    others = [provenance.other_reader(ours, each) for each in prints]
+    # Cells without a set of their own do not depend on a zones file.
+    if len({each["zones_file"] for each in prints if "zones_file" in each}) > 1:
+        others.append("zones_file")
+    for other in dict.fromkeys(filter(None, others)):
         tf.logging.warning(
             "scoring answers in %s that were decoded with another %s; decode the cells again with "
             "--do_predict",

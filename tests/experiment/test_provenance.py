@@ -182,6 +182,24 @@ def test_scoring_answers_of_two_readers_causes_a_warning(model, monkeypatch):
     assert len(warnings) == 1 and "were decoded with another checkpoint" in warnings[0]
 
 
+def test_scoring_cells_of_two_zones_files_causes_a_warning(model, monkeypatch, tmp_path):
+    warnings = []
+    monkeypatch.setattr(
+        provenance.tf.logging, "warning", lambda text, *values: warnings.append(text % values)
+    )
+    grid = dict(mask_zone="passage-focus,p2", zones_file=str(tmp_path / "zones.json"))
+    for layer, stop in (("0", 4), ("1", 10)):
+        zones = {"colour": {"focus": {"question": [[0, stop]]}}}
+        tiny.write_json(tmp_path / "zones.json", zones)
+        run(model, do_predict=True, mask_layer=layer, **grid)
+        run(model, do_eval=True, mask_layer=layer, **grid)
+    before = len(warnings)
+    cells = tiny.read_json(model["output_dir"], "cells.json")
+    assert len({cell["made_from"]["zones_file"] for cell in cells.values()}) == 2
+    run(model, do_eval=True, mask_layer="0,1", **grid)
+    assert len(warnings) == before + 1 and "another zones_file" in warnings[-1]
+
+
 class Stop(Exception):
     """Ends a run after its first partial results."""
 
