@@ -12,6 +12,7 @@ command to run next. It runs no code from the model and does not need PyTorch.
 
 import argparse
 import os
+import re
 
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
@@ -19,14 +20,30 @@ from mrc.util import check_environment  # noqa: F401, first: it reports missing 
 from mrc.huggingface import model_config, names, vocabulary, weights
 from mrc.model import bert_config, checkpoint
 from mrc.util import errors, files
+from mrc.util.errors import InputError
 
 CHECKPOINT, CONFIG = "bert_model.ckpt", "bert_config.json"
 _MOST_WINDOWS = 384  # tokens, in the printed command
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?$")
+
+
+def _check_downloaded(model_folder):
+    """Returns the path of the model's config; an `InputError` says how to download a model."""
+    config_path = os.path.join(model_folder, "config.json")
+    if files.exists(model_folder) or not _HUB_NAME.match(model_folder):
+        return config_path
+    target = os.path.basename(model_folder)
+    raise InputError(
+        f"there is no folder {model_folder}; if it is a model of the Hugging Face Hub, download it "
+        f"first: pip install huggingface_hub && hf download {model_folder} --local-dir {target} "
+        f"(huggingface-cli download in older versions), then pass {target}"
+        + model_config.likely_refusal(model_folder)
+    )
 
 
 def convert(model_folder: str, output_folder: str) -> str:
     """Writes the converted model to `output_folder`; returns the report for the user."""
-    config_path = os.path.join(model_folder, "config.json")
+    config_path = _check_downloaded(model_folder)
     values = model_config.convert(files.read_json(config_path, "model config"), config_path)
     config = bert_config.make(values, config_path)
     tokenizer = vocabulary.read(model_folder, config.vocab_size, config.family)
@@ -74,8 +91,12 @@ def _report(folder, config, tokenizer, has_head):
             "example:"
         )
         command.append("--do_train --train_file=train.json")
-    command.append("--output_dir=reader")
-    return "\n".join(lines + [" \\\n  ".join(command)])
+    output = folder.rstrip("/") + "_output"
+    lines.append(" \\\n  ".join(command + [f"--output_dir={output}"]))
+    if has_head:
+        tables, figure = (os.path.join(output, name) for name in ("results.csv", "zones.png"))
+        lines.append(f"python visualize_zones.py --annotate {tables} {figure}")
+    return "\n".join(lines)
 
 
 def main():

@@ -97,9 +97,14 @@ def _read_numbers(text, count, what):
     numbers = _parts(text, "+", f"mask_{what}")
     for number in numbers:
         if not re.match("[0-9]{1,%d}$" % _MOST_DIGITS, number) or int(number) >= count:
+            ends = re.match(r"(\d{1,4})-(\d{1,4})$", number)
+            hint = ""
+            if ends and int(ends.group(1)) < int(ends.group(2)) < count:
+                named = [str(each) for each in range(int(ends.group(1)), int(ends.group(2)) + 1)]
+                hint = f"; write {'+'.join(named)} for one cell, {','.join(named)} for a cell each"
             raise InputError(
                 f'--mask_{what}: there is no {what} "{shortened(number)}"; the {what}s are 0 to '
-                f'{count - 1}, or "{EACH}" for a cell of each'
+                f'{count - 1}, or "{EACH}" for a cell of each{hint}'
             )
     return frozenset(int(number) for number in numbers)
 

@@ -267,7 +267,7 @@ _adapt() {
 
 # Installs one requirement file unless it was installed with the same content.
 _install() {
-  local copy=$VENV/installed-${1##*/} options=()
+  local copy=$VENV/installed-${1##*/} options=() size=""
   if cmp -s "$1" "$copy"; then return; fi
   # The dependencies of other packages must not replace the NumPy and protobuf that TensorFlow needs.
   if [ -n "${SYSTEM_TENSORFLOW:-}" ] || ! grep -q '^tensorflow==' "$1"; then
@@ -275,7 +275,8 @@ _install() {
       grep -iE '^(numpy|protobuf)==' > "$VENV/constraints.txt"
     options=(-c "$VENV/constraints.txt")
   fi
-  printf '+ %s -m pip install -r %s\n' "$VENV_PYTHON" "$1" >&2
+  if grep -q '^tensorflow==' "$1"; then size="  # TensorFlow: up to 2 GB, a minute or more"; fi
+  printf '+ %s -m pip install -r %s%s\n' "$VENV_PYTHON" "$1" "$size" >&2
   "$VENV_PYTHON" -m pip install --quiet --disable-pip-version-check ${options[@]+"${options[@]}"} -r "$1" || return
   cp "$1" "$copy"
 }

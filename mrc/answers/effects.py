@@ -19,9 +19,9 @@ import numpy as np
 
 from mrc.answers import controls, resampling, verdicts
 from mrc.answers.question_scores import QuestionScores
+from mrc.answers.results_table import METRIC_NAMES
 from mrc.answers.tables import Column, Table
 
-METRIC_NAMES = {"em": "exact match", "f1": "F1", "own": "F1 with own answers"}
 METRICS = tuple(METRIC_NAMES)
 TESTED = ("em", "f1")
 _REMEDY = "rerun with --do_eval to write it again"

@@ -15,11 +15,12 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from attention_mask import ZONES
 from mrc.answers import tables
-from mrc.cells import BASELINE
+from mrc.cells import BASELINE, from_one
 from mrc.util import files
 from mrc.util.errors import InputError
 
 FILES = {"em": "results.csv", "f1": "results_f1.csv"}
+METRIC_NAMES = {"em": "exact match", "f1": "F1", "own": "F1 with own answers"}
 BASELINE_ROW = "baseline"
 EVERY_LAYER = "each at once"
 _REMEDY = "pass the results.csv that --do_eval writes for a grid"
@@ -72,6 +73,21 @@ def write_table(path, table):
     for layer in table.layers:
         rows.append([layer] + [table.values.get((layer, zone), math.nan) for zone in table.zones])
     files.write(path, _columns(table.zones).to_csv(rows))
+
+
+def in_words(table: Table) -> str:
+    """Returns the table as aligned lines of text, with layers from 1 as in figures."""
+    names = {layer: layer if layer == EVERY_LAYER else from_one(layer) for layer in table.layers}
+    width = max(map(len, [BASELINE_ROW, *names.values()]))
+    columns = [max(8, len(zone) + 2) for zone in table.zones]
+    lines = [" " * width + "".join(f"{zone:>{n}}" for zone, n in zip(table.zones, columns))]
+    rows = {BASELINE_ROW: [table.baseline] * len(table.zones)}
+    for layer, name in names.items():
+        rows[name] = [table.values.get((layer, zone), math.nan) for zone in table.zones]
+    for name, values in rows.items():
+        texts = ["-" if math.isnan(value) else f"{value:.1f}" for value in values]
+        lines.append(f"{name:<{width}}" + "".join(f"{t:>{n}}" for t, n in zip(texts, columns)))
+    return "\n".join(lines)
 
 
 def read_table(path):

@@ -44,10 +44,11 @@ class _ScoredCell(NamedTuple):
 
 
 def score(dataset, passages, file_names, output_dir, null_threshold, run_name, effect_options):
-    """Scores prediction files, prints the scores and writes them to `scores.json`.
+    """Scores prediction files and writes the scores to `scores.json`.
 
-    A grid's exact match and F1 are also written as tables (see `results_table`), and its effects
-    (see `effect_tables`). Data without answers is scored against the answers of the baseline.
+    The scores of a single cell are printed. A grid's exact match and F1 are also written as tables
+    (see `results_table`), and its effects (see `effect_tables`); the result is printed. Data
+    without answers is scored against the answers of the baseline.
 
     Args:
       dataset: the `Dataset`.
@@ -73,7 +74,8 @@ def score(dataset, passages, file_names, output_dir, null_threshold, run_name, e
             summaries[cell.name] = scored.evaluation.summary
         else:
             summaries[cell.name] = {"own": 100.0 * sum(own[cell]) / len(own[cell])}
-        print("{}: {}".format(names["predictions"], json.dumps(summaries[cell.name])))
+        if len(file_names) == 1:
+            print("{}: {}".format(names["predictions"], json.dumps(summaries[cell.name])))
     files.write_json(
         os.path.join(output_dir, SCORES_FILE), collections.OrderedDict(summaries, run=run_name)
     )
@@ -91,6 +93,14 @@ def score(dataset, passages, file_names, output_dir, null_threshold, run_name, e
 
         metrics["own"] = own
         written += effect_tables.write(dataset, passages, metrics, output_dir, effect_options)
+        drawn = effect_tables.EFFECTS_FILE
+        if has_answers and not any(cell.label.head for cell in cells):
+            drawn = results_table.FILES["em"]
+        print(
+            f"the tables are in {output_dir}; to draw them: python visualize_zones.py --annotate "
+            f"{'' if has_answers else '--metric=own '}{os.path.join(output_dir, drawn)} "
+            f"{os.path.join(output_dir, 'zones.png')}"
+        )
     return written
 
 
@@ -141,7 +151,9 @@ def _own_f1(dataset, passages, cells, cell):
 def _write_tables(dataset, evaluations, output_dir):
     for metric, key in dataset.metrics.items():
         values = {cell: float(each.summary[key]) for cell, each in evaluations.items()}
-        results_table.write_table(
-            os.path.join(output_dir, results_table.FILES[metric]), results_table.make_table(values)
-        )
+        table = results_table.make_table(values)
+        results_table.write_table(os.path.join(output_dir, results_table.FILES[metric]), table)
+        if not any(cell.label.head for cell in evaluations):
+            print(f"{results_table.METRIC_NAMES[metric]}, layers from 1:")
+            print(results_table.in_words(table))
     return [results_table.FILES[metric] for metric in dataset.metrics]

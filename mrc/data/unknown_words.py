@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from mrc.data.windows import Windows
 from mrc.util.errors import InputError
+from tokenization import is_ideograph
 
 # Shares of the word pieces with letters. In English and Chinese data, BERT's vocabularies leave at
 # most 0.3 % unknown; without lower-casing, an uncased one leaves 1 % of Chinese and 10 to 25 % of
@@ -48,6 +49,15 @@ def _warn(path, vocabulary, share, counts, remedy):
         _listed(counts),
         remedy,
     )
+
+
+def warn_of_chinese(windows: Windows, path: str):
+    """Warns if text that is read as words with spaces is mostly Chinese."""
+    texts = "".join(dict.fromkeys(example.text.context for example in windows.examples[:100]))
+    if 2 * sum(map(is_ideograph, texts)) > len(texts):
+        tf.logging.warning(
+            "%s is mostly Chinese; run_cmrc2018.py reads and scores it by characters", path
+        )
 
 
 def check(windows: Windows, path: str):

@@ -17,7 +17,7 @@ import tensorflow.compat.v1 as tf
 from mrc.cells import Cell
 from mrc.data import feature_cache, tfrecords, token_sets
 from mrc.data.windows import FIRST_UNIQUE_ID, PADDING_WINDOW, Windows
-from mrc.experiment import partial_results, provenance, session_hooks
+from mrc.experiment import memory, partial_results, provenance, session_hooks
 from mrc.experiment.inputs import TEXT_FLAGS, Inputs
 from mrc.experiment.tpu_options import explain_device_errors, tpu_options
 from mrc.model import estimator
@@ -162,10 +162,11 @@ def results_of(
 def _run(analysis, inputs, windows, results, trained, handler):
     """Adds the windows that are missing in `results`; writes what was added even if it fails."""
     options = inputs.options
-    batches = results.missing(make_batches(windows, options.predict_batch_size))
+    size = memory.batch_size(options, analysis.cells)
+    batches = results.missing(make_batches(windows, size))
     if not batches:
         return
-    reader = estimator.make_estimator(analysis.model_fn, tpu_options(options), options)
+    reader = estimator.make_estimator(analysis.model_fn, tpu_options(options), options, size)
     if options.use_tpu:
         input_fn = make_tpu_input_fn(windows, batches, options.output_dir, text_fingerprint(inputs))
     else:

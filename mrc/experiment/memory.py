@@ -6,10 +6,12 @@ import resource
 
 import tensorflow.compat.v1 as tf
 
+from mrc.model.estimator import runs_on_cpu
 from mrc.util.errors import InputError
 
 _BYTES = 4  # of a float32
 _GIB = 2**30
+_MOST_ON_CPU = 512  # cells x windows of a batch
 _SAFE_BYTES = 4 * _GIB  # of address space, which the libraries of TensorFlow take for themselves
 
 
@@ -41,6 +43,17 @@ def warn_of_limit():
         )
 
 
+def batch_size(options, cells) -> int:
+    """Returns the number of windows in a batch of prediction: --predict_batch_size or fewer.
+
+    On a CPU a batch with many cells is cut, so that progress shows and a killed run loses little.
+    Larger ones are no faster there.
+    """
+    if not runs_on_cpu(options.use_tpu):
+        return options.predict_batch_size
+    return max(1, min(options.predict_batch_size, _MOST_ON_CPU // len(cells)))
+
+
 def check_grid(inputs, windows, cells):
     """Raises an `InputError` if `cells` cannot be decoded in one forward pass on this machine.
 
@@ -53,15 +66,16 @@ def check_grid(inputs, windows, cells):
     if options.use_tpu or not len(windows):
         return
     length = int(windows.lengths().max()) if options.trim_padding else options.max_seq_length
-    one = grid_bytes(1, options.predict_batch_size, length, inputs.config.hidden_size)
+    size = batch_size(options, cells)
+    one = grid_bytes(1, size, length, inputs.config.hidden_size)
     needed, available = one * len(cells), machine_bytes()
     if needed > available:
         # Half of the memory, as a layer needs some besides its outputs.
-        smaller = options.predict_batch_size * available // (2 * needed)
+        smaller = size * available // (2 * needed)
         most_cells = max(available // (2 * one), 1)
         remedy = f"pass --predict_batch_size={smaller}" if smaller else "use a smaller batch"
         raise InputError(
-            f"a grid of {len(cells)} cells with --predict_batch_size={options.predict_batch_size} "
+            f"a grid of {len(cells)} cells with --predict_batch_size={size} "
             f"needs {needed / _GIB:.1f} GiB of memory for hidden states, but this machine has "
             f"{available / _GIB:.1f} GiB; {remedy}, or decode at most {most_cells} "
             "cells with each command: cells that are done are kept"

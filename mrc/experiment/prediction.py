@@ -14,6 +14,7 @@ from mrc.experiment import forward_pass, memory, partial_results, provenance
 from mrc.experiment.inputs import TEXT_FLAGS, Inputs
 from mrc.model import estimator
 from mrc.util import files, progress
+from mrc.util.errors import InputError
 from mrc.util.signals import SignalHandler
 
 _DECODING_FLAGS = TEXT_FLAGS + (
@@ -86,6 +87,23 @@ def _no_best_positions(num_cells):
 def _last_of_each_id(examples):
     """Returns the indices of the examples whose id does not occur again later."""
     return set({example.id: index for index, example in enumerate(examples)}.values())
+
+
+def check_reader(inputs: Inputs):
+    """Raises an `InputError` if the output folder has answers of a reader from elsewhere.
+
+    A reader that was trained in the folder replaces its earlier answers.
+    """
+    options = inputs.options
+    if inputs.trained or options.do_train or not options.do_predict:
+        return
+    checkpoint = inputs.checkpoint_sha256(options.init_checkpoint)
+    if provenance.CellRecord(options.output_dir).checkpoints() - {checkpoint}:
+        raise InputError(
+            f"{options.output_dir} has the answers of another reader than "
+            f"{options.init_checkpoint}; a folder belongs to one reader: pass another "
+            "--output_dir, or delete that one"
+        )
 
 
 def _cells_to_decode(inputs, record, fingerprint):

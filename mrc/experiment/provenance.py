@@ -133,6 +133,11 @@ class CellRecord:
                     )
         return hashes
 
+    def checkpoints(self):
+        """Returns the set of the SHA-256 of the checkpoints whose answers are recorded."""
+        prints = [entry["made_from"] for entry in self._cells.values()]
+        return {each["checkpoint"] for each in prints if "checkpoint" in each}
+
     def made_from(self, name):
         """Returns the fingerprint of a recorded cell, None for others."""
         return self._cells.get(name, {}).get("made_from")

@@ -21,7 +21,10 @@ from mrc.experiment import (
 )
 from mrc.experiment import inputs as run_inputs
 from mrc.experiment.inputs import Inputs
+from mrc.model import estimator
 from mrc.util import errors, files, locks, signals, tensorflow_versions
+
+_GPU = "/dev/nvidia0"
 
 
 def run(dataset, flag_values):
@@ -41,6 +44,8 @@ def run(dataset, flag_values):
             files.make_folder(options.output_dir)
             with locks.held(options.output_dir):
                 inputs.check_output_folder()
+                prediction.check_reader(inputs)
+                _warn_of_unused_gpu(inputs)
                 files.remove_leftovers(options.output_dir)
                 with run_record.recording(
                     options.output_dir, dataset.name, run_flags.own(flag_values)
@@ -60,6 +65,8 @@ def _train_predict_score(inputs: Inputs, handler: signals.SignalHandler, record)
             unknown_words.check(training_windows, options.train_file)
         if prediction_windows:
             unknown_words.check(prediction_windows, options.predict_file)
+            if inputs.dataset.joiner:
+                unknown_words.warn_of_chinese(prediction_windows, options.predict_file)
     if options.do_train and options.do_predict:
         memory.check_grid(inputs, prediction_windows, inputs.cells)
     if options.do_train:
@@ -106,6 +113,12 @@ def _score(inputs: Inputs, run_name: str):
     return hashes, written
 
 
+def _warn_of_unused_gpu(inputs):
+    on_cpu = inputs.has_model and estimator.runs_on_cpu(inputs.options.use_tpu)
+    if on_cpu and files.exists(_GPU):
+        tf.logging.warning("TensorFlow does not use the GPU of this machine; see docs/devices.md")
+
+
 def _set_up_logging(verbose):
     logger = logging.getLogger("tensorflow")
     logger.propagate = False  # absl would print every line a second time
@@ -116,4 +129,3 @@ def _set_up_logging(verbose):
         return
     tf.logging.set_verbosity(tf.logging.WARN)
     tensorflow_versions.silence_deprecation_warnings()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")

@@ -173,7 +173,7 @@ def _make_estimator(inputs, num_steps, handler):
         seed=options.rand_seed,
         hooks=[session_hooks.ProgressHook(num_steps), session_hooks.StopOnSignalHook(handler)],
     )
-    return estimator.make_estimator(model_fn, tpu_options(options), options, is_training=True)
+    return estimator.make_estimator(model_fn, tpu_options(options), options)
 
 
 def _finished_checkpoint(folder, num_steps, handler):

@@ -40,6 +40,17 @@ _REASONS = {
 }
 
 
+def likely_refusal(name: str) -> str:
+    """Returns a warning if the name of a model is that of a type that cannot be imported.
+
+    >>> likely_refusal("deepset/roberta-base-squad2")
+    '; by its name it may be of type roberta, which cannot be imported'
+    """
+    base = name.lower().rpartition("/")[2]
+    types = [each for each in _REASONS if each in base and "wwm" not in base]  # HFL's are BERTs
+    return f"; by its name it may be of type {types[-1]}, which cannot be imported" if types else ""
+
+
 def _check(values, path):
     if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
         raise InputError(f"{path} names no model_type; pass the folder of a model")

@@ -223,21 +223,20 @@ def attention_model_fn(config, cell, init_checkpoint: Optional[str] = None, use_
 
 
 def make_estimator(
-    model_fn, device: TpuOptions, options, is_training: bool = False
+    model_fn, device: TpuOptions, options, predict_batch_size: Optional[int] = None
 ) -> TPUEstimator:
     """Returns the TPUEstimator of the reader.
 
     Args:
       model_fn: what `training_model_fn` or `prediction_model_fn` returned.
       device: where it runs.
-      options: flags `output_dir`, `train_batch_size` and `predict_batch_size` (over all cores of a
-        TPU together), `save_checkpoints_steps` and `rand_seed` (of the weights that no checkpoint
-        gives).
-      is_training: whether it trains. On a CPU, only then does simplifying the graph save more time
-        than it takes.
+      options: flags `output_dir`, `train_batch_size` (over all cores of a TPU together),
+        `save_checkpoints_steps` and `rand_seed` (of the weights that no checkpoint gives).
+      predict_batch_size: windows in a batch of prediction, also over all cores; None to train. On a
+        CPU, only then does simplifying the graph save more time than it takes.
     """
     config = tensorflow_versions.session_config(
-        device.use_tpu, rewrites_graph=is_training or not runs_on_cpu(device.use_tpu)
+        device.use_tpu, rewrites_graph=not predict_batch_size or not runs_on_cpu(device.use_tpu)
     )
     run_config = RunConfig(
         cluster=device.resolver(),
@@ -260,6 +259,6 @@ def make_estimator(
         config=run_config,
         params={"output_dir": options.output_dir},
         train_batch_size=options.train_batch_size,
-        predict_batch_size=options.predict_batch_size,
+        predict_batch_size=predict_batch_size,
         eval_on_tpu=False,
     )

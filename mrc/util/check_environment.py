@@ -14,6 +14,11 @@ from mrc.util import streams
 
 streams.open_closed()  # before TensorFlow opens files
 
+# TensorFlow 2 logs ten lines when it is imported, some of them as errors, which are none. What
+# fails is raised as well.
+if not any(word.startswith(("--verbose_logging", "-verbose_logging")) for word in sys.argv):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 
 def _explain_lack_of_memory(kind, error, trace):
     """Reports an uncaught error, with one line if there is not enough memory to load modules."""

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from mrc.answers import results_table
 from mrc.answers.tables import Column, Table
 from mrc.util.errors import InputError
 
@@ -61,3 +62,14 @@ def test_a_broken_table_is_reported_with_its_line_and_column(tmp_path, text, mes
     with pytest.raises(InputError) as error:
         read(tmp_path, text.replace("x\n", "name,kind,count,share,change\n"))
     assert message in str(error.value)
+
+
+def test_a_table_of_results_in_words():
+    values = {("0+1", "q2"): 49.96, ("each at once", "passage-answer"): 7.0}
+    table = results_table.Table(["q2", "passage-answer"], ["0+1", "each at once"], 50.0, values)
+    assert results_table.in_words(table).split("\n") == [
+        "                  q2  passage-answer",
+        "baseline        50.0            50.0",
+        "1+2             50.0               -",
+        "each at once       -             7.0",
+    ]

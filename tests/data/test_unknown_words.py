@@ -21,12 +21,19 @@ def report(monkeypatch):
         unknown_words.tf.logging, "warning", lambda text, *args: warnings.append(text % args)
     )
 
-    def make(context, question="what is the river ?", dataset=datasets.SQUAD, lower=False):
+    def make(
+        context,
+        question="what is the river ?",
+        dataset=datasets.SQUAD,
+        lower=False,
+        find=unknown_words.check,
+    ):
         asked = Question("id", question, (), None, "")
         made = examples.make_prediction_examples(dataset, [Passage(context, (asked,), "")], "data")
         tokenizer = tokenization.Vocabulary(tiny.PIECES).tokenizer(lower)
         del warnings[:]
-        unknown_words.check(windows.Windows(made, tokenizer, 64, 32, 16), "data.json")
+        made_windows = windows.Windows(made, tokenizer, 64, 32, 16)
+        find(made_windows, "data.json")
         return "\n".join(warnings)
 
     return make
@@ -34,6 +41,13 @@ def report(monkeypatch):
 
 def test_text_of_the_vocabulary_is_not_reported(report):
     assert report(READABLE) == report(READABLE + "? ( ) 1902") == report("? ? ?", "?") == ""
+
+
+@pytest.mark.parametrize("context, chinese", [("桥建于1902年。", True), (READABLE + "桥", False)])
+def test_chinese_text_gets_a_hint(report, context, chinese):
+    warning = report(context, find=unknown_words.warn_of_chinese)
+    assert warning.startswith("data.json is mostly Chinese; run_cmrc2018.py") == chinese
+    assert bool(warning) == chinese
 
 
 def test_a_few_rare_symbols_are_not_reported(report):

@@ -160,7 +160,7 @@ def test_another_seed_trains_other_weights(paths, trained, tmp_path):
 
 def test_grid(paths, tmp_path):
     cells = ["layer_", "layer0_p2", "layer0_p2q+p2", "layer0+1_p2", "layer0+1_p2q+p2"]
-    script_run(
+    stdout = script_run(
         "run_squad.py",
         ["--do_predict", "--do_eval"],
         paths,
@@ -172,6 +172,9 @@ def test_grid(paths, tmp_path):
     assert names_in(tmp_path, "predictions_*") == {f"predictions_{cell}.json" for cell in cells}
     assert names_in(tmp_path, "nbest_*") == {f"nbest_predictions_{cell}.json" for cell in cells}
     assert list(tiny.read_json(tmp_path, "scores.json")) == cells + ["run"]
+    assert "exact match, layers from 1:\n" in stdout and "exact match, layers from 1: " in stdout
+    assert "predictions_layer_.json" not in stdout  # no line for each cell
+    assert f"visualize_zones.py --annotate {tmp_path}/results.csv {tmp_path}/zones.png" in stdout
     for cell in cells:
         assert_whole(tmp_path, tiny.squad(), cell, "_" + cell)
     lists = [tiny.read_json(tmp_path, f"nbest_predictions_{cell}.json") for cell in cells]

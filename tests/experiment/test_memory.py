@@ -32,12 +32,24 @@ def check(monkeypatch, num_cells, mebibytes, windows=FakeWindows(200, 256), **ch
         config=types.SimpleNamespace(hidden_size=1024),
     )
     monkeypatch.setattr(memory, "machine_bytes", lambda: mebibytes * MIB)
+    monkeypatch.setattr(memory, "runs_on_cpu", lambda use_tpu: False)  # batches are not cut
     memory.check_grid(inputs, windows, ["cell"] * num_cells)
 
 
 def test_a_state_of_each_cell_is_in_memory():
     # 2 cells of 32 windows of 512 tokens of 1024 values of 4 bytes are 2 x 64 MiB.
     assert memory.grid_bytes(2, 32, 512, 1024) == 128 * MIB
+
+
+@pytest.mark.parametrize("cells, size", [(1, 32), (16, 32), (17, 30), (61, 8), (289, 1), (1000, 1)])
+def test_batches_of_many_cells_are_cut_on_a_cpu(cells, size):
+    options = types.SimpleNamespace(use_tpu=False, predict_batch_size=32)
+    assert memory.batch_size(options, ["cell"] * cells) == size
+
+
+def test_batches_are_not_cut_on_a_tpu():
+    options = types.SimpleNamespace(use_tpu=True, predict_batch_size=32)
+    assert memory.batch_size(options, ["cell"] * 289) == 32
 
 
 def test_this_machine_has_some_memory():
@@ -107,3 +119,15 @@ def test_a_low_limit_of_virtual_memory_causes_a_warning(monkeypatch, gibibytes, 
         "the limit of virtual memory (ulimit -v) is 2.0 GiB, where TensorFlow may abort; if it "
         "does, raise the limit"
     ]
+
+
+@pytest.mark.parametrize("on_cpu, warned", [(True, True), (False, False)])
+def test_an_unused_gpu_is_reported(tmp_path, monkeypatch, on_cpu, warned):
+    warnings = []
+    monkeypatch.setattr(run, "_GPU", str(tmp_path))
+    monkeypatch.setattr(run.estimator, "runs_on_cpu", lambda use_tpu: on_cpu)
+    monkeypatch.setattr(run.tf.logging, "warning", lambda text, *args: warnings.append(text))
+    run._warn_of_unused_gpu(
+        types.SimpleNamespace(has_model=True, options=types.SimpleNamespace(use_tpu=False))
+    )
+    assert ["does not use the GPU" in text for text in warnings] == [True] * warned

@@ -171,6 +171,8 @@ def test_scoring_answers_of_two_readers_causes_a_warning(model, monkeypatch):
     )
     run(model, do_predict=True)
     replace_checkpoint(model)
+    # A reader that is trained further in the folder may leave such answers.
+    monkeypatch.setattr(prediction, "check_reader", lambda inputs: None)
     run(model, do_predict=True, mask_zone="q2", mask_layer="0")
     run(model, do_eval=True, mask_zone="q2", mask_layer="0")
     assert warnings == []
@@ -180,6 +182,18 @@ def test_scoring_answers_of_two_readers_causes_a_warning(model, monkeypatch):
     )
     run(model, do_eval=True, mask_zone="q2,p2", mask_layer="0")
     assert len(warnings) == 1 and "were decoded with another checkpoint" in warnings[0]
+
+
+def test_a_folder_belongs_to_one_reader(model, capsys):
+    run(model, do_predict=True)
+    answers = os.path.join(model["output_dir"], "predictions_layer_.json")
+    before = tiny.read_json(answers)
+    replace_checkpoint(model)
+    with pytest.raises(SystemExit) as error:
+        run(model, do_predict=True)
+    assert error.value.code == 2
+    assert "has the answers of another reader" in capsys.readouterr().err
+    assert tiny.read_json(answers) == before
 
 
 def test_scoring_cells_of_two_zones_files_causes_a_warning(model, monkeypatch, tmp_path):

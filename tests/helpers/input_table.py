@@ -1408,6 +1408,14 @@ def mask_rows():
             **PREDICT,
         ),
         refused(
+            "a range of layers",
+            'there is no layer "0-1"; the layers are 0 to 1, or "each" for a cell of each; write '
+            "0+1 for one cell, 0,1 for a cell each",
+            mask_zone="q2",
+            mask_layer="0-1",
+            **PREDICT,
+        ),
+        refused(
             "a layer below 0", 'there is no layer "-1"', mask_zone="q2", mask_layer="-1", **PREDICT
         ),
         refused(

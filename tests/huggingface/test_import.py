@@ -246,6 +246,15 @@ def test_a_missing_folder_is_reported(tmp_path):
     assert code == 2 and "absent/config.json does not exist" in stderr
 
 
+@pytest.mark.parametrize(
+    "name, refusal", [("bert-base", ""), ("roberta-base", "it may be of type roberta")]
+)
+def test_the_name_of_a_model_of_the_hub_gets_the_command_that_downloads_it(name, refusal, tmp_path):
+    code, _, stderr = run_import("deepset/" + name, tmp_path / "out")
+    assert code == 2 and f"hf download deepset/{name} --local-dir {name} " in stderr
+    assert refusal in stderr and ("by its name" in stderr) == bool(refusal)
+
+
 def write_tokenizer(folder, **normalizer):
     vocab = {piece: number for number, piece in enumerate(tiny.PIECES)}
     tokenizer = {"model": {"type": "WordPiece", "vocab": vocab}, "normalizer": normalizer}
