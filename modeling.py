@@ -18,6 +18,7 @@ from mrc.families import LAYER_NORM_EPSILON
 from mrc.util import tensorflow_versions  # noqa: F401
 
 MASKED = -10000.0  # added to the scores of masked keys
+_ODD = -1640531535  # 2^32 / golden ratio (Knuth, vol. 3, section 6.4), as an int32
 
 
 def dimensions(tensor):
@@ -158,18 +159,29 @@ class Dropout:
     Args:
       seed: an integer.
       step: scalar integer tensor that differs from step to step, such as the training step.
+      first: None, or the place in the batch of the first of these windows, a scalar: each window
+        then has a mask by its place, whatever part of the batch it is computed with.
     """
 
-    def __init__(self, seed, step):
+    def __init__(self, seed, step, first=None):
         self._seed, self._step, self._calls = seed, tf.cast(step, tf.int32), 0
+        self._first = first
 
     def __call__(self, x, rate):
         if not rate:
             return x
         self._calls += 1
-        seed = tf.stack([tf.constant((self._seed + 7919 * self._calls) % (2**31 - 1)), self._step])
-        kept = tf.random.stateless_uniform(dimensions(x), seed) >= rate
-        return tf.where(kept, x * (1.0 / (1.0 - rate)), tf.zeros_like(x))
+        shape = dimensions(x)
+        if self._first is None:
+            drawn = self._draw(shape, 0)
+        else:
+            places = [self._first + window + 1 for window in range(shape[0])]
+            drawn = tf.stack([self._draw(shape[1:], place) for place in places])
+        return tf.where(drawn >= rate, x * (1.0 / (1.0 - rate)), tf.zeros_like(x))
+
+    def _draw(self, shape, place):
+        seed = tf.constant((self._seed + 7919 * self._calls) % (2**31 - 1))
+        return tf.random.stateless_uniform(shape, tf.stack([seed, self._step + _ODD * place]))
 
 
 class AttentionInputs(NamedTuple):

@@ -92,22 +92,22 @@ class AdamWeightDecay(tf.train.Optimizer):
         return tf.group(*updates, name=name)
 
 
-def training_op(loss, peak_rate, num_steps, num_warmup_steps, use_tpu=False):
+def training_op(gradients, peak_rate, num_steps, num_warmup_steps, use_tpu=False, norm=None):
     """Returns `(op, rate)`: the op of one training step and its learning rate.
 
     Args:
-      loss: scalar.
+      gradients: of the loss, for each of `tf.trainable_variables()`; None for one without.
       peak_rate: learning rate at the end of warm-up, before decay.
       num_steps, num_warmup_steps: steps of the whole training and of its warm-up.
       use_tpu: whether gradients are summed over the cores of a TPU.
+      norm: of all gradients together; default `tf.global_norm`.
     """
     step = tf.train.get_or_create_global_step()
     rate = learning_rate(peak_rate, step, num_steps, num_warmup_steps)
     optimizer = AdamWeightDecay(rate)
     if use_tpu:
         optimizer = CrossShardOptimizer(optimizer)
-    variables = tf.trainable_variables()
-    gradients, _ = tf.clip_by_global_norm(tf.gradients(loss, variables), clip_norm=LARGEST_NORM)
-    moved = optimizer.apply_gradients(zip(gradients, variables))
+    gradients, _ = tf.clip_by_global_norm(gradients, clip_norm=LARGEST_NORM, use_norm=norm)
+    moved = optimizer.apply_gradients(zip(gradients, tf.trainable_variables()))
     with tf.control_dependencies([moved]):
         return tf.assign_add(step, 1), rate

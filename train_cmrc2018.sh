@@ -15,4 +15,4 @@ MODEL_OUTPUT_DIR=${MODEL_OUTPUT_DIR:-$(root)/cmrc2018_output}
 run_reader run_cmrc2018.py --do_lower_case=True \
   --do_train=True --train_file="$DATA_DIR/cmrc2018_train.json" \
   --do_predict=True --do_eval=True --predict_file="$DATA_DIR/cmrc2018_dev.json" \
-  --train_batch_size=64 --learning_rate=3e-5 --num_train_epochs=2.0 "$@"
+  --train_batch_size=64 --learning_rate=3e-5 --num_train_epochs=2.0 ${MICRO_BATCH_SIZE:+--micro_batch_size="$MICRO_BATCH_SIZE"} "$@"

@@ -15,4 +15,4 @@ MODEL_OUTPUT_DIR=${MODEL_OUTPUT_DIR:-$(root)/squad_output}
 run_reader run_squad.py --do_lower_case=False \
   --do_train=True --train_file="$DATA_DIR/train-v1.1.json" \
   --do_predict=True --do_eval=True --predict_file="$DATA_DIR/dev-v1.1.json" \
-  --train_batch_size=64 --learning_rate=3e-5 --num_train_epochs=3.0 "$@"
+  --train_batch_size=64 --learning_rate=3e-5 --num_train_epochs=3.0 ${MICRO_BATCH_SIZE:+--micro_batch_size="$MICRO_BATCH_SIZE"} "$@"

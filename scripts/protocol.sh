@@ -11,6 +11,7 @@ if [ -z "${PYTHON:-}" ]; then              # default: the environment of setup_e
 fi
 
 ZONES=all,q2,q2p,p2q,p2
+MICRO_BATCH_SIZE=${MICRO_BATCH_SIZE:-}     # training: windows that are computed together, if the batch does not fit
 MASK_HEAD=${MASK_HEAD:-}                   # decoding: heads as in --mask_head, such as "each"; empty: all at once
 
 _stop() {

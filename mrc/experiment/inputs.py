@@ -223,12 +223,17 @@ def check_flags(options):
             "--mask_zone, --mask_layer and --mask_head apply to prediction; remove them or add "
             "--do_predict"
         )
-    if options.do_predict:
+    if options.do_predict or options.do_train:
         precision.check(options.precision, options.use_tpu)
-    elif options.precision != precision.FLOAT32 and (options.do_train or options.do_attention):
+    elif options.precision != precision.FLOAT32 and options.do_attention:
         raise InputError(
-            f"--precision={options.precision} applies to --do_predict; --do_train and "
-            "--do_attention are in float32: remove it"
+            f"--precision={options.precision} applies to --do_train and --do_predict; "
+            "--do_attention is in float32: remove it"
+        )
+    if options.micro_batch_size and options.use_tpu:
+        raise InputError(
+            f"--micro_batch_size={options.micro_batch_size} is for a GPU or a CPU: with --use_tpu, "
+            "remove it; a TPU splits a batch over its cores"
         )
     if options.attention_sets and not options.do_attention:
         raise InputError("--attention_sets applies to --do_attention; add it or remove the sets")

@@ -104,6 +104,14 @@ def _define_training():
         lower_bound=1,
         upper_bound=_MOST_WINDOWS,
     )
+    flags.DEFINE_integer(
+        "micro_batch_size",
+        None,
+        "Compute a training batch in parts of at most this many windows: the same update in less "
+        "memory. Parts are of equal size; any size draws the same dropout. Not with --use_tpu.",
+        lower_bound=1,
+        upper_bound=_MOST_WINDOWS,
+    )
     _define_number(
         "learning_rate", 5e-5, "Peak learning rate of Adam.", lower_bound=0.0, upper_bound=1.0
     )
@@ -200,9 +208,8 @@ def _define_prediction():
         "precision",
         precision.FLOAT32,
         precision.NAMES,
-        "Precision of matrix products in prediction. bfloat16 is faster on devices that support it "
-        "(TensorFlow 2, or a TPU) and changes few answers. --do_train and --do_attention are in "
-        "float32.",
+        "Precision of matrix products. bfloat16 is faster on devices that support it (TensorFlow "
+        "2, or a TPU) and changes few answers. Weights, updates and --do_attention are in float32.",
     )
 
 

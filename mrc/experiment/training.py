@@ -21,6 +21,7 @@ _TRAINING_FLAGS = TEXT_FLAGS + (
     "num_train_epochs",
     "warmup_proportion",
     "rand_seed",
+    "precision",
 )
 
 
@@ -121,6 +122,8 @@ def train(inputs: Inputs, windows: Windows, handler: SignalHandler) -> str:
     num_steps = count_steps(windows, dataset, options.train_batch_size, options.num_train_epochs)
     done = training_record.steps_done(inputs.trained)
     fingerprint = inputs.fingerprint("train_file", _TRAINING_FLAGS, options.init_checkpoint)
+    if options.micro_batch_size:
+        fingerprint["dropout_by_window"] = True  # the size of a part does not matter
     if done:
         training_record.check_same(folder, fingerprint)
     training_record.write(folder, fingerprint, num_steps)
@@ -172,6 +175,8 @@ def _make_estimator(inputs, num_steps, handler):
         use_tpu=options.use_tpu,
         seed=options.rand_seed,
         hooks=[session_hooks.ProgressHook(num_steps), session_hooks.StopOnSignalHook(handler)],
+        micro_batch_size=options.micro_batch_size,
+        precision_name=options.precision,
     )
     return estimator.make_estimator(model_fn, tpu_options(options), options)
 

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 import modeling
 import optimization
-from mrc.model import attention_sums, cpu_ops, precision, span_model
+from mrc.model import attention_sums, cpu_ops, micro_batches, precision, span_model
 from mrc.util import aliases, tensorflow_versions
 from mrc.util.tensorflow_versions import (
     InputPipelineConfig,
@@ -114,6 +114,8 @@ def training_model_fn(
     use_tpu: bool = False,
     seed: int = 0,
     hooks: Sequence = (),
+    micro_batch_size: Optional[int] = None,
+    precision_name: str = precision.FLOAT32,
 ):
     """Returns the model function of training.
 
@@ -125,6 +127,8 @@ def training_model_fn(
       use_tpu: whether the model runs on a TPU.
       seed: of the dropout.
       hooks: `SessionRunHook`s of the training.
+      micro_batch_size: windows of a batch that are computed together, about; None for all.
+      precision_name: of the products (see `precision`).
     """
 
     def model_fn(features, labels, mode, params):
@@ -134,11 +138,31 @@ def training_model_fn(
             step = step_of_core(step, features["input_ids"])
         if runs_on_cpu(use_tpu):
             cpu_ops.keep_freed_memory()
-        bert = modeling.Bert(config, modeling.Dropout(seed, step), one_hot_embeddings=use_tpu)
-        model = span_model.SpanModel(bert, dataset.masks_question)
+
+        def make_model(first=None):
+            bert = modeling.Bert(
+                config,
+                modeling.Dropout(seed, step, first),
+                one_hot_embeddings=use_tpu,
+                convert=functools.partial(precision.converted, name=precision_name, once=False),
+            )
+            return span_model.SpanModel(bert, dataset.masks_question)
+
+        model = make_model()  # creates the variables
         scaffold_fn = _initialize_from(init_checkpoint, use_tpu) if init_checkpoint else None
-        loss = model.training_loss(features)
-        train_op, rate = optimization.training_op(loss, use_tpu=use_tpu, **schedule._asdict())
+        if micro_batch_size is None:
+            loss, norm = model.training_loss(features), None
+            gradients = tf.gradients(loss, tf.trainable_variables())
+        else:
+            size = micro_batches.part_size(
+                features["input_ids"].shape.as_list()[0], micro_batch_size
+            )
+            loss, gradients, norm = micro_batches.mean_gradients(
+                lambda part, first: make_model(first).training_loss(part), features, size
+            )
+        train_op, rate = optimization.training_op(
+            gradients, use_tpu=use_tpu, norm=norm, **schedule._asdict()
+        )
         host_call = None
         if use_tpu:
             host_call = _tpu_summaries(params["output_dir"], learning_rate=rate)

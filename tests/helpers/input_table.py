@@ -1514,9 +1514,18 @@ def device_rows():
             **PREDICT,
         ),
         refused(
-            "a precision for training",
-            "--precision=bfloat16 applies to --do_predict; --do_train and --do_attention are in",
+            "a precision for attention",
+            "--precision=bfloat16 applies to --do_train and --do_predict; --do_attention is in",
             precision="bfloat16",
+            do_attention=True,
+            **{name: value for name, value in PREDICT.items() if name != "do_predict"},
+        ),
+        refused(
+            "micro-batches on a TPU",
+            "--micro_batch_size=2 is for a GPU or a CPU",
+            words=on_tpu,
+            tpu_name="t",
+            micro_batch_size=2,
             **TRAIN,
         ),
         refused(

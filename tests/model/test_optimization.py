@@ -97,7 +97,8 @@ def test_gradients_are_clipped_together(factors, clipped):
             tf.get_variable(name, [], initializer=tf.ones_initializer()) for name in ("a", "b")
         ]
         loss = tf.add_n([factor * variable for factor, variable in zip(factors, variables)])
-        step, rate = optimization.training_op(loss, peak_rate=0.5, num_steps=6, num_warmup_steps=2)
+        gradients = tf.gradients(loss, variables)
+        step, rate = optimization.training_op(gradients, 0.5, num_steps=6, num_warmup_steps=2)
         session.run(tf.global_variables_initializer())
         assert session.run(rate) == pytest.approx(0.25)
         session.run(step)
@@ -115,7 +116,8 @@ def test_a_table_that_is_looked_up_moves_where_it_was_read():
     # Adam without decay leaves rows alone whose gradient was always 0.
     with tf.Graph().as_default(), tf.Session() as session:
         table = tf.get_variable("bias_table", [3, 2], initializer=tf.ones_initializer())
-        step, _ = optimization.training_op(tf.reduce_sum(tf.gather(table, [1])), 0.1, 10, 0)
+        gradients = tf.gradients(tf.reduce_sum(tf.gather(table, [1])), [table])
+        step, _ = optimization.training_op(gradients, 0.1, 10, 0)
         session.run(tf.global_variables_initializer())
         session.run(step)
         found = session.run(table)
