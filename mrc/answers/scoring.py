@@ -7,7 +7,13 @@ import os
 from typing import Dict, NamedTuple, Optional
 
 import squad_evaluate
-from mrc.answers import predictions_file, results_table
+from mrc.answers import (
+    predictions_file,
+    question_scores,
+    question_table,
+    question_types,
+    results_table,
+)
 from mrc.cells import BASELINE
 from mrc.data import squad_format
 from mrc.datasets import Evaluation
@@ -93,15 +99,23 @@ def score(dataset, passages, file_names, output_dir, null_threshold, run_name, e
 
         metrics["own"] = own
         written += effect_tables.write(dataset, passages, metrics, output_dir, effect_options)
-        drawn = effect_tables.EFFECTS_FILE
-        if has_answers and not any(cell.label.head for cell in cells):
-            drawn = results_table.FILES["em"]
+        written.append(_write_questions(dataset, passages, cells, file_names, output_dir))
         print(
-            f"the tables are in {output_dir}; to draw them: python visualize_zones.py --annotate "
-            f"{'' if has_answers else '--metric=own '}{os.path.join(output_dir, drawn)} "
-            f"{os.path.join(output_dir, 'zones.png')}"
+            f"the tables are in {output_dir}; a page of them: python report.py {output_dir} "
+            f"{os.path.join(output_dir, 'report.html')}; a figure: "
+            f"{_drawing(output_dir, cells, has_answers)}"
         )
     return written
+
+
+def _drawing(output_dir, cells, has_answers):
+    """Returns the command that draws the heat map of a grid."""
+    table = "effects.csv"
+    if has_answers and not any(cell.label.head for cell in cells):
+        table = results_table.FILES["em"]
+    tables, figure = (os.path.join(output_dir, name) for name in (table, "zones.png"))
+    metric = "" if has_answers else "--metric=own "
+    return f"python visualize_zones.py --annotate {metric}{tables} {figure}"
 
 
 def _score_cell(dataset, passages, names, output_dir, null_threshold, is_first):
@@ -146,6 +160,24 @@ def _own_f1(dataset, passages, cells, cell):
         )
         for question_id in ids
     ]
+
+
+def _write_questions(dataset, passages, cells, file_names, output_dir):
+    """Writes the table of questions beside the tables of effects; returns its name."""
+    return question_table.write(
+        output_dir,
+        question_scores.read(os.path.join(output_dir, question_scores.FILE)),
+        [
+            question_types.question_type(question.text, dataset.question_types)
+            for _, question in dataset.scored_questions(passages)
+        ],
+        [
+            question_table.CellAnswers(
+                scored.answers, os.path.join(output_dir, file_names[cell]["nbest"])
+            )
+            for cell, scored in cells.items()
+        ],
+    )
 
 
 def _write_tables(dataset, evaluations, output_dir):

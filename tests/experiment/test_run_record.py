@@ -119,6 +119,7 @@ def test_scores_and_tables_name_their_runs(grid):
         "question_scores.npz",
         "effects.csv",
         "effects_by_type.csv",
+        "questions.csv",
     }
     for run in (decoding, scoring):
         assert run["results"] == {name: sha256(folder / name) for name in run["results"]}

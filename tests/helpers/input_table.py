@@ -1523,10 +1523,10 @@ def device_rows():
         refused(
             "micro-batches on a TPU",
             "--micro_batch_size=2 is for a GPU or a CPU",
-            words=on_tpu,
+            words=on_tpu + TRAIN["words"],
             tpu_name="t",
             micro_batch_size=2,
-            **TRAIN,
+            train_file=TRAIN["train_file"],
         ),
         refused(
             "an unknown precision",
