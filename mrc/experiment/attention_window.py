@@ -93,7 +93,7 @@ def read_inputs(folder: str) -> Inputs:
             f"{path} names the dataset {entry.get('dataset')}; run with --do_attention again"
         )
     values = dict(_DEFAULTS, **entry["flags"])
-    values = _with_paths_from(entry.get("folder"), values)
+    values = with_paths_from(entry.get("folder"), values)
     options = types.SimpleNamespace(**dict(values, output_dir=folder, **_CHANGES))
     vocabulary = run_inputs.vocabulary_flag(options)
     for name in ("bert_config_file", vocabulary, "predict_file", "max_seq_length", "n_best_size"):
@@ -102,7 +102,7 @@ def read_inputs(folder: str) -> Inputs:
     return run_inputs.read(dataset, options)
 
 
-def _with_paths_from(folder, values):
+def with_paths_from(folder, values):
     """Returns the flags of a run that began in `folder`, with its relative paths resolved."""
     values = dict(values)
     for name in run_flags.PATHS:

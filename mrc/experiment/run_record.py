@@ -124,6 +124,12 @@ def find(path, sha256):
     return _maker(runs, name, sha256)
 
 
+def named(folder, name):
+    """Returns the entry of the run in `folder` with this name, {} if there is none."""
+    runs = _read(os.path.join(folder, RECORD_FILE)) if name else []
+    return next((run for run in runs if run["run"] == name), {})
+
+
 def last_with_flag(folder, names):
     """Returns the entry of the newest run in `folder` that had one of these flags on, or None."""
     runs = _read(os.path.join(folder, RECORD_FILE))

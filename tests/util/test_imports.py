@@ -9,7 +9,7 @@ import tiny
 
 BASE = ("attention_mask", "modeling", "tokenization", "optimization")
 LEAVES = ("mrc.families", "mrc.variables")  # below modeling.py
-SCRIPTS = ("run_", "visualize_", "import_", "correlate", "compare")
+SCRIPTS = ("run_", "visualize_", "import_", "correlate", "compare", "report")
 LEVELS = {"mrc.util": 0, "mrc.data": 2, "mrc.model": 2, "mrc.answers": 2, "mrc.experiment": 3}
 
 

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the study of one or several readers as one page.
+
+    python report.py reader report.html
+    python report.py reader_a reader_b report.html
+    python report.py --attention=ID,ID reader report.html
+
+Readers are output folders of grids scored with --do_eval. The page leads from the heat map to the
+questions of a cell and from a question to the answer under each mask; docs/report.md describes it.
+It is one file that needs no network. The passages are those of the data file that run.json names.
+--attention embeds the attention pages of questions of the first reader that has them, which runs
+that reader as visualize_attention.py does.
+"""
+
+import argparse
+import itertools
+
+from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
+
+# isort: split
+from mrc.answers import comparison
+from mrc.experiment import attention_window, explain, scored_grid
+from mrc.figures import attention_page, report_page
+from mrc.util import errors, files, tensorflow_versions
+from mrc.util.errors import InputError, exit_with_message
+
+
+def _parse_arguments():
+    parser = errors.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "readers", type=files.normalized, nargs="+", help="output folders of scored grids"
+    )
+    parser.add_argument("output", type=files.normalized, help="the file to write: .html")
+    parser.add_argument(
+        "--attention", help="comma-separated ids of questions whose attention is embedded"
+    )
+    args = parser.parse_args()
+    if not args.output.endswith(".html"):
+        parser.error(f"the output {args.output} must end in .html")
+    return args
+
+
+def _attention_pages(grids, ids):
+    """Returns {question id: attention page}."""
+    tensorflow_versions.silence_deprecation_warnings()
+    pages, inputs = {}, {}
+    for question_id in ids:
+        folder = next((grid.folder for grid in grids if question_id in grid.scores.ids), None)
+        if folder is None:
+            raise InputError(f"--attention: no reader has the question {question_id}")
+        inputs[folder] = inputs.get(folder) or attention_window.read_inputs(folder)
+        with explain.explain_tensorflow_errors(False):
+            window = attention_window.read_window(inputs[folder], question_id)
+        masked = attention_window.masked_answers(folder, question_id, inputs[folder])
+        pages[question_id] = attention_page.make(window, masked)
+    return pages
+
+
+def _comparisons(folders):
+    """Returns the comparison of each two readers that have questions and cells in common."""
+    readers, compared = [comparison.read(folder) for folder in folders], []
+    for pair in itertools.combinations(readers, 2):
+        try:
+            compared.append(report_page.compared(*pair, [reader.folder for reader in pair]))
+        except InputError as reason:
+            print(f"not compared: {reason}")
+    return compared
+
+
+def main():
+    args = _parse_arguments()
+    grids = [scored_grid.read(folder) for folder in args.readers]
+    pages = _attention_pages(grids, args.attention.split(",") if args.attention else [])
+    page = report_page.make(grids, _comparisons(args.readers), pages)
+    files.make_folder_of(args.output)
+    files.write(args.output, page)
+    print(f"{args.output}: {len(page) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    with exit_with_message():
+        main()
