@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Runs the whole study on a small scale, in English and in Chinese: fine-tunes a tiny BERT on sample
-# data, answers held-out questions with each zone of each layer masked, scores the answers and draws
-# the heat map.
+# data, answers held-out questions with each zone of each layer masked, scores the answers, draws the
+# heat map and writes the report.
 #
 #     ./run_demo.sh [FOLDER]
 #
@@ -41,10 +41,11 @@ experiment() {
 experiment en run_squad.py
 experiment zh run_cmrc2018.py
 run visualize_zones.py "$output/en/results.csv" "$output/zh/results.csv" "$output/zones.png" --annotate --range=auto --titles=English,Chinese
+run report.py "$output/en" "$output/zh" "$output/report.html"
 
 for language in en zh; do
   printf '\nExact match (%s) by masked layer and zone:\n' "$language"
   awk -F, '{ printf "%-10s", $1; for (i = 2; i <= NF; i++) printf((NR > 1 ? "%8.1f" : "%8s"), $i); print "" }' \
     "$output/$language/results.csv"
 done
-printf '\nThe heat map is in %s\nThe demo took %d seconds.\n' "$output/zones.png" "$((SECONDS - begun))"
+printf '\nThe heat map is in %s\nThe report is in %s: open it in a browser.\nThe demo took %d seconds.\n' "$output/zones.png" "$output/report.html" "$((SECONDS - begun))"

@@ -598,6 +598,7 @@ def test_an_old_python_is_reported(tmp_path):
         "visualize_zones.py",
         "correlate.py",
         "compare.py",
+        "report.py",
         "demo/sample_data.py",
         "demo/make_checkpoint.py",
         "benchmarks/tpu_estimate.py",

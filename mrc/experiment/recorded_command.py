@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prints the run script and the flags of the last run in an output folder, one word a line.
+
+    python -m mrc.experiment.recorded_command reader
+
+Left out is what a run does (--do_train, --mask_zone, ...); scripts/study.sh adds it.
+"""
+
+import sys
+from typing import List
+
+from mrc.experiment import attention_window, run_record
+from mrc.util import files
+from mrc.util.errors import InputError, exit_with_message
+
+_SCRIPTS = {"SQuAD": "run_squad.py", "CMRC 2018": "run_cmrc2018.py"}
+_TASKS = ("do_train", "do_predict", "do_attention")
+_LEFT_OUT = (
+    *(*_TASKS, "do_eval", "output_dir"),
+    *("mask_zone", "mask_layer", "mask_head", "zones_file", "attention_sets"),
+)
+
+
+def words(folder: str) -> List[str]:
+    """Returns the run script and the flags of the last run in `folder` that used a model."""
+    entry = run_record.last_with_flag(folder, _TASKS)
+    flags = entry and attention_window.with_paths_from(entry.get("folder"), entry["flags"])
+    if not entry or not flags.get("predict_file"):
+        raise InputError(
+            f"{folder}/{run_record.RECORD_FILE} names no run with a model and --predict_file; run "
+            "the reader on its data with --do_predict first"
+        )
+    return [_SCRIPTS[entry["dataset"]], f"--output_dir={folder}"] + [
+        f"--{name}={value}"
+        for name, value in flags.items()
+        if value is not None and name not in _LEFT_OUT
+    ]
+
+
+if __name__ == "__main__":
+    with exit_with_message():
+        print("\n".join(words(files.normalized(sys.argv[1]))))
