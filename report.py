@@ -47,7 +47,9 @@ def _attention_pages(grids, ids):
     tensorflow_versions.silence_deprecation_warnings()
     pages, inputs = {}, {}
     for question_id in ids:
-        folder = next((grid.folder for grid in grids if question_id in grid.scores.ids), None)
+        folder = next(
+            (grid.folder for grid in grids if question_id in grid.scores.ids.tolist()), None
+        )
         if folder is None:
             raise InputError(f"--attention: no reader has the question {question_id}")
         inputs[folder] = inputs.get(folder) or attention_window.read_inputs(folder)

@@ -167,7 +167,7 @@ def read(path: str, scores: QuestionScores) -> Answers:
     data = files.read_bytes(path, "table of questions")
     raw = io.BytesIO(data) if path.endswith(PLAIN) else gzip.GzipFile(fileobj=io.BytesIO(data))
     labels = [Label(), *scores.cells]
-    ids = [str(each).encode("utf-8", "backslashreplace").decode("utf-8") for each in scores.ids]
+    ids = [each.encode("utf-8", "backslashreplace").decode() for each in scores.ids.tolist()]
     found = Answers([], [], np.zeros((len(labels), len(ids))), np.zeros((len(labels), len(ids))))
     try:
         reader = csv.DictReader(io.TextIOWrapper(raw, "utf-8", newline=""))
