@@ -128,9 +128,9 @@ def _log_probabilities(path, ids, texts):
         for place, (question_id, text) in enumerate(zip(ids, texts)):
             entries = lists.get(question_id)
             if entries:
-                share = sum(each["probability"] for each in entries if each["text"] == text)
-                listed[place] = int(share > 0.0)
-                share = share or min(each["probability"] for each in entries)
+                own = next((each for each in entries if each["text"] == text), None)
+                listed[place] = int(own is not None)
+                share = (own or min(entries, key=lambda each: each["probability"]))["probability"]
                 logp[place] = math.log(max(share, sys.float_info.min))
     except (TypeError, KeyError, AttributeError):
         raise InputError(f"{path} is not an n-best file; decode its cell again with --do_predict")
