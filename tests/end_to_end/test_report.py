@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -114,6 +115,30 @@ def test_readers_are_compared_and_attention_is_embedded(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "dataset, data, changes",
+    [
+        (datasets.SQUAD, "squad2", dict(version_2_with_negative=True)),
+        (datasets.CMRC2018, "cmrc", {}),
+    ],
+    ids=["squad2", "cmrc"],
+)
+def test_the_scores_of_other_data_sum_to_the_effects(paths, tmp_path, dataset, data, changes):
+    flags = tiny.model_flags(
+        paths, output_dir=str(tmp_path), predict_file=paths[data], mask_zone="p2q", mask_layer="0,1"
+    )
+    values = tiny.flag_values(do_predict=True, do_eval=True, **dict(flags, **changes))
+    experiment.run(dataset, values)
+    report(tmp_path, tmp_path / "report.html")
+    page = page_of(tmp_path / "report.html")[1]
+    reader, at = page["readers"][0], page["effectColumns"].index("value")
+    answers = array(reader["answers"], "<u2").reshape(3, -1)
+    for number, metric in enumerate(reader["metrics"], 1):
+        for cell, row in zip(answers[1:], reader["effects"][metric]):
+            scores = [each[place][number] for each, place in zip(reader["distinct"], cell)]
+            assert 100 * np.mean(scores) == pytest.approx(row[at], abs=6e-5)
+
+
+@pytest.mark.parametrize(
     "words, message",
     [
         (["{folder}", "report.pdf"], "the output report.pdf must end in .html"),
@@ -150,6 +175,38 @@ def test_the_recorded_command_repeats_the_run(folder, tmp_path):
     assert code == 0, stderr
     with pytest.raises(InputError, match="names no run with a model"):
         recorded_command.words(str(tmp_path))
+
+
+def test_the_study_runs_every_step_and_survives_readers_that_do_not_compare(tmp_path):
+    python = tmp_path / "python"
+    python.write_text(
+        "#!/bin/sh\n"
+        'case "$1 $2" in\n'
+        '  "-m mrc.experiment.recorded_command") printf "run_squad.py\\n--x=a b\\n" ;;\n'
+        "  compare.py*) exit 2 ;;\n"
+        "esac\n"
+    )
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["bash", os.path.join(tiny.ROOT, "scripts", "study.sh"), "a/", "/b"],
+        env=dict(os.environ, PYTHON=str(python), MASK_HEAD="0", ZONES="p2q"),
+        cwd=str(tmp_path),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    decode = "run_squad.py --x=a\\ b --do_predict --do_eval --mask_zone=p2q --mask_layer=each"
+    here = str(tmp_path)
+    expected = [
+        *(f"{decode} --mask_head=0", "run_squad.py --x=a\\ b --do_attention"),
+        f"correlate.py {here}/a",
+        *(f"{decode} --mask_head=0", "run_squad.py --x=a\\ b --do_attention"),
+        "correlate.py /b",
+        f"compare.py {here}/a /b --output={here}/a/against_b",
+        f"report.py {here}/a /b {here}/report.html",
+    ]
+    commands = [line for line in done.stdout.splitlines() if line.startswith("+ ")]
+    assert done.returncode == 0 and commands == [f"+ {python} {words}" for words in expected]
+    assert f"{here}/a and /b are not compared." in done.stdout
 
 
 def test_the_notebook_runs_as_it_stands(folder, tmp_path, monkeypatch, capsys):
