@@ -48,10 +48,10 @@ def sample(random, effect):
     """Returns the p of 6 features; the outcome depends on the first, and on the passage."""
     passages = np.repeat(np.arange(40), 4)
     values = random.randn(6, 160) + random.randn(6, 40)[:, passages]
-    logits = -1.0 + effect * values[0] + 0.7 * random.randn(40)[passages]
+    logits = 1.0 + effect * values[0] + 0.7 * random.randn(40)[passages]
     chosen = random.rand(160) < 1.0 / (1.0 + np.exp(-logits))
     rows = common_features.compare(
-        Features(list("abcdef"), values), chosen, np.ones(160, bool), passages
+        Features(list("abcdef"), values + 10.0), chosen, np.ones(160, bool), passages
     )
     return [p for *_, p in rows]
 

@@ -70,8 +70,7 @@ def test_a_large_table_is_compressed_and_replaces_the_other(tmp_path, monkeypatc
     assert written(tmp_path)[1] == "questions.csv.gz"
     data = (tmp_path / "questions.csv.gz").read_bytes()
     assert gzip.decompress(data) == plain and not (tmp_path / "questions.csv").exists()
-    written(tmp_path)
-    assert (tmp_path / "questions.csv.gz").read_bytes() == data  # no time of writing
+    assert data[4:8] == bytes(4)  # no time of writing
     monkeypatch.undo()
     written(tmp_path)
     assert not (tmp_path / "questions.csv.gz").exists()
@@ -93,6 +92,14 @@ def test_pandas_reads_it_as_it_stands(tmp_path, monkeypatch):
     monkeypatch.setattr(question_table, "COMPRESSED_ABOVE", 0)
     pandas.testing.assert_frame_equal(pandas.read_csv(str(tmp_path / written(tmp_path)[1])), plain)
     assert plain.id.tolist() == ["q0", HOSTILE] * 2 and plain.em.tolist() == [1, 0, 0, 1]
+
+
+def test_a_frame_keeps_answers_and_ids_as_they_are(tmp_path):
+    results = pytest.importorskip("mrc.results")
+    write(tmp_path, scores_of([[1, 0], [0, 1]], ("007", "NA")), [["None", ""]] * 2, LISTS)
+    frame = results.questions(str(tmp_path))
+    assert frame.id.tolist() == ["007", "NA"] * 2 and frame.answer.tolist() == ["None", ""] * 2
+    assert frame.layer.tolist() == ["", "", "0", "0"] and frame.own.isna().all()
 
 
 def test_sums_are_those_of_the_effects(tmp_path):
