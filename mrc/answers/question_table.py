@@ -7,7 +7,8 @@
     em, f1, own         scores, 0 to 1; em and f1 are empty for data without answers
     em_change, f1_change, own_change
                         score minus that of the baseline
-    logp_change         change of the log probability, in nats, of the answer of the baseline
+    logp_change         change of the log probability, in nats, of the answer of the baseline; empty
+                        without the cell's n-best file
     listed              1 if that answer is in the cell's n-best list, else 0
 
 The probability of an answer is its share in the softmax over the n-best list. An answer that left
@@ -119,10 +120,7 @@ def _log_probabilities(path, ids, texts):
 
     Both are `[Q]`; the log probability is NaN without a list.
     """
-    if not files.exists(path):
-        tf.logging.warning("%s does not exist; logp_change is empty for its cell", path)
-        return np.full(len(ids), np.nan), [0] * len(ids)
-    lists = predictions_file.read_object(path, "n-best file")
+    lists = predictions_file.read_object(path, "n-best file") if files.exists(path) else {}
     logp, listed = np.full(len(ids), np.nan), [0] * len(ids)
     try:
         for place, (question_id, text) in enumerate(zip(ids, texts)):
