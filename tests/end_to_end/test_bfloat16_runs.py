@@ -90,6 +90,32 @@ def test_unfinished_work_of_the_other_precision_is_not_used(paths, tmp_path, war
     assert "holds unfinished work with another precision; it is not used" in warned[-1]
 
 
+def train(paths, folder, **changes):
+    flags = tiny.model_flags(paths, train_file=paths["squad"], do_train=True, train_batch_size=2)
+    flags.update(num_train_epochs=2, save_checkpoints_steps=2, output_dir=str(folder), **changes)
+    experiment.run(datasets.SQUAD, tiny.flag_values(**flags))
+    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(folder)))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def test_training_repeats_and_keeps_its_weights_in_float32(paths, tmp_path):
+    one, two, exact = (
+        train(paths, tmp_path / name, precision=name[:-1])
+        for name in ("bfloat161", "bfloat162", "float320")
+    )
+    for name, weights in one.items():
+        assert (weights == two[name]).all() and weights.dtype == exact[name].dtype
+    name = "bert/encoder/layer_0/output/dense/kernel"
+    assert (one[name] != exact[name]).any() and one[name].dtype == "float32"
+
+
+def test_a_training_is_not_resumed_in_the_other_precision(paths, tmp_path, capsys):
+    train(paths, tmp_path, precision="float32")
+    with pytest.raises(SystemExit):
+        train(paths, tmp_path, precision="bfloat16")
+    assert "precision" in capsys.readouterr().err
+
+
 def test_attention_is_in_float32(paths, tmp_path):
     decode(paths, tmp_path / "both", do_attention=True)
     decode(paths, tmp_path / "alone", do_predict=False, do_attention=True, precision="float32")

@@ -94,6 +94,17 @@ def uninterrupted(paths, tmp_path_factory):
     return folder
 
 
+PARTS = dict(micro_batch_size=1)
+
+
+@pytest.fixture(scope="module")
+def in_parts(paths, tmp_path_factory):
+    """Folder of an uninterrupted training in micro-batches."""
+    folder = tmp_path_factory.mktemp("parts")
+    rerun(training_flags(paths, folder, **PARTS))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return many_questions(tmp_path_factory.mktemp("many") / "squad.json")
@@ -123,9 +134,10 @@ def test_training_is_reproducible_to_the_byte(paths, uninterrupted, tmp_path, ca
 
 
 @pytest.mark.parametrize("number", range(int(os.environ.get("KILLS", 2))))
-def test_kill_9_in_training(paths, uninterrupted, tmp_path, number, capsys):
-    """With KILLS=30 in the environment, kills 30 runs at random moments."""
-    flags, generator = training_flags(paths, tmp_path), random.Random(number)
+def test_kill_9_in_training(paths, uninterrupted, in_parts, tmp_path, number, capsys):
+    """With KILLS=30 in the environment, kills 30 runs at random moments, half in micro-batches."""
+    changes, whole = (PARTS, in_parts) if number % 2 else ({}, uninterrupted)
+    flags, generator = training_flags(paths, tmp_path, **changes), random.Random(number)
     process = tiny.start(flags)
     wait_for(process, tmp_path / ("model.ckpt-%d.index" % generator.choice(range(0, STEPS, 20))))
     time.sleep(generator.uniform(0, SECONDS_BETWEEN_CHECKPOINTS))
@@ -138,7 +150,7 @@ def test_kill_9_in_training(paths, uninterrupted, tmp_path, number, capsys):
     stdout = capsys.readouterr().out
     if 0 < step < STEPS:
         assert "resuming the training in %s after step %d of %d" % (tmp_path, step, STEPS) in stdout
-    assert weights(tmp_path) == weights(uninterrupted)
+    assert weights(tmp_path) == weights(whole)
     assert not glob.glob(str(tmp_path / "*_temp_*"))
 
 
