@@ -18,7 +18,9 @@ from mrc.util.files import read_json
 # The keys that each task reads, besides the nesting and the ids.
 PREDICTION = frozenset(["context", "question"])
 SCORING = frozenset(["answers"])
-TRAINING = PREDICTION | {"answers", "answer_start"}
+LOCATED_ANSWERS = SCORING | {"answer_start"}
+_FIRST_ANSWER = "first answer"
+TRAINING = PREDICTION | {"answers", _FIRST_ANSWER}
 TRAINING_WITH_NEGATIVES = TRAINING | {"is_impossible"}  # SQuAD 2.0
 
 _KINDS = {dict: "an object", list: "a list", str: "a string", int: "an integer", bool: "a boolean"}
@@ -122,13 +124,16 @@ def _read_answers(question, keys):
     if not question.has("answers"):
         return ()
     answers = question.items("answers")
-    if "answer_start" not in keys:
-        return tuple(Answer(answer.get("text", str).value, None) for answer in answers)
     # Training learns the first answer; of the others only the number matters.
+    read = answers[:1] if _FIRST_ANSWER in keys else answers
+    has_start = keys & {_FIRST_ANSWER, "answer_start"}
     return tuple(
-        Answer(answer.get("text", str).value, answer.get("answer_start", int).value)
-        for answer in answers[:1]
-    ) + (Answer("", None),) * (len(answers) - 1)
+        Answer(
+            answer.get("text", str).value,
+            answer.get("answer_start", int).value if has_start else None,
+        )
+        for answer in read
+    ) + (Answer("", None),) * (len(answers) - len(read))
 
 
 def _read_is_impossible(question, keys):

@@ -133,7 +133,7 @@ def _gold_answers(inputs, question_id):
             passages = squad_format.read(
                 inputs.options.predict_file,
                 "prediction file",
-                squad_format.SCORING | {"answer_start"},
+                squad_format.LOCATED_ANSWERS,
             )
     except files.ChangedFile:
         raise

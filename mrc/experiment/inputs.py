@@ -371,7 +371,7 @@ def _read_files(dataset, options, hashes):
         scores_it = options.do_eval and eval_file(options) == options.predict_file
         keys = squad_format.PREDICTION | (squad_format.SCORING if scores_it else frozenset())
         if set(set_names) & set(token_sets.NEEDS_ANSWERS):
-            keys |= squad_format.SCORING | {"answer_start"}
+            keys |= squad_format.LOCATED_ANSWERS
         passages = squad_format.read(options.predict_file, "prediction file", keys)
         prediction_examples = examples.make_prediction_examples(
             dataset, passages, options.predict_file

@@ -150,6 +150,24 @@ def test_masks_act_on_decoding_only_and_the_seed_repeats_a_training(paths, train
     assert tiny.read_json(tmp_path, name) != tiny.read_json(trained[0], name)
 
 
+def test_zones_of_answers_leave_the_scores_as_they_are(paths, tmp_path):
+    """The grid reads where the answers lie, and scores against all of them."""
+    data = tiny.squad()
+    options = dict(do_predict=True, predict_file=paths["squad"])
+    run_here(datasets.SQUAD, paths, tmp_path / "first", **options)
+    answers = tiny.read_json(tmp_path / "first", "predictions_layer_.json")
+    for paragraph in data["data"][0]["paragraphs"]:
+        for question in paragraph["qas"]:
+            text = answers[question["id"]]
+            start = paragraph["context"].index(text)
+            question["answers"].append({"text": text, "answer_start": start})
+    tiny.write_json(tmp_path / "data.json", data)
+    grid = dict(options, do_eval=True, mask_layer="0", predict_file=str(tmp_path / "data.json"))
+    run_here(datasets.SQUAD, paths, tmp_path / "grid", mask_zone="q2,passage-answer", **grid)
+    scores = tiny.read_json(tmp_path / "grid", "scores.json")["layer_"]
+    assert (scores["exact"], scores["f1"]) == (100.0, 100.0)
+
+
 def test_another_seed_trains_other_weights(paths, trained, tmp_path):
     run_here(
         datasets.SQUAD, paths, tmp_path, do_train=True, train_file=paths["squad"], rand_seed=54321
