@@ -1803,18 +1803,6 @@ def scorer_rows():
     good = as_json(ALL_OF_SQUAD, "answers.json")
     return [
         refused_by_script(
-            "a batch that the TPU cores do not divide",
-            "--batch=12 is not a multiple of the 8 cores of a TPU; use 16",
-            "benchmarks/tpu_estimate.py",
-            "--batch=12",
-        ),
-        refused_by_script(
-            "an infinite efficiency",
-            "inf is not above 0 and at most 1e+12",
-            "benchmarks/tpu_estimate.py",
-            "--efficiency=inf",
-        ),
-        refused_by_script(
             "a seed below 0",
             "-1 is not from 0 to 2147483647",
             "demo/sample_data.py",

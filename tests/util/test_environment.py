@@ -601,7 +601,6 @@ def test_an_old_python_is_reported(tmp_path):
         "report.py",
         "demo/sample_data.py",
         "demo/make_checkpoint.py",
-        "benchmarks/tpu_estimate.py",
     ],
 )
 def test_a_python_without_the_packages_is_reported(script):
