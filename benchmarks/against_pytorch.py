@@ -4,7 +4,8 @@
     python3.11 -m venv torch && torch/bin/pip install torch transformers
     python benchmarks/against_pytorch.py --torch_python=torch/bin/python \\
         --bert_config_file=... --vocab_file=... --init_checkpoint=... --predict_file=... \\
-        [--precisions=float32,bfloat16] [--lengths=padded,trimmed] [further flags of run_squad.py]
+        [--precisions=float32,bfloat16] [--lengths=padded,trimmed] [--share] \\
+        [further flags of run_squad.py]
 
 The reader is a BERT on SQuAD; the grid is every zone in every layer unless the flags name zones and
 layers. PyTorch has an environment of its own, with the masks added in transformers' attention
@@ -177,7 +178,8 @@ class Comparison:
     def run_pytorch(self, length, precision):
         output = os.path.join(self._folder, "logits.npz")
         command = [self._args.torch_python, LOOP, self._reader, self._arrays, output, precision]
-        printed, seconds = run(command + ["--trim"] * (length == "trimmed"))
+        command += ["--trim"] * (length == "trimmed") + ["--share"] * self._args.share
+        printed, seconds = run(command)
         folder = tempfile.mkdtemp(dir=self._folder)
         decode(self._inputs, self._windows, output, folder)
         texts = answers(self._inputs, folder)
@@ -233,6 +235,11 @@ def main():
             default=choices,
             help="of " + ",".join(choices),
         )
+    parser.add_argument(
+        "--share",
+        action="store_true",
+        help="PyTorch computes the layers below the masked ones once, the best loop by hand",
+    )
     args, script_flags = parser.parse_known_args()
     if not any(flag.startswith("--mask_zone") for flag in script_flags):
         script_flags += GRID

@@ -3,7 +3,8 @@
 
 Run by `against_pytorch.py` in an environment with torch and transformers:
 
-    python benchmarks/pytorch_loop.py reader.npz windows.npz logits.npz float32|bfloat16 [--trim]
+    python benchmarks/pytorch_loop.py reader.npz windows.npz logits.npz float32|bfloat16 \\
+        [--trim] [--share]
 
 `reader.npz` has the weights by their names in transformers and the config; `windows.npz` has the
 arrays of the windows, the batches, and for each cell its zones, [cells, 5], and layers, [cells, L].
@@ -90,7 +91,31 @@ class Masks:
         return self.bias.expand_as(padding) if self.replaces else padding + self.bias
 
 
-def run(model, masks, windows, trim):
+class Shared:
+    """The unmasked hidden states of a batch, from which masked passes start; made once a length."""
+
+    def __init__(self, model):
+        self._model, self._hidden = model, {}
+
+    def __call__(self, ids, segments, padding, first):
+        """Returns the logits [B, T, 2] of a pass whose masks begin in layer `first`."""
+        length = ids.shape[1]
+        if length not in self._hidden:
+            self._hidden[length] = [self._model.bert.embeddings(ids, token_type_ids=segments)]
+        states = self._hidden[length]
+        while len(states) <= first:  # the masks of this pass do not reach these layers
+            states.append(self._layer(len(states) - 1, states[-1], padding))
+        hidden = states[first]
+        for number in range(first, len(self._model.bert.encoder.layer)):
+            hidden = self._layer(number, hidden, padding)
+        return self._model.qa_outputs(hidden)
+
+    def _layer(self, number, hidden, padding):
+        output = self._model.bert.encoder.layer[number](hidden, padding)
+        return output[0] if isinstance(output, tuple) else output
+
+
+def run(model, masks, windows, trim, share):
     """Returns starts and ends, [cells, windows, T], and the seconds of the passes."""
     cells, layers = windows["zones"], windows["layers"]
     shape = [len(cells)] + list(windows["input_ids"].shape)
@@ -98,6 +123,7 @@ def run(model, masks, windows, trim):
     for rows in windows["batches"]:
         rows = rows[rows >= 0]
         longest = windows["input_mask"][rows].sum(1).max() if trim else shape[2]
+        shared = Shared(model)
         for cell, zones in enumerate(cells):
             length = shape[2] if zones[0] else longest  # under `all`, padding is attended to
             ids, mask, segments = (
@@ -108,9 +134,14 @@ def run(model, masks, windows, trim):
             masks.layers = np.flatnonzero(layers[cell]).tolist()
             masks.replaces = bool(zones[0])
             masks.bias = zone_bias(zones, mask, segments) if zones.any() else None
-            found = model(input_ids=ids, token_type_ids=segments, attention_mask=padding)
-            starts[cell, rows, :longest] = found.start_logits.float().numpy()[:, :longest]
-            ends[cell, rows, :longest] = found.end_logits.float().numpy()[:, :longest]
+            if share:
+                first = min(masks.layers, default=len(layers[cell]))
+                logits = shared(ids, segments, padding, first)
+            else:
+                found = model(input_ids=ids, token_type_ids=segments, attention_mask=padding)
+                logits = torch.stack([found.start_logits, found.end_logits], dim=2)
+            logits = logits.float().numpy()[:, :longest]
+            starts[cell, rows, :longest], ends[cell, rows, :longest] = np.moveaxis(logits, 2, 0)
     seconds = time.monotonic() - begun
     if trim:
         starts[:, windows["input_mask"] == 0] = ends[:, windows["input_mask"] == 0] = -np.inf
@@ -126,12 +157,13 @@ def main():
     parser.add_argument("logits")
     parser.add_argument("precision", choices=["float32", "bfloat16"])
     parser.add_argument("--trim", action="store_true")
+    parser.add_argument("--share", action="store_true")
     args = parser.parse_args()
     model = read_model(args.reader)
     windows = dict(np.load(args.windows, allow_pickle=False))
     in_bfloat16 = args.precision == "bfloat16"
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
-        starts, ends, seconds = run(model, Masks(model), windows, args.trim)
+        starts, ends, seconds = run(model, Masks(model), windows, args.trim, args.share)
     np.savez(args.logits, starts=starts, ends=ends)
     print(f"{seconds:.3f}")
 
