@@ -27,10 +27,9 @@ import re
 from typing import FrozenSet, Iterable, NamedTuple, Optional, Tuple
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
-from modeling import MASKED
 from mrc.util.errors import InputError
+from mrc.util.lazy_tensorflow import tf
 
 # The groups of tokens, of which every token is in one.
 GROUPS = QUESTION, PASSAGE, CLS, SEP, PADDING = ("question", "passage", "cls", "sep", "padding")
@@ -244,10 +243,10 @@ class TokenSets(NamedTuple):
     """
 
     names: Tuple[str, ...]
-    members: tf.Tensor
-    positions: tf.Tensor
+    members: "tf.Tensor"
+    positions: "tf.Tensor"
 
-    def of(self, name: str) -> tf.Tensor:
+    def of(self, name: str) -> "tf.Tensor":
         """Returns the members [B, T] of one set."""
         return self.members[..., self.names.index(name)]
 
@@ -327,6 +326,8 @@ def changed_bias(bias, mask: Mask, queries: TokenSets, keys: TokenSets):
       mask: the `Mask`.
       queries, keys: of the R queries and K keys.
     """
+    from modeling import MASKED  # here, because it imports TensorFlow
+
     if mask.replaces_bias:
         return tf.fill([1, 1, 1, 1], MASKED)
     if not mask.pairs:

@@ -20,7 +20,6 @@ import os
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
 # isort: split
-import tensorflow.compat.v1 as tf
 
 import attention_mask
 from mrc.answers import attention_tables, correlation, effect_tables, effects, question_scores
@@ -29,6 +28,7 @@ from mrc.experiment import provenance, run_record
 from mrc.figures import figure_files, scatter
 from mrc.util import errors, files
 from mrc.util.errors import InputError, exit_with_message
+from mrc.util.lazy_tensorflow import tf
 
 TABLE_FILE, FIGURE_FILE = "correlation.csv", "correlation.png"
 

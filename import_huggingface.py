@@ -17,8 +17,6 @@ import re
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
 # isort: split
-from mrc.huggingface import model_config, names, vocabulary, weights
-from mrc.model import bert_config, checkpoint
 from mrc.util import errors, files
 from mrc.util.errors import InputError
 
@@ -32,6 +30,8 @@ def _check_downloaded(model_folder):
     config_path = os.path.join(model_folder, "config.json")
     if files.exists(model_folder) or not _HUB_NAME.match(model_folder):
         return config_path
+    from mrc.huggingface import model_config
+
     target = os.path.basename(model_folder)
     raise InputError(
         f"there is no folder {model_folder}; if it is a model of the Hugging Face Hub, download it "
@@ -43,6 +43,10 @@ def _check_downloaded(model_folder):
 
 def convert(model_folder: str, output_folder: str) -> str:
     """Writes the converted model to `output_folder`; returns the report for the user."""
+    # Here, because they import TensorFlow, which takes seconds.
+    from mrc.huggingface import model_config, names, vocabulary, weights
+    from mrc.model import bert_config, checkpoint
+
     config_path = _check_downloaded(model_folder)
     values = model_config.convert(files.read_json(config_path, "model config"), config_path)
     config = bert_config.make(values, config_path)
@@ -66,6 +70,8 @@ def convert(model_folder: str, output_folder: str) -> str:
 
 
 def _report(folder, config, tokenizer, has_head):
+    from mrc.huggingface import vocabulary
+
     lines = [f"warning: {text}" for text in tokenizer.warnings]
     length = min(_MOST_WINDOWS, config.max_position_embeddings)
     flag, name = "--vocab_file", vocabulary.VOCABULARY

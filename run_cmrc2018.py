@@ -14,11 +14,12 @@ from mrc.util import signals
 signals.exit_quietly_on_interrupt()  # for a Ctrl-C while TensorFlow is imported
 
 from mrc import datasets
-from mrc.experiment import run as experiment
 from mrc.experiment import run_flags
 
 
 def main(_):
+    from mrc.experiment import run as experiment  # imports TensorFlow: seconds that --help has not
+
     experiment.run(datasets.CMRC2018, flags.FLAGS.flag_values_dict())
 
 

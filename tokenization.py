@@ -9,10 +9,9 @@ run, so the time is linear in the length of the text.
 import collections
 import unicodedata
 
-import tensorflow.compat.v1 as tf
-
 from mrc.util.errors import InputError
 from mrc.util.files import read_text
+from mrc.util.lazy_tensorflow import tf
 
 UNKNOWN = "[UNK]"
 LONGEST_WORD = 200  # characters; a longer word becomes [UNK]

@@ -22,9 +22,9 @@ import numpy as np
 
 from mrc.answers import attention_tables
 from mrc.cells import EACH
-from mrc.experiment import attention_window, explain, run_record
+from mrc.experiment import run_record
 from mrc.figures import attention_map, attention_page, figure_files
-from mrc.util import errors, files, tensorflow_versions
+from mrc.util import errors, files
 from mrc.util.errors import InputError, exit_with_message
 
 MEAN = "mean"
@@ -93,6 +93,9 @@ def _choices(text, count, what):
 
 
 def _draw_question(args):
+    from mrc.experiment import attention_window, explain
+    from mrc.util import tensorflow_versions
+
     tensorflow_versions.silence_deprecation_warnings()
     inputs = attention_window.read_inputs(args.source)
     config = inputs.config

@@ -6,12 +6,13 @@ or F1.
     python visualize_zones.py --metric=f1 --annotate --range=auto a/results.csv b/results.csv a.pdf
     python visualize_zones.py --by_type results.csv figure.png
     python visualize_zones.py --average seed1/results.csv seed2/results.csv figure.png
-    python visualize_zones.py effects.csv heads.png
+    python visualize_zones.py --width=6.3 effects.csv heads.pdf
+    python visualize_zones.py results.csv table.tex
 
 A results.csv is drawn as layers by zones. The verdicts in the effects.csv beside it mark the cells:
-needed cells are plain, undecided ones hatched. An effects.csv with single heads is drawn as layers
-by heads, a panel for each zone. Layers and heads count from 1 in the figure and from 0 in flags and
-files.
+needed cells are framed. An effects.csv with single heads is drawn as layers by heads, a panel for
+each zone. A file name that ends in .tex gets the numbers as LaTeX tables. Layers and heads count
+from 1 in the figure and from 0 in flags and files.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from mrc.util import check_environment  # noqa: F401, first: it reports missing 
 from mrc.answers import effect_tables, effects, results_table, seeds, verdicts
 from mrc.answers.effects import METRIC_NAMES, TESTED
 from mrc.experiment import run_record
-from mrc.figures import figure_files, heat_map, panels
+from mrc.figures import figure_files, heat_map, latex, panels
 from mrc.util import errors, files
 from mrc.util.errors import InputError, exit_with_message
 
@@ -64,7 +65,7 @@ def _parse_arguments():
         help="results.csv of one or more grids, or effects.csv",
     )
     parser.add_argument(
-        "figure", type=files.normalized, help="the file to write: .png, .pdf or .svg"
+        "figure", type=files.normalized, help="the file to write: .png, .pdf or .svg, or .tex"
     )
     parser.add_argument(
         "--metric",
@@ -103,9 +104,9 @@ def _parse_arguments():
         action="store_true",
         help="draw the effects of an effects.csv above those of as many random tokens",
     )
+    figure_files.add_size_arguments(parser)
     args = parser.parse_args()
-    if figure_files.extension(args.figure) not in figure_files.FORMATS:
-        parser.error(f"the figure {args.figure} must end in .png, .pdf or .svg")
+    figure_files.check_extension(parser, args.figure, [*figure_files.FORMATS, latex.EXTENSION])
     return args
 
 
@@ -166,18 +167,22 @@ def _panels_of(path, title, metric, args):
             rows, title = panels.above_control(rows, path), f"{title}, above control"
         whole = [row for row in rows if not row.head]
         of_layers = (
-            [panels.of_table(panels.table_of_effects(whole), title, args.annotate, whole)]
+            [
+                panels.of_table(
+                    panels.table_of_effects(whole), title, metric, args.annotate, whole, path
+                )
+            ]
             if whole
             else []
         )
-        return of_layers + panels.of_heads(rows, title, args.annotate)
+        return of_layers + panels.of_heads(rows, title, args.annotate, path)
     if args.above_control:
         raise InputError(
             f"--above_control draws an effects.csv, not {path}; pass the one beside it"
         )
     table = results_table.read_table(path)
     rows = panels.effects_of(path, table, metric) if panels.is_results(path) else None
-    return [panels.of_table(table, title, args.annotate, rows or ())]
+    return [panels.of_table(table, title, metric, args.annotate, rows or (), path)]
 
 
 def _average(paths, title, metric):
@@ -188,7 +193,7 @@ def _average(paths, title, metric):
     tested = None
     if len(paths) > 1:
         tested = seeds.compare_files(paths, list(tables[0].values), metric)
-    panel = panels.average(tables, title, tested)
+    panel = panels.average(tables, title, metric, tested, paths[0])
     for number, (layer, zone) in enumerate(tables[0].values if tested else ()):
         if tested.verdict[number] in (verdicts.NEEDED, verdicts.HELPS):
             print(
@@ -213,8 +218,20 @@ def main():
                 for path, title in zip(paths, titles)
                 for panel in _panels_of(path, title, metric, args)
             ]
-    figure = heat_map.draw(found, f"change of {METRIC_NAMES[metric]} (points)", args.range)
-    figure_files.save(figure, args.figure, run_record.origins(hashes))
+    for panel in found:
+        if "baseline 0.00" in panel.about:
+            print(
+                f"warning: {panel.title}: without a mask no answer scores in "
+                f"{METRIC_NAMES[metric]}, so no mask can cost anything; draw another --metric, or "
+                "check the checkpoint and --do_lower_case"
+            )
+    label = f"change of {METRIC_NAMES[metric]} (points)"
+    origins = run_record.origins(hashes)
+    if figure_files.extension(args.figure) == latex.EXTENSION:
+        latex.write(args.figure, latex.of_panels(found, label), origins)
+        return
+    figure = heat_map.draw(found, label, args.range, args.width, args.columns)
+    figure_files.save(figure, args.figure, origins)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,10 @@ def write(dataset, passages, metrics, output_dir, options):
     impossible = _impossible(dataset, cells, scores, options)
     types = [question_type(question.text, dataset.question_types) for _, question in questions]
     names = type_names(dataset.question_types)
-    rows = effects.compare(scores, options.cluster, types, impossible, options.margin)
+    rows = [
+        row._replace(**options.origin)
+        for row in effects.compare(scores, options.cluster, types, impossible, options.margin)
+    ]
     by_type = effects.estimate_by_type(scores, options.cluster, types, names, impossible)
     question_scores.write(output_dir, scores)
     files.write(os.path.join(output_dir, EFFECTS_FILE), effects.TABLE.to_csv(rows))

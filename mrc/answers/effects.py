@@ -39,6 +39,7 @@ class Effect(NamedTuple):
       p, p_adjusted, mde, verdict, n_needed: see `verdicts.Comparisons`.
       p_type: whether the effect depends on the type of question, see `resampling.permuted_types`.
       above_control, control_low, control_high, p_control: see `controls.AboveControl`.
+      reader, data, seed: what the scores are of, see `scoring.EffectOptions`; empty if unknown.
     """
 
     layer: str
@@ -64,6 +65,9 @@ class Effect(NamedTuple):
     control_low: float = math.nan
     control_high: float = math.nan
     p_control: float = math.nan
+    reader: str = ""
+    data: str = ""
+    seed: str = ""
 
 
 def _points(name):
@@ -89,8 +93,14 @@ TABLE = Table(
         _points("mde"),
         Column("verdict", choices=("",) + verdicts.VERDICTS),
         Column("n_needed", float, ".0f", least=0.0),
-        *(_points(name) for name in ("above_control", "control_low", "control_high")),
-        _probability("p_control"),
+        *(
+            column._replace(is_optional=True)  # earlier versions did not write them
+            for column in (
+                *(_points(name) for name in ("above_control", "control_low", "control_high")),
+                _probability("p_control"),
+                *(Column(name) for name in ("reader", "data", "seed")),
+            )
+        ),
     ],
 )
 TABLE_BY_TYPE = Table("table of effects by type", _REMEDY, [Column("type"), *_ESTIMATES])

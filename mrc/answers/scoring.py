@@ -31,12 +31,15 @@ class EffectOptions(NamedTuple):
       margin: points within which an effect does not matter.
       layers: number of layers of the model.
       reads_null: whether an answer may be that there is none (SQuAD 2.0).
+      origin: the folder name of the "reader", the file name of its "data" and its "seed", as far
+        as they are known.
     """
 
     cluster: str
     margin: float
     layers: int
     reads_null: bool
+    origin: Dict[str, str] = {}
 
 
 class _ScoredCell(NamedTuple):

@@ -10,11 +10,11 @@ import os
 from typing import Any, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 from scipy import stats
 
 from mrc.answers import question_scores, resampling, results_table, verdicts
 from mrc.util import files
+from mrc.util.lazy_tensorflow import tf
 
 
 class SeedEffects(NamedTuple):

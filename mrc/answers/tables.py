@@ -30,6 +30,7 @@ class Column(NamedTuple):
       spec: format of a number, as in `format`.
       least, most: bounds of a number.
       choices: the texts that are allowed; empty for any.
+      is_optional: whether a table may lack it, as if all its fields were empty.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Column(NamedTuple):
     least: float = -math.inf
     most: float = math.inf
     choices: Sequence[str] = ()
+    is_optional: bool = False
 
     def format(self, value: Any) -> str:
         """Returns the field of a value."""
@@ -108,13 +110,17 @@ class Table(NamedTuple):
     def parse(self, path: str, lines: Dict[int, List[str]]) -> List[list]:
         """Returns the rows of `read_fields`, a value for each column."""
         names, *_ = lines.values()
-        missing = [column.name for column in self.columns if column.name not in names]
+        missing = [
+            column.name
+            for column in self.columns
+            if column.name not in names and not column.is_optional
+        ]
         if missing:
             raise InputError(
                 f"{path} is not a {self.what} of this version: it lacks the column"
                 f"{'s' if len(missing) > 1 else ''} {', '.join(missing)}; {self.remedy}"
             )
-        places = [names.index(column.name) for column in self.columns]
+        places = {name: place for place, name in enumerate(names)}
         rows = []
         for line, fields in list(lines.items())[1:]:
             if len(fields) != len(names):
@@ -122,7 +128,11 @@ class Table(NamedTuple):
                     f"{path}, line {line} has {len(fields)} columns, but the first line has "
                     f"{len(names)}; {self.remedy}"
                 )
-            rows.append(self._values(path, line, [fields[place] for place in places]))
+            by_column = [
+                fields[places[column.name]] if column.name in places else ""
+                for column in self.columns
+            ]
+            rows.append(self._values(path, line, by_column))
         return rows
 
     def _values(self, path, line, fields):

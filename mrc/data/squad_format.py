@@ -10,10 +10,9 @@ file.
 import re
 from typing import FrozenSet, List, NamedTuple, Optional, Tuple
 
-import tensorflow.compat.v1 as tf
-
 from mrc.util.errors import InputError
 from mrc.util.files import read_json
+from mrc.util.lazy_tensorflow import tf
 
 # The keys that each task reads, besides the nesting and the ids.
 PREDICTION = frozenset(["context", "question"])

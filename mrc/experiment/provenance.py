@@ -11,12 +11,10 @@ import json
 import os
 from typing import NamedTuple
 
-import tensorflow.compat.v1 as tf
-
 from mrc import cells as grid_cells
 from mrc.util import files
 from mrc.util.errors import InputError
-from mrc.util.tensorflow_versions import IS_TF2, uses_onednn
+from mrc.util.lazy_tensorflow import tf
 
 RECORD_FILE = "cells.json"
 # The names in a fingerprint of what tells readers and their windows apart.
@@ -164,7 +162,7 @@ def other_reader(ours, theirs):
 def warn_of_other_reader(folder):
     """Warns if attention and answers without a mask are not of the same reader and data."""
     path = os.path.join(folder, RECORD_FILE)
-    cells = (read_record(path) if tf.gfile.Exists(path) else None) or {}
+    cells = (read_record(path) if files.exists(path) else None) or {}
     baseline = grid_cells.BASELINE.name
     fingerprints = [
         cells.get(name, {}).get("made_from") for name in (attention_entry(baseline), baseline)
@@ -203,6 +201,8 @@ def unfinished_work(output_dir, fingerprint, cells) -> UnfinishedWork:
 
     Creates its folder if needed, and warns of partial results with other fingerprints.
     """
+    from mrc.util.tensorflow_versions import IS_TF2, uses_onednn
+
     whole = collections.OrderedDict(fingerprint, cells=[cell.name for cell in cells])
     if IS_TF2:
         whole.update(tensorflow=tf.__version__, onednn=uses_onednn())  # last bits differ by both

@@ -18,6 +18,7 @@ from mrc.experiment import (
     run_flags,
     run_record,
     training,
+    training_record,
 )
 from mrc.experiment import inputs as run_inputs
 from mrc.experiment.inputs import Inputs
@@ -108,6 +109,7 @@ def _score(inputs: Inputs, run_name: str):
                 inputs.options.margin,
                 inputs.config.num_hidden_layers,
                 inputs.with_negatives,
+                _origin(inputs),
             ),
         )
     return hashes, written
@@ -117,6 +119,24 @@ def _warn_of_unused_gpu(inputs):
     on_cpu = inputs.has_model and estimator.runs_on_cpu(inputs.options.use_tpu)
     if on_cpu and files.exists(_GPU):
         tf.logging.warning("TensorFlow does not use the GPU of this machine; see docs/devices.md")
+
+
+def _origin(inputs):
+    """Returns the columns of effects.csv that name the reader, its data and its seed.
+
+    A run that only scores has the reader of the last run that decoded in its folder.
+    """
+    options = inputs.options
+    entry = run_record.last_with_flag(options.output_dir, ["do_predict"]) or {"flags": {}}
+    checkpoint = inputs.trained or entry["flags"].get("init_checkpoint") or ""
+    folder = (os.path.dirname(checkpoint) or os.curdir) if checkpoint else ""
+    trained_with = training_record.read(folder).fingerprint if folder else None
+    seed = trained_with.get("rand_seed", "") if isinstance(trained_with, dict) else ""
+    return dict(
+        reader=os.path.basename(os.path.abspath(folder)) if folder else "",
+        data=os.path.basename(options.eval_file or options.predict_file),
+        seed=str(seed),
+    )
 
 
 def _set_up_logging(verbose):

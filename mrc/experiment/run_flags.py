@@ -3,6 +3,7 @@
 
 import math
 import re
+import sys
 
 from absl import flags
 
@@ -293,6 +294,8 @@ def parse(argv):
         errors.check_words(argv)
         try:
             rest = flags.FLAGS(argv)
+        except SystemExit:  # after --help, for which absl exits with 1
+            sys.exit(0)
         except flags.Error as error:
             raise InputError(
                 f"{_in_plain_words(str(error))}; python {argv[0]} --help lists the flags"

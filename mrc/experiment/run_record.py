@@ -17,11 +17,11 @@ import time
 import uuid
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from mrc.experiment import provenance
 from mrc.util import errors, files
 from mrc.util.errors import InputError
+from mrc.util.lazy_tensorflow import tf
 
 RECORD_FILE = "run.json"
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -86,7 +86,7 @@ def _is_entry(value):
 
 def _read(path):
     """Returns the list of the recorded runs."""
-    if not tf.gfile.Exists(path):
+    if not files.exists(path):
         return []
     try:
         value = files.read_json(path, "record of runs")

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes figures: PNG, PDF or SVG, each with a description in its metadata."""
 
+import argparse
 import io
 import os
+from typing import Sequence
 
-from mrc.figures import heat_map
 from mrc.figures.texts import drawable
 from mrc.util import files
 from mrc.util.errors import InputError
 
 # Formats of figures, each with the name of its metadata field for a description.
 FORMATS = {"png": "Description", "pdf": "Subject", "svg": "Description"}
+_DOTS_PER_INCH = 300
+# TrueType fonts in PDF and text as text in SVG, which journals and editors of figures ask for.
+_STYLE = {"pdf.fonttype": 42, "svg.fonttype": "none"}
 
 
 def check_matplotlib():
@@ -26,14 +30,52 @@ def extension(path: str) -> str:
     return os.path.splitext(path)[1][1:].lower()
 
 
+def check_extension(parser, path: str, formats: Sequence[str]):
+    """Reports a path of a file to write whose extension is none of `formats`."""
+    if extension(path) not in formats:
+        listed = ", ".join("." + name for name in formats)
+        parser.error(f"{path} must end in one of {listed}")
+
+
+def _positive(kind, most):
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value <= most:
+            raise argparse.ArgumentTypeError(f'"{text}" is not a number above 0, at most {most}')
+        return value
+
+    return parse
+
+
+def add_size_arguments(parser, what="panels"):
+    """Adds --width and --columns to a parser."""
+    parser.add_argument(
+        "--width",
+        type=_positive(float, 100),
+        help="width of the figure in inches (default: what it needs, up to 6.3 for panels); its "
+        "text has at least 7 points",
+    )
+    parser.add_argument(
+        "--columns",
+        type=_positive(int, 100),
+        help=f"{what} beside each other (default: as many as fit)",
+    )
+
+
 def save(figure, path: str, description: str):
     """Writes a matplotlib figure to `path`, whose extension is one of `FORMATS`."""
+    import matplotlib
+
     buffer = io.BytesIO()
-    figure.savefig(
-        buffer,
-        format=extension(path),
-        dpi=heat_map.DOTS_PER_INCH,
-        metadata={FORMATS[extension(path)]: drawable(description)},
-    )
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(
+            buffer,
+            format=extension(path),
+            dpi=_DOTS_PER_INCH,
+            metadata={FORMATS[extension(path)]: drawable(description)},
+        )
     files.make_folder_of(path)
     files.write(path, buffer.getvalue(), binary=True)

@@ -6,9 +6,8 @@ import logging
 import unicodedata
 from typing import FrozenSet, Iterable, List
 
-import tensorflow.compat.v1 as tf
-
 from mrc.figures.texts import drawable
+from mrc.util.lazy_tensorflow import tf
 
 # Parts of the names of fonts that have ideographs, the preferred ones first.
 _NAMES = (

@@ -13,30 +13,34 @@ from typing import List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from mrc.answers.comparison import EQUIVALENT
-from mrc.answers.verdicts import IMPOSSIBLE, NOT_NEEDED, UNDECIDED
+from mrc.answers import comparison, verdicts
 from mrc.figures import fonts
 from mrc.figures.texts import plain
 from mrc.util.errors import InputError
 
-DOTS_PER_INCH = 160
-_MOST_INCHES = 2**16 // DOTS_PER_INCH - 1  # matplotlib draws fewer than 2^16 dots
-_MOST_COLUMNS = 5  # of panels
+WIDTH = 6.3  # inches, of the text of a page of A4 or letter paper
+_MOST_INCHES = 200  # matplotlib draws fewer than 2^16 dots
+TEXT_POINTS, TITLE_POINTS = 7, 8  # journals ask for at least 7 points in print
 _TICKS = 10
 _ROUNDING = 1e-9  # points that only floating-point arithmetic makes
-_CELL_INCHES, _CHARACTER_INCHES, _ROW_INCHES = 0.62, 0.085, 0.4
-_TITLE_POINTS, _TEXT_POINTS = 10, 8
-_LEGEND_INCHES = 0.3
+_CHARACTER, _LINE = 0.064, 0.125  # inches of text
+_BESIDE = 0.7  # inches of the colour bar
 _LETTERS_BESIDE = 20  # of the label beside the colour bar of a low figure
-# Hatch and legend of the cells with a verdict; others are plain.
-_MARKS = {
-    UNDECIDED: ("////", "hatched: undecided"),
-    NOT_NEEDED: ("..", "dotted: not needed"),
-    EQUIVALENT: ("..", "dotted: equivalent"),
-    IMPOSSIBLE: ("xx", "crossed: cannot change an answer"),
+EXCLUDES_0 = "interval without 0"  # of an effect that is not tested
+# Marks of verdicts: the line of a frame or the shape in a corner, and its place in the legend.
+_FRAMES = {
+    verdicts.NEEDED: ("-", "needed"),
+    verdicts.HELPS: ("--", "the mask helps"),
+    comparison.A_LOSES_MORE: ("-", "a loses more"),
+    comparison.B_LOSES_MORE: ("--", "b loses more"),
+    EXCLUDES_0: (":", "interval without 0 (no test)"),
 }
-_MARK_COLOUR = "0.6"
-_EMPTY_COLOUR, _EMPTY_TEXT = "0.75", "grey: no cell"
+_CORNERS = {
+    verdicts.NOT_NEEDED: ("o", "not needed"),
+    comparison.EQUIVALENT: ("o", "equivalent"),
+    verdicts.IMPOSSIBLE: ("x", "cannot change an answer"),
+}
+_EMPTY_COLOUR, _EMPTY_TEXT = "0.75", "no cell"
 
 
 class Panel(NamedTuple):
@@ -49,6 +53,7 @@ class Panel(NamedTuple):
       row_label, column_label: what rows and columns are.
       verdicts: `[rows, columns]`, the verdicts on the effects (see `verdicts`), or None.
       texts: `[rows, columns]`, what is written in the cells, or None.
+      about: the metric and its data; written once where all panels of a figure have the same.
     """
 
     title: str
@@ -59,6 +64,7 @@ class Panel(NamedTuple):
     column_label: str = "masked zone"
     verdicts: Optional[np.ndarray] = None
     texts: Optional[np.ndarray] = None
+    about: str = ""
 
 
 def numbers(changes: np.ndarray) -> np.ndarray:
@@ -108,154 +114,211 @@ def _ticks(low, high, is_one_scale):
     return np.unique(ticks[(low <= ticks) & (ticks <= high)])
 
 
-def _width(panel):
-    """Returns the inches of a panel's cells: labels of unions need more than those of zones."""
-    longest = max(len(label) for label in panel.columns)
-    cell = max(_CELL_INCHES, min(longest, 6) * _CHARACTER_INCHES + 0.12)
-    if panel.texts is not None:
-        most = max(len(line) for text in panel.texts.ravel() for line in text.split("\n"))
-        cell = max(cell, most * 0.075 + 0.12)
-    return cell * len(panel.columns)
+def _inches(text):
+    return max(map(len, text.split("\n"))) * _CHARACTER
 
 
-def _label_columns(axes, panel):
-    axes.set_xticks(range(len(panel.columns)))
-    labels = [plain(label) for label in panel.columns]
-    crowded = max(map(len, labels)) > 4
-    style = dict(rotation=40, ha="right", rotation_mode="anchor") if crowded else {}
-    axes.set_xticklabels(labels, **style)
-    axes.set_xlabel(panel.column_label)
+def _side(panel):
+    """Returns the inches of the labels beside a panel."""
+    return 0.32 + max(map(_inches, panel.rows))
 
 
-def _draw(axes, panel, norm, width):
-    image = axes.imshow(panel.changes, cmap="RdBu", norm=norm, origin="lower", aspect="auto")
-    axes.set_facecolor(_EMPTY_COLOUR)
-    _label_columns(axes, panel)
-    axes.set_yticks(range(len(panel.rows)))
-    axes.set_yticklabels([plain(label) for label in panel.rows])
-    line = max(12, int(width / (0.0085 * _TITLE_POINTS)))
-    title = "\n".join(textwrap.fill(part, line) for part in panel.title.split("\n"))
-    axes.set_title(plain(title), fontsize=_TITLE_POINTS)
-    axes.tick_params(length=0)
-    if panel.verdicts is not None:
-        _mark(axes, panel.verdicts)
-    if panel.texts is not None:
-        for (row, column), text in np.ndenumerate(panel.texts):
-            if text:
-                _write(axes, column, row, text, norm(panel.changes[row, column]))
-    return image
+def _cell_width(panel, with_labels=True):
+    """Returns the inches that a cell needs for its text and, unless crowded, its label."""
+    texts = [] if panel.texts is None else list(panel.texts.ravel())
+    labels = [label[:4] for label in panel.columns if with_labels]
+    return 0.06 + max(map(_inches, [*texts, *labels, ""]))
 
 
-def _write(axes, column, row, text, shade):
-    dark = abs(shade - 0.5) > 0.3
-    background = dict(facecolor="none", edgecolor="none", pad=0.5)
-    axes.text(
-        column,
-        row,
-        plain(text),
-        ha="center",
-        va="center",
-        fontsize=_TEXT_POINTS,
-        color="white" if dark else "black",
-        bbox=background,
+def _lines_of(panel):
+    return 1 if panel.texts is None else max(text.count("\n") + 1 for text in panel.texts.ravel())
+
+
+def _wrapped(text, width):
+    return "\n".join(
+        textwrap.fill(part, max(12, int(width / (_CHARACTER * TITLE_POINTS / TEXT_POINTS))))
+        for part in text.split("\n")
     )
 
 
-def _mark(axes, cell_verdicts):
+def _label_columns(axes, panel, cell):
+    labels, step, style = [plain(label) for label in panel.columns], 1, {}
+    longest = max(map(_inches, labels))
+    if longest > cell and all(label.isdigit() for label in labels):
+        step = math.ceil((longest + 0.04) / cell)
+    elif longest > cell:
+        style = dict(rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_xticks(range(0, len(labels), step))
+    axes.set_xticklabels(labels[::step], **style)
+    axes.set_xlabel(panel.column_label, fontsize=TEXT_POINTS)
+
+
+def _draw(axes, panel, norm, cell, title):
+    image = axes.imshow(panel.changes, cmap="RdBu", norm=norm, origin="lower", aspect="auto")
+    axes.set_facecolor(_EMPTY_COLOUR)
+    _label_columns(axes, panel, cell)
+    axes.set_yticks(range(len(panel.rows)))
+    axes.set_yticklabels([plain(label) for label in panel.rows])
+    axes.set_title(plain(title), fontsize=TITLE_POINTS)
+    axes.tick_params(length=0, labelsize=TEXT_POINTS)
+    for (row, column), change in np.ndenumerate(panel.changes):
+        colour = "white" if abs(norm(change) - 0.5) > 0.3 else "black"
+        if panel.verdicts is not None:
+            _mark(axes, column, row, panel.verdicts[row, column], colour)
+        if panel.texts is not None and panel.texts[row, column]:
+            text = plain(panel.texts[row, column])
+            style = dict(ha="center", va="center", fontsize=TEXT_POINTS, color=colour)
+            axes.text(column, row, text, **style)
+    return image
+
+
+def _frame(line, **style):
     from matplotlib.patches import Rectangle
 
-    for (row, column), verdict in np.ndenumerate(cell_verdicts):
-        if verdict in _MARKS:
-            hatch, _ = _MARKS[verdict]
-            style = dict(fill=False, hatch=hatch, edgecolor=_MARK_COLOUR, lw=0)
-            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **style))
+    return Rectangle(fill=False, ls=line, lw=1.5, **style)
+
+
+def _mark(axes, column, row, verdict, colour):
+    if verdict in _FRAMES:
+        place = dict(xy=(column - 0.42, row - 0.42), width=0.84, height=0.84)
+        axes.add_patch(_frame(_FRAMES[verdict][0], edgecolor=colour, **place))
+    elif verdict in _CORNERS:
+        shape = dict(marker=_CORNERS[verdict][0], ms=3, mew=0.7, mfc="none", mec=colour)
+        axes.plot(column + 0.36, row + 0.32, **shape)
 
 
 def _legend_entries(panels):
-    """Returns the patches that explain marked and empty cells, where there are any."""
+    """Returns what explains the marks of cells and empty ones, where there are any."""
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    marked = {
-        verdict
-        for panel in panels
-        if panel.verdicts is not None
-        for verdict in panel.verdicts.ravel()
-    }
+    tables = [panel.verdicts for panel in panels if panel.verdicts is not None]
+    marked = {verdict for table in tables for verdict in table.ravel()}
     entries = [
-        Patch(fill=False, hatch=hatch, edgecolor=_MARK_COLOUR, label=text)
-        for verdict, (hatch, text) in _MARKS.items()
+        _frame(line, xy=(0, 0), width=1, height=1, edgecolor="black", label=text)
+        for verdict, (line, text) in _FRAMES.items()
+        if verdict in marked
+    ] + [
+        Line2D([], [], ls="", marker=shape, ms=4, mfc="none", mec="black", label=text)
+        for verdict, (shape, text) in _CORNERS.items()
         if verdict in marked
     ]
+    if verdicts.UNDECIDED in marked:
+        entries.append(Line2D([], [], ls="", label="unmarked: undecided"))
     if any(np.isnan(panel.changes).any() for panel in panels):
         entries.append(Patch(color=_EMPTY_COLOUR, label=_EMPTY_TEXT))
     return entries
 
 
-def _add_legend(axes, entries):
-    """Draws the legend in otherwise empty axes, so that the layout leaves room."""
-    axes.set_axis_off()
-    legend = axes.legend(
-        handles=entries,
-        loc="center",
-        fontsize=_TEXT_POINTS,
-        frameon=False,
-        ncol=len(entries),
-    )
-    legend.set_in_layout(False)
+def _size(panels, width, columns):
+    """Returns the width of the figure in inches and the number of panels beside each other."""
+    side = max(map(_side, panels))
+
+    def least(with_labels):
+        return max(side + len(each.columns) * _cell_width(each, with_labels) for each in panels)
+
+    if columns is None:
+        columns = min(len(panels), max(1, int(((width or WIDTH) - _BESIDE) / least(True))))
+    columns = min(columns, len(panels))
+    if width is None:
+        cells = max(side + len(panel.columns) * max(0.6, _cell_width(panel)) for panel in panels)
+        width = max(2.5, min(WIDTH, _BESIDE + columns * cells))
+    if _BESIDE + columns * max(least(False), side + 0.5) > width:
+        raise InputError(
+            f"{columns} panels of up to {max(len(each.columns) for each in panels)} columns beside "
+            f"each other do not fit into {width:g} inches with text of {TEXT_POINTS} points; pass "
+            "a larger --width or fewer --columns, or leave out --annotate"
+        )
+    return width, columns
 
 
-def draw(panels: List[Panel], colour_label: str, value_range):
+def draw(
+    panels: List[Panel],
+    colour_label: str,
+    value_range,
+    width: Optional[float] = None,
+    columns: Optional[int] = None,
+):
     """Returns the matplotlib figure of `panels` under one colour scale.
 
     Args:
-      panels: what to draw, in rows of five.
+      panels: what to draw.
       colour_label: what the colours are.
       value_range: see `range_of`.
+      width: of the figure in inches; None for what the cells need, up to `WIDTH`.
+      columns: panels beside each other; None for as many as fit.
     """
-    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams["hatch.linewidth"] = 0.6
     fonts.use(text for panel in panels for text in [panel.title, *panel.rows, *panel.columns])
     low, high = range_of(panels, value_range)
     is_one_scale = value_range == "auto"
     norm = _norm(low, high, is_one_scale)
-    columns = min(len(panels), _MOST_COLUMNS)
-    lines = math.ceil(len(panels) / columns)
-    widths = [1.0 + _width(panel) for panel in panels]
-    height = 1.5 + _ROW_INCHES * max(4, max(len(panel.rows) for panel in panels))
-    entries = _legend_entries(panels)
-    has_legend = bool(entries)
-    size = 1.8 + max(widths) * columns, height * lines + _LEGEND_INCHES * has_legend
+    width, columns = _size(panels, width, columns)
+    inside = (width - _BESIDE) / columns - max(map(_side, panels))
+    common = len(panels) > 1 and len({panel.about for panel in panels}) == 1
+    titles = [
+        _wrapped(panel.title + ("" if common or not panel.about else "\n" + panel.about), inside)
+        for panel in panels
+    ]
+    rows = max(len(panel.rows) for panel in panels)
+    height = rows * (0.1 + _LINE * max(map(_lines_of, panels))) + 0.55
+    height += (_LINE + 0.02) * max(title.count("\n") + 1 for title in titles)
+    if max(_inches(label) for panel in panels for label in panel.columns) > 0.3:
+        height += 0.3  # rotated labels
+    lines, entries = math.ceil(len(panels) / columns), _legend_entries(panels)
+    height, legend_columns = max(height, 1.5), 1
+    if entries:
+        longest = max(_inches(entry.get_label()) for entry in entries) + 0.45
+        legend_columns = min(len(entries), max(1, int(width / longest)))
+    legend_height = math.ceil(len(entries) / legend_columns) * 0.18
+    size = width, height * lines + legend_height + 0.25 * common
     if max(size) > _MOST_INCHES:
         raise InputError(
-            f"a figure of {len(panels)} panels with up to {max(len(p.rows) for p in panels)} rows "
-            f"and {max(len(p.columns) for p in panels)} columns is too large to draw; draw fewer "
-            "of them"
+            f"a figure of {len(panels)} panels with up to {rows} rows and "
+            f"{max(len(panel.columns) for panel in panels)} columns is too large to draw; draw "
+            "fewer of them"
         )
     figure = Figure(figsize=size, constrained_layout=True)
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(
-        lines + has_legend, columns, height_ratios=[height] * lines + [_LEGEND_INCHES] * has_legend
-    )
+    ratios = [height] * lines + [legend_height] * bool(entries)
+    grid = figure.add_gridspec(len(ratios), columns, height_ratios=ratios)
     axes = [figure.add_subplot(grid[divmod(place, columns)]) for place in range(len(panels))]
-    for number, (panel, each) in enumerate(zip(panels, axes)):
-        image = _draw(each, panel, norm, _width(panel))
+    for number, (panel, each, title) in enumerate(zip(panels, axes, titles)):
+        image = _draw(each, panel, norm, inside / len(panel.columns), title)
         if number % columns == 0:
-            each.set_ylabel(panel.row_label)
+            each.set_ylabel(panel.row_label, fontsize=TEXT_POINTS)
     bar = figure.colorbar(
         image,
         ax=axes,
         fraction=0.05,
         pad=0.03,
+        aspect=30,
         extend=_beyond(panels, low, high),
         ticks=_ticks(low, high, is_one_scale),
         format="%g",
     )
     bar.ax.set_ylim(low, high)
-    rows = max(len(panel.rows) for panel in panels)
-    bar.set_label(textwrap.fill(colour_label, max(_LETTERS_BESIDE, 2 * rows)))
+    bar.ax.tick_params(labelsize=TEXT_POINTS)
+    letters = max(_LETTERS_BESIDE, int(height * lines / _CHARACTER / 1.3))
+    bar.set_label(textwrap.fill(colour_label, letters), fontsize=TEXT_POINTS)
+    if common:
+        figure.suptitle(plain(_wrapped(panels[0].about, width)), fontsize=TITLE_POINTS)
     if entries:
-        _add_legend(figure.add_subplot(grid[lines, :]), entries)
+        _add_legend(figure.add_subplot(grid[lines, :]), entries, legend_columns)
     return figure
+
+
+def _add_legend(axes, entries, columns):
+    """Draws the legend in otherwise empty axes, so that the layout leaves room."""
+    axes.set_axis_off()
+    legend = axes.legend(
+        handles=entries,
+        loc="center",
+        fontsize=TEXT_POINTS,
+        frameon=False,
+        ncol=columns,
+        borderpad=0,
+    )
+    legend.set_in_layout(False)

@@ -7,18 +7,20 @@ import re
 from typing import List, Optional, Sequence
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
-from mrc.answers import effect_tables, effects, results_table, seeds, verdicts
+from mrc.answers import effect_tables, effects, question_scores, results_table, seeds, verdicts
+from mrc.answers.effects import METRIC_NAMES
 from mrc.answers.results_table import Table
 from mrc.cells import from_one
 from mrc.figures import heat_map
 from mrc.figures.heat_map import Panel
 from mrc.util import files
 from mrc.util.errors import InputError
+from mrc.util.lazy_tensorflow import tf
 
 _NUMBERS = re.compile(r"[0-9]{1,9}(\+[0-9]{1,9})*$")
 _SAME = 1e-3  # points that two tables of the same results may differ by
+_FEWEST_OF_TYPE = 10  # questions of a panel
 
 
 def row_name(label: str) -> str:
@@ -38,15 +40,34 @@ def _changes(table: Table):
     )
 
 
-def _with_baseline(title, baseline):
-    return f"{title}\nbaseline {baseline:.2f}"
+def _about(metric, baseline, path="", rows=()):
+    """Returns what a panel shows: metric, baseline, and the questions and passages of `rows`.
+
+    The passages are in the question scores beside the table at `path`.
+    """
+    parts = [METRIC_NAMES[metric], f"baseline {baseline:.2f}"]
+    if rows:
+        parts.append(f"{rows[0].questions} questions")
+    beside = os.path.join(os.path.dirname(path), question_scores.FILE)
+    scores = question_scores.read(beside) if path and rows and files.exists(beside) else None
+    if scores and len(scores.ids) == rows[0].questions:
+        parts.append(f"{len(np.unique(scores.passages))} passages")
+    return ", ".join(parts)
 
 
-def of_table(table: Table, title: str, annotate: bool = False, rows: Sequence = ()) -> Panel:
+def of_table(
+    table: Table,
+    title: str,
+    metric: str,
+    annotate: bool = False,
+    rows: Sequence = (),
+    path: str = "",
+) -> Panel:
     """Returns the panel of a table of results.
 
     Args:
       rows: the `effects.Effect`s of the table's cells, to mark their verdicts.
+      path: of the table, beside which the question scores are.
     """
     changes = _changes(table)
     verdict_of = {(row.layer, row.zone): row.verdict for row in rows}
@@ -54,7 +75,8 @@ def of_table(table: Table, title: str, annotate: bool = False, rows: Sequence = 
         [verdict_of.get((layer, zone), "") for zone in table.zones] for layer in table.layers
     ]
     return Panel(
-        title=_with_baseline(title, table.baseline),
+        title=title,
+        about=_about(metric, table.baseline, path, rows),
         rows=[row_name(layer) for layer in table.layers],
         columns=[zone.upper() for zone in table.zones],
         changes=changes,
@@ -94,7 +116,7 @@ def above_control(rows: Sequence, path: str) -> List:
     ]
 
 
-def of_heads(rows: Sequence, title: str, annotate: bool = False) -> List[Panel]:
+def of_heads(rows: Sequence, title: str, annotate: bool = False, path: str = "") -> List[Panel]:
     """Returns a panel of layers by heads for each zone in the effects of one metric."""
     panels = []
     for zone in dict.fromkeys(row.zone for row in rows):
@@ -111,7 +133,8 @@ def of_heads(rows: Sequence, title: str, annotate: bool = False) -> List[Panel]:
             changes[place], cell_verdicts[place] = row.difference, row.verdict
         panels.append(
             Panel(
-                title=_with_baseline(f"{title}: {zone.upper()}", mine[0].baseline),
+                title=f"{title}: {zone.upper()}",
+                about=_about(mine[0].metric, mine[0].baseline, path, mine),
                 rows=[row_name(layer) for layer in layers],
                 columns=[row_name(head) for head in heads],
                 changes=changes,
@@ -126,18 +149,25 @@ def of_heads(rows: Sequence, title: str, annotate: bool = False) -> List[Panel]:
 def by_type(table, metric: str, title: str, annotate: bool = False) -> List[Panel]:
     """Returns a panel for each type of question in {type: effects}; cells of heads are left out.
 
-    Effects by type are not tested: those whose interval contains 0 are marked as undecided.
+    Effects by type are not tested: those whose interval excludes 0 are marked as such. Prints which
+    types are left out because they have few questions.
     """
-    panels = []
+    panels, few = [], []
     for name, rows in table.items():
         mine = [
-            row if row.low > 0.0 or row.high < 0.0 else row._replace(verdict=verdicts.UNDECIDED)
+            row._replace(verdict=heat_map.EXCLUDES_0 if row.low > 0.0 or row.high < 0.0 else "")
             for row in rows
             if row.metric == metric and not row.head
         ]
-        if mine:
-            heading = f"{title}: {name}, {mine[0].questions} questions"
-            panels.append(of_table(table_of_effects(mine), heading, annotate, mine))
+        if mine and mine[0].questions < _FEWEST_OF_TYPE:
+            few.append(f"{name} ({mine[0].questions})")
+        elif mine:
+            table_of_type = table_of_effects(mine)
+            panels.append(of_table(table_of_type, f"{title}: {name}", metric, annotate, mine))
+    if few:
+        print(f"types of fewer than {_FEWEST_OF_TYPE} questions are left out: {', '.join(few)}")
+    if few and not panels:
+        raise InputError(f"no type has {_FEWEST_OF_TYPE} questions; draw without --by_type")
     if not panels:
         raise InputError(
             "there is no cell of all heads to draw by type; decode a grid without --mask_head"
@@ -146,13 +176,18 @@ def by_type(table, metric: str, title: str, annotate: bool = False) -> List[Pane
 
 
 def average(
-    tables: Sequence[Table], title: str, tested: Optional[seeds.SeedEffects] = None
+    tables: Sequence[Table],
+    title: str,
+    metric: str,
+    tested: Optional[seeds.SeedEffects] = None,
+    path: str = "",
 ) -> Panel:
     """Returns the panel of the mean change of several readers, with mean and standard deviation in
     the cells.
 
     Args:
       tested: effects on the mean of the readers, in the order of the tables' values.
+      path: of the first table, beside which the question scores are.
 
     Raises:
       InputError: the tables have other layers or zones.
@@ -178,11 +213,10 @@ def average(
     if tested:
         for (layer, zone), verdict in zip(first.values, tested.verdict):
             cell_verdicts[first.layers.index(layer), first.zones.index(zone)] = verdict
-    panel = of_table(first, title)
-    baseline = float(np.mean([table.baseline for table in tables]))
-    return panel._replace(
-        title=_with_baseline(title, baseline), changes=mean, texts=texts, verdicts=cell_verdicts
-    )
+    rows = effects_of(path, first, metric) if is_results(path) else ()
+    mean_baseline = first._replace(baseline=float(np.mean([table.baseline for table in tables])))
+    panel = of_table(mean_baseline, title, metric, rows=rows or (), path=path)
+    return panel._replace(changes=mean, texts=texts, verdicts=cell_verdicts)
 
 
 def effects_of(path: str, table: Table, metric: str) -> Optional[Sequence]:

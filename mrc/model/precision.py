@@ -10,10 +10,8 @@ activations, residual sums, layer norms, embeddings and logits.
 
 import re
 
-import tensorflow.compat.v1 as tf
-
 from mrc.util.errors import InputError
-from mrc.util.tensorflow_versions import IS_TF2
+from mrc.util.lazy_tensorflow import tf
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 NAMES = (FLOAT32, BFLOAT16)
@@ -35,6 +33,8 @@ def check(name: str, use_tpu: bool):
     """Raises an `InputError` if products of the precision `name` do not run on this machine."""
     if name == FLOAT32 or use_tpu:
         return
+    from mrc.util.tensorflow_versions import IS_TF2
+
     needs = "--precision=bfloat16 needs TensorFlow 2.12 to 2.15 and"
     if not IS_TF2:
         raise InputError(

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads and writes whole files by path, local or in an object store.
 
-All paths go through `tf.gfile`, so `gs://bucket/file` works wherever a local path does. Files are
-written atomically: to a temporary name first, then renamed.
+All paths go through `tf.gfile`, so `gs://bucket/file` works wherever a local path does; a program
+that has not imported TensorFlow reads and writes local files without it. Files are written
+atomically: to a temporary name first, then renamed.
 """
 
 import contextlib
@@ -14,9 +15,9 @@ import resource
 import time
 import uuid
 
-import tensorflow.compat.v1 as tf
-
+from mrc.util import lazy_tensorflow
 from mrc.util.errors import Fault, InputError, first_line
+from mrc.util.lazy_tensorflow import tf
 
 _OTHER_OPEN_FILES = 200
 SECONDS_OF_A_RUN = 24 * 60 * 60
@@ -35,6 +36,36 @@ _COMPRESSED = {  # by the first bytes
 _SCHEME = re.compile("[a-z0-9]+://")
 
 
+class _LocalFiles:
+    """What `tf.gfile` has for one file, on local paths."""
+
+    Exists, IsDirectory = staticmethod(os.path.exists), staticmethod(os.path.isdir)
+    Remove = staticmethod(os.remove)
+
+    @staticmethod
+    def GFile(path, mode):
+        return open(path, mode, encoding=None if "b" in mode else "utf-8")
+
+    @staticmethod
+    def MakeDirs(path):
+        os.makedirs(path, exist_ok=True)
+
+    @staticmethod
+    def Rename(old, new, overwrite):
+        os.replace(old, new)
+
+
+def _of(path):
+    """Returns the operations on the file `path`."""
+    needs_tensorflow = lazy_tensorflow.is_imported() or _SCHEME.match(path)
+    return tf.gfile if needs_tensorflow else _LocalFiles
+
+
+def _failures():
+    """Returns the exceptions of the operations of `_of`."""
+    return (tf.errors.OpError, OSError) if lazy_tensorflow.is_imported() else OSError
+
+
 def normalized(path):
     """Returns a path without repeated and trailing slashes, as scripts and completion leave them.
 
@@ -48,8 +79,8 @@ def normalized(path):
 def exists(path):
     """Whether a file or folder exists at `path`; raises an `InputError` if access is denied."""
     try:
-        return tf.gfile.Exists(path)
-    except tf.errors.OpError as error:
+        return _of(path).Exists(path)
+    except _failures() as error:
         raise InputError(
             f"{path} cannot be accessed ({first_line(error)}); check the path and its permissions"
         )
@@ -59,13 +90,13 @@ def exists(path):
 def _reading(path, what):
     """Yields a reader of the bytes of `path`."""
     try:
-        if not tf.gfile.Exists(path):
+        if not _of(path).Exists(path):
             raise InputError(f"the {what} {path} does not exist; check the path")
-        if tf.gfile.IsDirectory(path):
+        if _of(path).IsDirectory(path):
             raise InputError(f"the {what} {path} is a folder; pass the path of a file")
-        with tf.gfile.GFile(path, "rb") as reader:
+        with _of(path).GFile(path, "rb") as reader:
             yield reader
-    except tf.errors.OpError as error:
+    except _failures() as error:
         raise InputError(
             f"the {what} {path} cannot be read ({first_line(error)}); check the path and its "
             "permissions"
@@ -200,7 +231,7 @@ def explain_write_errors(path):
     """Reports a failure to write `path`."""
     try:
         yield
-    except tf.errors.OpError as error:
+    except _failures() as error:
         raise Fault(
             f"{path} cannot be written ({first_line(error)}); check that its folder exists, has "
             "free space and is writable, then rerun the same command"
@@ -213,10 +244,10 @@ def renamed(written, path):
     try:
         with explain_write_errors(path):
             yield
-            tf.gfile.Rename(written, path, overwrite=True)
+            _of(written).Rename(written, path, overwrite=True)
     except BaseException:
-        with contextlib.suppress(tf.errors.OpError):
-            tf.gfile.Remove(written)
+        with contextlib.suppress(_failures()):
+            _of(written).Remove(written)
         raise
 
 
@@ -229,11 +260,11 @@ def writing(path, binary=False):
       binary: whether bytes are written instead of text.
     """
     beside = aside(path)
-    if tf.gfile.IsDirectory(path):
+    if _of(path).IsDirectory(path):
         raise InputError(
             f"{path} is a folder, and cannot be written to as a file; pass another path"
         )
-    with renamed(beside, path), tf.gfile.GFile(beside, "wb" if binary else "w") as writer:
+    with renamed(beside, path), _of(beside).GFile(beside, "wb" if binary else "w") as writer:
         yield writer
 
 
@@ -296,10 +327,10 @@ def allow_open(number):
 def make_folder(path):
     """Creates the folder `path` and its parents unless they exist."""
     try:
-        tf.gfile.MakeDirs(path)
-        is_folder = tf.gfile.IsDirectory(path)
-    except tf.errors.OpError as error:
-        if tf.gfile.Exists(path) and not tf.gfile.IsDirectory(path):
+        _of(path).MakeDirs(path)
+        is_folder = _of(path).IsDirectory(path)
+    except _failures() as error:
+        if _of(path).Exists(path) and not _of(path).IsDirectory(path):
             raise InputError(f"{path} is a file where a folder is needed; pass another path")
         raise InputError(
             f"the folder {path} cannot be created ({first_line(error)}); check the path and its "
