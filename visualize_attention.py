@@ -2,12 +2,14 @@
 """Draws where a reader attends: every head over a data set, or single heads on one question.
 
     python visualize_attention.py reader/attention.csv figure.png
+    python visualize_attention.py --show=mass reader/attention.csv table.tex
     python visualize_attention.py --question=ID --layer=5 --head=3 reader map.png
     python visualize_attention.py --question=ID --layer=0,5 --head=each reader sheet.pdf
     python visualize_attention.py --question=ID reader page.html
 
-The first draws a panel of layers by heads for each zone, and one for the mass on [CLS] and [SEP].
-The others take an output folder and run the reader of its last run (see run.json) on one window of
+The first draws a panel of layers by heads for each zone, and one for [CLS] and [SEP]. Colours show
+the lift, the attention mass over that of uniform attention, or the mass; .tex gives LaTeX
+tables. The others take an output folder and run the reader of its last run (see run.json) on one window of
 the question: as a map of tokens by tokens, as a contact sheet, or as an interactive page of all
 layers and heads. Layers and heads count from 1 in figures and from 0 in flags and files.
 """
@@ -23,13 +25,14 @@ import numpy as np
 from mrc.answers import attention_tables
 from mrc.cells import EACH
 from mrc.experiment import run_record
-from mrc.figures import attention_map, attention_page, figure_files
+from mrc.figures import attention_map, attention_page, figure_files, heat_map, latex
 from mrc.util import errors, files
 from mrc.util.errors import InputError, exit_with_message
 
 MEAN = "mean"
 _PAGE = "html"
 _MOST_MAPS = 240  # in a contact sheet
+_LIFTS = (-5.0, 5.0)  # of colours: logarithms of 1/32 and 32
 
 
 def _parse_arguments():
@@ -53,11 +56,16 @@ def _parse_arguments():
             f"--{name}",
             help=f'{name}s from 0, separated by commas, "{EACH}" or "{MEAN}" (default: {MEAN})',
         )
+    parser.add_argument(
+        "--show",
+        choices=[attention_map.LIFT, attention_map.MASS],
+        default=attention_map.LIFT,
+        help="what colours show: lift, the mass over that of uniform attention (default), or mass",
+    )
+    figure_files.add_size_arguments(parser)
     args = parser.parse_args()
-    formats = list(figure_files.FORMATS) + ([_PAGE] if args.question is not None else [])
-    if figure_files.extension(args.output) not in formats:
-        listed = ", ".join("." + name for name in formats)
-        parser.error(f"the output {args.output} must end in one of {listed}")
+    other = latex.EXTENSION if args.question is None else _PAGE
+    figure_files.check_extension(parser, args.output, [*figure_files.FORMATS, other])
     given = [name for name in ("window", "layer", "head") if getattr(args, name) is not None]
     if args.question is None and given:
         parser.error(f"--{given[0]} needs --question; pass the id of a question")
@@ -119,10 +127,10 @@ def _draw_question(args):
             names.append(f"{layer_name}, {head_name}")
             maps.append(np.mean(window.attention[np.ix_(layer, head)], axis=(0, 1)))
     if len(maps) == 1:
-        figure = attention_map.draw_map(window, maps[0], names[0])
+        figure = attention_map.draw_map(window, maps[0], names[0], args.show, args.width)
     else:
-        columns = len(heads) if len(heads) > 1 else min(len(layers), 4)
-        figure = attention_map.draw_sheet(window, maps, names, columns)
+        size = args.show, args.width, args.columns
+        figure = attention_map.draw_sheet(window, maps, names, *size)
     figure_files.save(
         figure, args.output, f"attention of {inputs.trained or inputs.options.init_checkpoint}"
     )
@@ -137,10 +145,18 @@ def main():
         return
     with files.recorded_hashes() as hashes:
         masses = attention_tables.read(args.source)
-    run_record.origins(hashes)
+        is_lift = args.show == attention_map.LIFT
+        uniform = attention_tables.read(args.source, "uniform") if is_lift else None
+    origins = run_record.origins(hashes)
     folder = os.path.basename(os.path.dirname(os.path.abspath(args.source)))
-    title = f"attention mass, {folder}: {os.path.basename(args.source)}"
-    figure_files.save(attention_map.draw_panels(masses, title), args.output, title)
+    about = f"{folder}: {os.path.basename(args.source)}"
+    panels, label = attention_map.panels_of(masses, uniform, about), attention_map.label_of(uniform)
+    if figure_files.extension(args.output) == latex.EXTENSION:
+        latex.write(args.output, latex.of_panels(panels, label), origins)
+        return
+    value_range = _LIFTS if is_lift else "auto"
+    figure = heat_map.draw(panels, label, value_range, args.width, args.columns)
+    figure_files.save(figure, args.output, origins)
 
 
 if __name__ == "__main__":

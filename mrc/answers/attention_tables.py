@@ -31,14 +31,18 @@ _LABELS = [
     Column("head", int, least=0, most=_MOST),
     Column("query"),
 ]
-MASSES = Table(  # as read: earlier versions wrote no more
-    "table of attention",
-    _REMEDY,
-    [*_LABELS, Column("key"), Column("mass", float, ".6f", least=0.0)],
-)
-_MASSES = MASSES._replace(
-    columns=[*MASSES.columns, Column("uniform", float, ".6f"), Column("lift", float, ".4f")]
-)
+_VALUES = {  # earlier versions wrote only the first
+    "mass": Column("mass", float, ".6f", least=0.0),
+    "uniform": Column("uniform", float, ".6f"),
+    "lift": Column("lift", float, ".4f"),
+}
+
+
+def _table(values):
+    columns = [*_LABELS, Column("key"), *(_VALUES[name] for name in values)]
+    return Table("table of attention", _REMEDY, columns)
+
+
 DIFFERENCES = Table(
     "table of differences of attention",
     "run compare.py again",
@@ -111,15 +115,23 @@ def to_csv(
         lifts = np.where(expected > 0.0, masses / expected, np.nan)
         shares = entropies / uniform.entropies
     return (
-        _MASSES.to_csv(_labelled(np.stack([masses, expected, lifts], axis=-1), queries, keys)),
+        _table(_VALUES).to_csv(
+            _labelled(np.stack([masses, expected, lifts], axis=-1), queries, keys)
+        ),
         _ENTROPIES.to_csv(_labelled(np.stack([entropies, shares], axis=-1), queries)),
     )
 
 
-def read(path: str) -> Dict[Tuple[str, str], np.ndarray]:
-    """Returns {(query set, key set): masses [L, N]} of an attention.csv, NaN where empty."""
+def read(path: str, value: str = "mass") -> Dict[Tuple[str, str], np.ndarray]:
+    """Returns {(query set, key set): values [L, N]} of an attention.csv, NaN where empty.
+
+    Args:
+      path: of the table.
+      value: "mass", "uniform" or "lift".
+    """
     values = {
-        (query, key, layer, head): mass for layer, head, query, key, mass in MASSES.read(path)
+        (query, key, layer, head): each
+        for layer, head, query, key, each in _table([value]).read(path)
     }
     shape = [1 + max((label[axis] for label in values), default=-1) for axis in (2, 3)]
     sets = tuple(dict.fromkeys(key for _, key, *_ in values if key not in KEY_GROUPS))

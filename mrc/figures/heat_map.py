@@ -23,7 +23,7 @@ _MOST_INCHES = 200  # matplotlib draws fewer than 2^16 dots
 TEXT_POINTS, TITLE_POINTS = 7, 8  # journals ask for at least 7 points in print
 _TICKS = 10
 _ROUNDING = 1e-9  # points that only floating-point arithmetic makes
-_CHARACTER, _LINE = 0.064, 0.125  # inches of text
+_CHARACTER, _LETTER, _LINE = 0.064, 0.056, 0.125  # inches of a digit, a letter and a line
 _BESIDE = 0.7  # inches of the colour bar
 _LETTERS_BESIDE = 20  # of the label beside the colour bar of a low figure
 EXCLUDES_0 = "interval without 0"  # of an effect that is not tested
@@ -136,8 +136,7 @@ def _lines_of(panel):
 
 def _wrapped(text, width):
     return "\n".join(
-        textwrap.fill(part, max(12, int(width / (_CHARACTER * TITLE_POINTS / TEXT_POINTS))))
-        for part in text.split("\n")
+        textwrap.fill(part, max(12, int(width / _LETTER))) for part in text.split("\n")
     )
 
 
@@ -270,7 +269,7 @@ def draw(
     lines, entries = math.ceil(len(panels) / columns), _legend_entries(panels)
     height, legend_columns = max(height, 1.5), 1
     if entries:
-        longest = max(_inches(entry.get_label()) for entry in entries) + 0.45
+        longest = _LETTER * max(len(entry.get_label()) for entry in entries) + 0.45
         legend_columns = min(len(entries), max(1, int(width / longest)))
     legend_height = math.ceil(len(entries) / legend_columns) * 0.18
     size = width, height * lines + legend_height + 0.25 * common

@@ -35,9 +35,11 @@ def escaped(text: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """Returns a table; the first column and the header are texts, other fields LaTeX."""
-    lines = [[escaped(name) for name in header], *([escaped(row[0]), *row[1:]] for row in rows)]
-    first, *others = (" & ".join(line) + r" \\" for line in lines)
+    """Returns a table of texts; fields that begin with $ are LaTeX already, as is the caption."""
+    first, *others = (
+        " & ".join(field if field.startswith("$") else escaped(field) for field in line) + r" \\"
+        for line in [header, *rows]
+    )
     return "\n".join(
         [
             r"\begin{table}",
