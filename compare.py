@@ -8,7 +8,8 @@
 Readers are output folders of grids scored with --do_eval: other weights, sizes, seeds or languages.
 Questions are matched by id, and cells by layer, head and zone. Readers with other numbers of layers
 are laid over relative depth. The difference of the losses of each pair of cells is tested by sign
-flips over passages. Writes comparison.csv and comparison.png to the first folder.
+flips over passages. Writes comparison.csv and comparison.png to the first folder; with --latex
+comparison.tex, too.
 
 Two attention.csv are compared by the mean mass of each layer and zone; a mass is one value for each
 layer, so there is no test. Writes attention_comparison.csv and attention_comparison.png.
@@ -23,7 +24,7 @@ from mrc.util import check_environment  # noqa: F401, first: it reports missing 
 from mrc.answers import attention_tables, comparison, effects, verdicts
 from mrc.answers.question_scores import CLUSTERS
 from mrc.experiment import run_record
-from mrc.figures import comparison_panels, figure_files, heat_map
+from mrc.figures import comparison_panels, figure_files, heat_map, latex
 from mrc.util import errors, files
 from mrc.util.errors import InputError, exit_with_message
 
@@ -73,6 +74,8 @@ def _parse_arguments():
     parser.add_argument(
         "--output", type=files.normalized, help="folder to write to (default: the first reader's)"
     )
+    figure_files.add_size_arguments(parser)
+    figure_files.add_latex_argument(parser)
     args = parser.parse_args()
     if len(args.readers) != (1 if args.cells else 2):
         wanted = "one reader is" if args.cells else "two readers, or one and its --cells, are"
@@ -157,12 +160,15 @@ def _compare_attention(paths):
     return attention_tables.differences(*tables), run_record.origins(hashes)
 
 
-def _write(output, name, table, panels, colour_label, origins):
+def _write(args, output, name, table, panels, colour_label, origins):
     """Writes a table and its figure to the folder `output`."""
+    figure = heat_map.draw(panels, colour_label, "auto", args.width, args.columns)
     files.make_folder(output)
     files.write(os.path.join(output, f"{name}.csv"), table)
-    figure = heat_map.draw(panels, colour_label, "auto")
     figure_files.save(figure, os.path.join(output, f"{name}.png"), origins)
+    if args.latex:
+        tables = latex.of_panels(panels, colour_label)
+        latex.write(os.path.join(output, f"{name}.{latex.EXTENSION}"), tables, origins)
 
 
 def main():
@@ -171,6 +177,7 @@ def main():
     if not args.cells and all(path.endswith(".csv") for path in args.readers):
         rows, origins = _compare_attention(args.readers)
         _write(
+            args,
             args.output or os.path.dirname(args.readers[0]) or ".",
             ATTENTION_NAME,
             attention_tables.DIFFERENCES.to_csv(rows),
@@ -181,6 +188,7 @@ def main():
         return
     rows, origins = _compare_scores(args)
     _write(
+        args,
         args.output or args.readers[0],
         SCORES_NAME,
         comparison.TABLE.to_csv(rows),

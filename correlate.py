@@ -11,10 +11,11 @@ question to passage, p2q: passage to question, p2: passage to passage) and the l
 and F1 from masking the zone, over layers, and over the heads of each layer where the grid masks
 single heads. Cells that cannot change an answer are left out. p is by permutation; the ceiling is
 what the noise of the losses leaves to be found. Writes correlation.csv and correlation.png to the
-folder.
+folder; with --latex correlation.tex, too.
 """
 
 import argparse
+import csv
 import os
 
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
@@ -25,12 +26,12 @@ import attention_mask
 from mrc.answers import attention_tables, correlation, effect_tables, effects, question_scores
 from mrc.answers.tables import path_in
 from mrc.experiment import provenance, run_record
-from mrc.figures import figure_files, scatter
+from mrc.figures import figure_files, latex, scatter
 from mrc.util import errors, files
 from mrc.util.errors import InputError, exit_with_message
 from mrc.util.lazy_tensorflow import tf
 
-TABLE_FILE, FIGURE_FILE = "correlation.csv", "correlation.png"
+TABLE_FILE, FIGURE_FILE, LATEX_FILE = "correlation.csv", "correlation.png", "correlation.tex"
 
 
 def _parse_arguments():
@@ -40,6 +41,8 @@ def _parse_arguments():
     parser.add_argument(
         "output_folder", type=files.normalized, help="folder with attention.csv and effects.csv"
     )
+    figure_files.add_size_arguments(parser)
+    figure_files.add_latex_argument(parser)
     return parser.parse_args()
 
 
@@ -59,7 +62,8 @@ def _scores(folder, rows):
 
 
 def main():
-    folder = _parse_arguments().output_folder
+    args = _parse_arguments()
+    folder = args.output_folder
     figure_files.check_matplotlib()
     masses_path = path_in(
         folder,
@@ -95,11 +99,13 @@ def main():
         )
     table = correlation.all_rows(points, scores)
     files.write(os.path.join(folder, TABLE_FILE), correlation.TABLE.to_csv(table))
-    figure_files.save(
-        scatter.draw(points, table),
-        os.path.join(folder, FIGURE_FILE),
-        f"{TABLE_FILE} beside this figure",
-    )
+    figure = scatter.draw(points, table, args.width, args.columns)
+    origin = f"{TABLE_FILE} beside this file"
+    figure_files.save(figure, os.path.join(folder, FIGURE_FILE), origin)
+    if args.latex:
+        header, *rows = csv.reader(correlation.TABLE.to_csv(table).splitlines())
+        caption = "Attention and the loss from masking it: Spearman, Pearson and 95\\% intervals."
+        latex.write(os.path.join(folder, LATEX_FILE), latex.table(header, rows, caption), origin)
     for row in table:
         print(correlation.in_words(row))
 

@@ -8,8 +8,8 @@
     python visualize_attention.py --question=ID reader page.html
 
 The first draws a panel of layers by heads for each zone, and one for [CLS] and [SEP]. Colours show
-the lift, the attention mass over that of uniform attention, or the mass; .tex gives LaTeX
-tables. The others take an output folder and run the reader of its last run (see run.json) on one window of
+the lift, the attention mass over that of uniform attention, or the mass; .tex gives LaTeX tables.
+The others take an output folder and run the reader of its last run (see run.json) on one window of
 the question: as a map of tokens by tokens, as a contact sheet, or as an interactive page of all
 layers and heads. Layers and heads count from 1 in figures and from 0 in flags and files.
 """

@@ -183,7 +183,7 @@ def _summary(window, what, width):
         f"predicted (dashed blue): {window.answer or 'no answer'}{here}",
         f"gold (green): {gold}",
     ]
-    return [_shortened(line, int(width / 0.062)) for line in lines]
+    return [_shortened(line, int(width / 0.068)) for line in lines]
 
 
 def _write_summary(figure, texts, height):
@@ -301,12 +301,12 @@ def draw_sheet(
         each.set_xticks([])
         each.set_yticks([])
         most = values.max() * (len(window.tokens) if show == LIFT else 1)
-        each.set_title(plain(f"{name}\nup to {most:.2g}"), fontsize=TEXT_POINTS, pad=2)
+        each.set_title(plain(f"{name}\nup to {most:.3g}"), fontsize=TEXT_POINTS, pad=2)
     figure.subplots_adjust(
         left=0.02,
         right=0.98,
         bottom=0.01,
-        top=1 - top / height - 0.1 / height,
+        top=1 - (top + 0.1) / height,
         hspace=0.36,
         wspace=0.08,
     )

@@ -39,7 +39,7 @@ def panels_of(differences: Sequence[Difference]) -> List[Panel]:
             texts[place] = f"{cell.difference:+.1f}\n[{cell.low:.1f}, {cell.high:.1f}]"
         panels.append(
             Panel(
-                title=METRIC_NAMES[metric],
+                title=f"{METRIC_NAMES[metric]}, {next(iter(cells.values())).questions} questions",
                 rows=rows,
                 columns=columns,
                 changes=changes,

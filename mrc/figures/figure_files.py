@@ -65,6 +65,13 @@ def add_size_arguments(parser, what="panels"):
     )
 
 
+def add_latex_argument(parser):
+    """Adds --latex to a parser of a command that names its files itself."""
+    parser.add_argument(
+        "--latex", action="store_true", help="write the table as LaTeX beside the figure, too"
+    )
+
+
 def save(figure, path: str, description: str):
     """Writes a matplotlib figure to `path`, whose extension is one of `FORMATS`."""
     import matplotlib

@@ -15,7 +15,7 @@ import resource
 import time
 import uuid
 
-from mrc.util import lazy_tensorflow
+from mrc.util import lazy_tensorflow, local_files
 from mrc.util.errors import Fault, InputError, first_line
 from mrc.util.lazy_tensorflow import tf
 
@@ -36,29 +36,10 @@ _COMPRESSED = {  # by the first bytes
 _SCHEME = re.compile("[a-z0-9]+://")
 
 
-class _LocalFiles:
-    """What `tf.gfile` has for one file, on local paths."""
-
-    Exists, IsDirectory = staticmethod(os.path.exists), staticmethod(os.path.isdir)
-    Remove = staticmethod(os.remove)
-
-    @staticmethod
-    def GFile(path, mode):
-        return open(path, mode, encoding=None if "b" in mode else "utf-8")
-
-    @staticmethod
-    def MakeDirs(path):
-        os.makedirs(path, exist_ok=True)
-
-    @staticmethod
-    def Rename(old, new, overwrite):
-        os.replace(old, new)
-
-
 def _of(path):
     """Returns the operations on the file `path`."""
     needs_tensorflow = lazy_tensorflow.is_imported() or _SCHEME.match(path)
-    return tf.gfile if needs_tensorflow else _LocalFiles
+    return tf.gfile if needs_tensorflow else local_files
 
 
 def _failures():
