@@ -116,10 +116,13 @@ def _draw_question(args):
         )
     with explain.explain_tensorflow_errors(False):
         window = attention_window.read_window(inputs, args.question, args.window)
+    reader = inputs.trained or inputs.options.init_checkpoint
     if figure_files.extension(args.output) == _PAGE:
         answers = attention_window.masked_answers(args.source, args.question, inputs)
         files.make_folder_of(args.output)
-        files.write(args.output, attention_page.make(window, answers))
+        name = os.path.basename(os.path.dirname(os.path.abspath(reader)))
+        page = attention_page.make(window, answers, name, inputs.dataset.answer_f1)
+        files.write(args.output, page)
         return
     names, maps = [], []
     for layer_name, layer in layers:
@@ -131,9 +134,7 @@ def _draw_question(args):
     else:
         size = args.show, args.width, args.columns
         figure = attention_map.draw_sheet(window, maps, names, *size)
-    figure_files.save(
-        figure, args.output, f"attention of {inputs.trained or inputs.options.init_checkpoint}"
-    )
+    figure_files.save(figure, args.output, f"attention of {reader}")
 
 
 def main():

@@ -114,7 +114,6 @@ def to_csv(
     with np.errstate(invalid="ignore", divide="ignore"):
         lifts = np.where(expected > 0.0, masses / expected, np.nan)
         shares = entropies / uniform.entropies
-    values = np.stack([masses, expected, lifts], axis=-1)
     return (
         _table(_VALUES).to_csv(
             _labelled(np.stack([masses, expected, lifts], axis=-1), queries, keys)

@@ -9,13 +9,15 @@ import base64
 import json
 import os
 import re
-from typing import Dict
+from typing import Callable, Dict
 
 import numpy as np
 
+from attention_mask import groups_of, read_mask
 from mrc.answers.attention_tables import KEY_GROUPS, QUERY_GROUPS
 from mrc.cells import Label
 from mrc.util import files
+from mrc.util.errors import InputError
 
 _TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "attention_page.html")
 _DATA, _BYTES = '"PAGE_DATA"', "PAGE_BYTES"
@@ -35,12 +37,36 @@ def group_masses(attention: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.einsum("qa,lhqk,kb->lhab", means, attention, member)
 
 
-def make(window, masked_answers: Dict[Label, str]) -> str:
+def _masked_pairs(zone):
+    """Returns the (query group, key group) that a zone masks, none for sets of one's own."""
+    try:
+        pairs = read_mask(zone).pairs if zone else ()
+    except InputError:
+        return []
+    places = {name: place for place, name in enumerate(KEY_GROUPS)}
+    return sorted(
+        {
+            (places[query], places[key])
+            for pair in pairs
+            for query in groups_of(pair.query)
+            for key in groups_of(pair.key)
+        }
+    )
+
+
+def make(
+    window,
+    masked_answers: Dict[Label, str],
+    reader: str = "",
+    f1: Callable[[str, str], float] = lambda gold, text: 0.0,
+) -> str:
     """Returns the page.
 
     Args:
       window: `attention_window.Window`.
       masked_answers: {`Label` of a cell: answer to the question}.
+      reader: names the reader.
+      f1: the F1 of two answers, see `Dataset.answer_f1`.
     """
     layers, heads = window.attention.shape[:2]
     data = {
@@ -58,7 +84,17 @@ def make(window, masked_answers: Dict[Label, str]) -> str:
         "predicted": window.predicted,
         "gold": window.gold,
         "goldAnswers": window.gold_answers,
-        "masked": [[label.title, text] for label, text in masked_answers.items()],
+        "reader": reader,
+        "masked": [
+            [
+                label.title,
+                text,
+                max((f1(gold, text) for gold in window.gold_answers), default=None),
+                [int(layer) for layer in label.layer.split("+") if layer],
+                _masked_pairs(label.zone),
+            ]
+            for label, text in masked_answers.items()
+        ],
     }
     # A script ends at the first </script, even within a string.
     text = json.dumps(data, ensure_ascii=True).replace("<", "\\u003c")

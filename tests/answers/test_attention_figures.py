@@ -2,6 +2,7 @@
 """Tests of visualize_attention.py: panels, maps, contact sheets and the interactive page."""
 
 import base64
+import itertools
 import json
 import re
 import shutil
@@ -124,12 +125,52 @@ def test_maps_of_odd_texts_are_xml(folders, tmp_path, question):
     for number, figure in enumerate(
         [
             attention_map.draw_map(window, mean, question),
-            attention_map.draw_sheet(window, [mean], [question], 1),
+            attention_map.draw_sheet(window, [mean], [question]),
         ]
     ):
         path = tmp_path / f"{number}.svg"
         figure_files.save(figure, str(path), question)
         assert ElementTree.parse(str(path)).getroot().tag.endswith("svg")
+
+
+def test_panels_show_the_logarithm_of_the_lift_or_the_mass():
+    masses = np.full([3, 4, 4, 5], 0.2)
+    masses[2, 1, 0, 1] = 0.8
+    # A window of two tokens of each group: uniform attention has a mass of 1/4 on each.
+    uniform = attention_tables.uniform_attention(np.full([1, 4], 2.0))
+    pairs = list(itertools.product(attention_tables.QUERY_GROUPS, attention_tables.KEY_GROUPS))
+    by_pair = {(query, key): masses[:, :, at // 5, at % 5] for at, (query, key) in enumerate(pairs)}
+    expected = {pair: np.full([3, 4], uniform.masses[0, 0]) for pair in pairs}
+    q2, q2p, *_, special = attention_map.panels_of(by_pair, expected, "a")
+    assert q2p.title == "q2p: question to passage" and "lift" in q2p.about
+    np.testing.assert_allclose(q2.changes, np.log2(0.2 / 0.25))
+    assert q2p.changes[2, 1] == pytest.approx(np.log2(0.8 / 0.25))
+    np.testing.assert_allclose(special.changes, np.log2(0.4 / 0.5))
+    of_mass = attention_map.panels_of(by_pair, None, "a")[1]
+    assert of_mass.changes[2, 1] == 0.8 and of_mass.about == "a: attention mass"
+
+
+def test_labels_of_a_map_are_the_answers_and_the_strongest_keys(folders):
+    window = read_window(folders["squad"], "boat")._replace(
+        tokens=[str(place) for place in range(100)], gold=[(50, 51)], predicted=(90, 90)
+    )
+    weights = np.zeros(100)
+    weights[[10, 11, 52, 70]] = 4.0, 3.0, 2.0, 1.0
+    # Room for 20 labels: 5 tokens apart; 51, 11 and 52 are too close to stronger ones.
+    labels = attention_map.labelled(window, weights, 20)
+    assert {10, 50, 70, 90} <= set(labels) and not {11, 51, 52} & set(labels)
+    assert min(np.diff(labels)) >= 5
+    assert attention_map.labelled(window, weights, 100) == list(range(100))
+
+
+def test_a_map_names_what_it_shows(folders):
+    window = read_window(folders["squad"], "boat")
+    values = window.attention[0, 0]
+    for show, factor in ((attention_map.LIFT, len(window.tokens)), (attention_map.MASS, 1)):
+        figure = attention_map.draw_map(window, values, "layer 1, head 1", show, 6.3)
+        np.testing.assert_allclose(figure.axes[0].images[0].get_array(), values * factor)
+        assert figure.texts[1].get_text().startswith(f"{show} of attention, layer 1, head 1")
+        assert figure.get_size_inches()[0] == 6.3
 
 
 def test_panels_are_written(command_lines, tmp_path):
@@ -176,8 +217,10 @@ def test_a_page_is_whole_and_needs_no_network(folders):
     data = json.loads(re.search(r"const page = (\{.*\});", page).group(1))
     assert data["tokens"] == window.tokens and data["answer"] == window.answer
     names = ["no mask", "p2, layer 1", "q2, layer 1", "p2, layer 2", "q2, layer 2"]
-    assert [name for name, _ in data["masked"]] == names
-    assert [text for _, text in data["masked"]] == list(answers.values())
+    assert [name for name, *_ in data["masked"]] == names
+    assert [text for _, text, *_ in data["masked"]] == list(answers.values())
+    # p2 in layer 1: from passage to passage, the second group.
+    assert data["masked"][1][3:] == [[0], [[1, 1]]]
     encoded = re.search('type="text/plain">(.*)</script>', page).group(1)
     raw = np.frombuffer(base64.b64decode(encoded), np.uint8)
     np.testing.assert_array_equal(
@@ -209,8 +252,20 @@ def test_the_size_of_a_page_is_bounded(folders, tokens, megabytes):
     assert len(attention_page.make(window, {})) < megabytes * 10**6
 
 
-# Appended to a page: hovers a token and writes what the page shows into the document.
+# Appended to a page: uses it by keys and clicks, then hovers a token, and writes what it shows into
+# the document.
 _HOVER = """<script>
+const press = key => document.activeElement.dispatchEvent(
+  new KeyboardEvent("keydown", {key, bubbles: true}));
+spans[0].focus();
+["ArrowRight", "ArrowRight", "Enter", "ArrowRight"].forEach(press);
+const steps = [chosen, location.hash];
+document.querySelector("#heads button[data-layer='0'][data-head='1']").click();
+document.querySelectorAll("#maskedTable button")[3].click();
+steps.push(page.masked[mask][0], location.hash);
+press("Escape");
+steps.push(chosen, mask, document.documentElement.scrollWidth <= innerWidth);
+document.body.setAttribute("data-steps", JSON.stringify(steps));
 window.onerror = message => document.body.setAttribute("data-error", message);
 byId("layer").value = "1"; byId("head").value = "0"; load();
 spans[3].dispatchEvent(new Event("mouseenter"));
@@ -219,7 +274,7 @@ document.body.setAttribute("data-shown", JSON.stringify(spans.map(span => span.t
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-def test_hovering_shows_the_numbers_in_a_browser(folders, tmp_path):
+def test_keys_clicks_and_hovering_in_a_browser(folders, tmp_path):
     window, _, page = page_of(folders["squad"], "boat")
     path = tmp_path / "page.html"
     path.write_text(page.replace("</body>", _HOVER + "</body>"), encoding="utf-8")
@@ -229,6 +284,16 @@ def test_hovering_shows_the_numbers_in_a_browser(folders, tmp_path):
     done = subprocess.run(command, capture_output=True, timeout=120)
     document, log = done.stdout.decode("utf-8"), done.stderr.decode("utf-8", "replace")
     assert "data-error" not in document.split("<script")[0] and "CONSOLE" not in log
+    steps = re.search('data-steps="(.*?)"', document).group(1).replace("&quot;", '"')
+    assert json.loads(steps.replace("&amp;", "&")) == [
+        2,
+        "#layer=2&head=mean&direction=to&token=2",
+        "p2, layer 2",
+        "#layer=2&head=2&direction=to&token=2&mask=p2%2C+layer+2",
+        None,
+        None,
+        True,
+    ]
     shown = re.search('data-shown="(.*?)"', document).group(1).replace("&quot;", '"')
     expected = (attention_page.quantise(window.attention[1, 0, 3]) / 255.0) ** 2
     assert json.loads(shown) == [f"{value:.4f}" for value in expected]

@@ -10,9 +10,9 @@ import pytest
 import tiny
 
 from mrc import cells as grid_cells
-from mrc.answers import effects, results_table
+from mrc.answers import effects, question_scores, results_table, seeds
 from mrc.answers.verdicts import IMPOSSIBLE, NEEDED, NOT_NEEDED, UNDECIDED
-from mrc.figures import figure_files, fonts, heat_map, panels
+from mrc.figures import figure_files, fonts, heat_map, latex, panels
 from mrc.util.errors import InputError
 
 CELLS = grid_cells.read_cells("p2,q2,q2p+p2", "0,1", num_layers=2)
@@ -28,12 +28,12 @@ baseline,80.0,80.0,80.0
 
 def draw(tables, titles, value_range=(-10, 2), annotate=False):
     """Returns the figure of tables without effects."""
-    made = [panels.of_table(table, title, annotate) for table, title in zip(tables, titles)]
+    made = [panels.of_table(table, title, "em", annotate) for table, title in zip(tables, titles)]
     return heat_map.draw(made, "points", value_range)
 
 
 def changes_of(table):
-    return panels.of_table(table, "title").changes
+    return panels.of_table(table, "title", "em").changes
 
 
 def write(path, text=CSV):
@@ -119,7 +119,8 @@ def test_figure_counts_layers_from_1_and_centres_its_colours_at_0():
     left, right = figure.axes[:2]
     assert [label.get_text() for label in left.get_yticklabels()] == ["1", "2"]
     assert [label.get_text() for label in left.get_xticklabels()] == ["Q2", "P2", "Q2P+P2"]
-    assert left.get_title() == "left\nbaseline 80.00" and right.get_title().startswith("right")
+    assert (left.get_title(), right.get_title()) == ("left", "right")
+    assert figure._suptitle.get_text() == "exact match, baseline 80.00"
     image = left.images[0]
     assert (image.norm(-10.0), image.norm(0.0), image.norm(2.0)) == (0.0, 0.5, 1.0)
     assert image.origin == "lower"
@@ -156,7 +157,7 @@ def test_command_line_draws(tmp_path, extension, beginning):
     "words, message",
     [
         (["nowhere.csv", "a.png"], "does not exist"),
-        (["results.csv", "a.gif"], "must end in .png, .pdf or .svg"),
+        (["results.csv", "a.gif"], "must end in one of .png, .pdf, .svg, .tex"),
         (["results.csv", "a.png", "--range=5,2"], "must go from below 0 to above 0"),
         (
             ["results.csv", "results.csv", "a.png", "--titles=a"],
@@ -217,7 +218,7 @@ def legends(figure):
 def test_the_legend_is_clear_of_the_labels(tmp_path):
     path = written(tmp_path)
     table = results_table.read_table(path)
-    panel = panels.of_table(table, "t", rows=panels.effects_of(path, table, "em"))
+    panel = panels.of_table(table, "t", "em", rows=panels.effects_of(path, table, "em"))
     figure = heat_map.draw([panel], "points", (-10, 2))
     figure.canvas.draw()
     (legend,) = legends(figure)
@@ -228,25 +229,55 @@ def test_the_legend_is_clear_of_the_labels(tmp_path):
 def test_cells_show_their_verdicts(tmp_path):
     path = written(tmp_path)
     table = results_table.read_table(path)
-    panel = panels.of_table(table, "t", rows=panels.effects_of(path, table, "em"))
+    panel = panels.of_table(table, "t", "em", rows=panels.effects_of(path, table, "em"))
     assert panel.verdicts.tolist() == [[UNDECIDED, NEEDED], [IMPOSSIBLE, NOT_NEEDED]]
     figure = heat_map.draw([panel], "points", (-10, 2))
-    marks = {patch.get_xy(): patch.get_hatch() for patch in figure.axes[0].patches}
-    assert set(marks) == {(-0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)}  # the needed cell is plain
-    assert len(set(marks.values())) == 3
+    (frame,) = figure.axes[0].patches  # of the needed cell alone
+    assert (round(frame.get_x() + 0.42), round(frame.get_y() + 0.42)) == (1, 0)
+    corners = {
+        (int(line.get_xdata()[0]), int(line.get_ydata()[0])): line.get_marker()
+        for line in figure.axes[0].lines
+    }
+    assert corners == {(0, 1): "x", (1, 1): "o"}
     (legend,) = legends(figure)
     assert [text.get_text() for text in legend.get_texts()] == [
-        "hatched: undecided",
-        "dotted: not needed",
-        "crossed: cannot change an answer",
+        "needed",
+        "not needed",
+        "cannot change an answer",
+        "unmarked: undecided",
     ]
 
 
-def test_needed_cells_alone_have_no_legend(tmp_path):
-    rows = [effect(layer, zone, NEEDED) for layer in "01" for zone in ("q2", "p2")]
+def test_a_figure_in_which_nothing_is_decided_is_unmarked(tmp_path):
+    rows = [effect(layer, zone, UNDECIDED) for layer in "01" for zone in ("q2", "p2")]
     path = written(tmp_path, rows)
     table = results_table.read_table(path)
-    panel = panels.of_table(table, "t", rows=panels.effects_of(path, table, "em"))
+    panel = panels.of_table(table, "t", "em", rows=panels.effects_of(path, table, "em"))
+    axes = heat_map.draw([panel], "points", (-10, 2)).axes[0]
+    assert not axes.patches and not axes.lines
+
+
+def test_the_title_has_metric_baseline_questions_and_passages(tmp_path):
+    path = written(tmp_path)
+    table = results_table.read_table(path)
+    rows = panels.effects_of(path, table, "em")
+    scores = question_scores.QuestionScores(
+        np.arange(8).astype(str), np.arange(8) // 2, np.zeros(8), [], {"em": np.zeros([1, 8])}
+    )
+    about = "exact match, baseline 80.00, 8 questions"
+    assert panels.of_table(table, "t", "em", rows=rows, path=path).about == about
+    question_scores.write(str(tmp_path), scores)
+    panel = panels.of_table(table, "t", "em", rows=rows, path=path)
+    assert panel.about == about + ", 4 passages"
+    question_scores.write(str(tmp_path), scores.subset(np.arange(4)))  # of other questions
+    assert panels.of_table(table, "t", "em", rows=rows, path=path).about == about
+
+
+def test_cells_without_verdicts_have_no_legend(tmp_path):
+    rows = [effect(layer, zone, "") for layer in "01" for zone in ("q2", "p2")]
+    path = written(tmp_path, rows)
+    table = results_table.read_table(path)
+    panel = panels.of_table(table, "t", "em", rows=panels.effects_of(path, table, "em"))
     assert not legends(heat_map.draw([panel], "points", (-10, 2)))
 
 
@@ -268,24 +299,34 @@ def test_effects_with_heads_are_layers_by_heads_with_a_panel_for_each_zone():
         for head in "01"
     ]
     first, second = panels.of_heads(rows, "reader")
-    assert first.title == "reader: P2Q\nbaseline 80.00" and second.title.startswith("reader: OFF")
+    assert (first.title, second.title) == ("reader: P2Q", "reader: OFF")
+    assert first.about == "exact match, baseline 80.00, 8 questions"
     assert (list(first.rows), list(first.columns)) == (["1", "2", "1+2"], ["1", "2"])
     assert first.changes.tolist() == [[0.0, -1.0]] * 3
     assert first.verdicts.tolist() == [[UNDECIDED, NEEDED]] * 3
 
 
-def test_a_panel_for_each_type_marks_intervals_that_contain_0():
+def test_a_panel_for_each_type_marks_intervals_that_exclude_0(capsys):
     table = {
-        "who": [effect("0", "q2", "", questions=3, high=1.0), effect("0", "q2", "", metric="f1")],
+        "who": [effect("0", "q2", "", questions=10, high=1.0), effect("0", "q2", "", metric="f1")],
         "why": [
-            effect("0", "q2", "", -4.0, questions=5, high=-2.0),
+            effect("0", "q2", "", -4.0, questions=15, high=-2.0),
             effect("0", "q2", "", metric="f1"),
         ],
+        "when": [effect("0", "q2", "", questions=9)],
     }
     who, why = panels.by_type(table, "em", "reader")
-    assert who.title == "reader: who, 3 questions\nbaseline 80.00"
+    assert who.title == "reader: who"
+    assert who.about == "exact match, baseline 80.00, 10 questions"
     assert why.changes.tolist() == [[-4.0]]
-    assert (who.verdicts.tolist(), why.verdicts.tolist()) == ([[UNDECIDED]], [[""]])
+    assert (who.verdicts.tolist(), why.verdicts.tolist()) == ([[""]], [[heat_map.EXCLUDES_0]])
+    printed = capsys.readouterr().out
+    assert printed == "types of fewer than 10 questions are left out: when (9)\n"
+
+
+def test_a_grid_of_few_questions_is_not_drawn_by_type():
+    with pytest.raises(InputError, match="no type has 10 questions"):
+        panels.by_type({"who": [effect("0", "q2", "", questions=9)]}, "em", "reader")
 
 
 def test_the_average_has_mean_and_standard_deviation():
@@ -293,17 +334,19 @@ def test_the_average_has_mean_and_standard_deviation():
         results_table.Table(["q2"], ["0"], baseline, {("0", "q2"): value})
         for baseline, value in ((80.0, 78.0), (82.0, 78.0), (78.0, 72.0))
     ]
-    panel = panels.average(tables, "seeds")
+    tested = seeds.SeedEffects(*[np.zeros(1)] * 6, np.array([NEEDED], object))
+    panel = panels.average(tables, "seeds", "em", tested)
     # Changes -2, -4, -6: mean -4, standard deviation 2.
     assert panel.changes.tolist() == [[-4.0]] and panel.texts.tolist() == [["-4.0\n±2.0"]]
-    assert panel.title == "seeds\nbaseline 80.00"
+    assert (panel.title, panel.about) == ("seeds", "exact match, baseline 80.00")
+    assert panel.verdicts.tolist() == [[NEEDED]]
 
 
 def test_tables_of_other_layers_have_no_average():
     one = results_table.Table(["q2"], ["0"], 80.0, {("0", "q2"): 78.0})
     other = results_table.Table(["q2"], ["1"], 80.0, {("1", "q2"): 78.0})
     with pytest.raises(InputError, match="--average needs tables of the same layers and zones"):
-        panels.average([one, other], "seeds")
+        panels.average([one, other], "seeds", "em")
 
 
 @pytest.mark.parametrize(
@@ -314,7 +357,7 @@ def test_auto_range_without_a_gain_or_a_loss_has_no_such_colours(values, ends):
     table = results_table.Table(
         ["q2"], ["0", "1"], 80.0, dict(zip([("0", "q2"), ("1", "q2")], values))
     )
-    panel = panels.of_table(table, "t")
+    panel = panels.of_table(table, "t", "em")
     np.testing.assert_allclose(heat_map.range_of([panel], "auto"), ends)
     figure = heat_map.draw([panel], "points", "auto")
     figure.canvas.draw()
@@ -328,7 +371,7 @@ def test_in_the_range_of_the_data_a_gain_is_as_dark_as_a_loss_of_its_size(
     value_range, is_one_scale
 ):
     table = results_table.Table(["q2"], ["0", "1"], 80.0, {("0", "q2"): 70.0, ("1", "q2"): 82.0})
-    figure = heat_map.draw([panels.of_table(table, "t")], "points", value_range)
+    figure = heat_map.draw([panels.of_table(table, "t", "em")], "points", value_range)
     norm = figure.axes[0].images[0].norm
     assert math.isclose(norm(2.0) - 0.5, 0.5 - norm(-2.0)) is is_one_scale
     assert norm(-10.0) == 0.0 and norm(0.0) == 0.5
@@ -505,4 +548,81 @@ def test_empty_cells_are_grey_and_in_the_legend():
 
     assert colour(0)[0] > 240 and colour(1) == [191, 191, 191]
     (legend,) = legends(figure)
-    assert [text.get_text() for text in legend.get_texts()] == ["grey: no cell"]
+    assert [text.get_text() for text in legend.get_texts()] == ["no cell"]
+
+
+def texts_of(figure):
+    import matplotlib.text
+
+    return [text for text in figure.findobj(matplotlib.text.Text) if text.get_text().strip()]
+
+
+def grid_of_heads(layers=6, heads=12, zones=("q2", "q2p", "p2q", "p2")):
+    rows = [
+        effect(str(layer), zone, NEEDED if layer == head else UNDECIDED, -float(head), str(head))
+        for zone in zones
+        for layer in range(layers)
+        for head in range(heads)
+    ]
+    return panels.of_heads(rows, "reader")
+
+
+@pytest.mark.parametrize("width, columns", [(6.3, 2), (3.1, 1), (None, 2)])
+def test_panels_wrap_to_the_width_in_readable_text(width, columns):
+    figure = heat_map.draw(grid_of_heads(), "points", (-10, 2), width)
+    figure.canvas.draw()
+    assert figure.get_size_inches()[0] == (width or 6.3)
+    assert min(text.get_fontsize() for text in texts_of(figure)) >= 7
+    tops = [round(axes.get_position().y1, 3) for axes in figure.axes[:4]]
+    assert tops.count(max(tops)) == columns
+    for axes in figure.axes[:4]:
+        box = axes.get_tightbbox(figure.canvas.get_renderer())
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+        assert not overlapping(axes.get_xticklabels())
+
+
+def test_what_does_not_fit_in_readable_text_is_refused():
+    table = results_table.make_table(SCORES)
+    annotated = [panels.of_table(table, "t", "em", annotate=True)] * 2
+    heat_map.draw(annotated, "points", (-10, 2), 3.1)
+    with pytest.raises(InputError, match="do not fit into 3.1 inches with text of 7 points"):
+        heat_map.draw(annotated, "points", (-10, 2), 3.1, columns=2)
+
+
+def test_a_pdf_embeds_truetype_fonts_and_an_svg_has_text(tmp_path):
+    for name in ("zones.pdf", "zones.svg"):
+        figure_files.save(
+            draw([results_table.make_table(SCORES)], ["one"]), str(tmp_path / name), ""
+        )
+    pdf = (tmp_path / "zones.pdf").read_bytes()
+    assert b"/FontFile2" in pdf and b"/Type3" not in pdf
+    assert ">exact match, baseline 80.00</text>" in (tmp_path / "zones.svg").read_text()
+
+
+def test_a_table_in_latex():
+    changes = np.array([[-1.0, np.nan], [0.5, -0.04]])
+    marks = np.array([[NEEDED, ""], [NOT_NEEDED, IMPOSSIBLE]], object)
+    panel = heat_map.Panel("a_b", ["1", "2"], ["Q2", "P2"], changes, verdicts=marks, about="50 %")
+    lines = latex.of_panels([panel], "points").split("\n")
+    assert lines[2:9] == [
+        r"\begin{tabular}{lrr}",
+        r"\toprule",
+        r"masked layer (from 1) & Q2 & P2 \\",
+        r"\midrule",
+        r"1 & $-1.0^{*}$ & -- \\",
+        r"2 & $0.5^{\circ}$ & $-0.0^{\times}$ \\",
+        r"\bottomrule",
+    ]
+    assert lines[10] == (
+        r"\caption{a\_b: points. 50 \%; ${}^{*}$: needed; ${}^{\circ}$: not needed; "
+        r"${}^{\times}$: impossible.}"
+    )
+
+
+def test_the_command_writes_latex_and_warns_of_a_baseline_of_0(tmp_path):
+    path = write(tmp_path / "results.csv", "layer,q2\nbaseline,0\n0,0\n")
+    code, stdout, stderr = tiny.run("visualize_zones.py", path, str(tmp_path / "zones.tex"))
+    assert code == 0, stderr
+    assert "without a mask no answer scores in exact match" in stdout
+    text = (tmp_path / "zones.tex").read_text()
+    assert text.startswith("% results.csv of run unknown;") and r"\end{table}" in text
