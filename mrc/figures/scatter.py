@@ -9,7 +9,7 @@ from mrc.answers.effects import METRIC_NAMES
 from mrc.figures.heat_map import TEXT_POINTS, WIDTH
 from mrc.figures.texts import plain
 
-_LEAST_INCHES, _BESIDE = 1.25, 0.65  # of a panel, and of the colour bar
+_LEAST_INCHES, _BESIDE = 1.2, 0.65  # of a panel, and of the colour bar
 
 
 def _draw(axes, points, row, limits):
@@ -30,11 +30,11 @@ def _draw(axes, points, row, limits):
                 xytext=(3, 2),
                 fontsize=TEXT_POINTS,
             )
-    text = f"{row.zone.upper()}, {row.points} {row.over}, {METRIC_NAMES[row.metric]}"
-    if row.spearman == row.spearman:
-        text += f"\nSpearman {row.spearman:+.2f}"
+    text = f"{row.zone.upper()}, {METRIC_NAMES[row.metric]}\n{row.points} {row.over}"
     if row.p == row.p:
         text += f", p = {row.p:.2g}"
+    if row.spearman == row.spearman:
+        text += f"\nSpearman {row.spearman:+.2f}"
     if row.spearman_low == row.spearman_low:
         text += f"\n[{row.spearman_low:+.2f}, {row.spearman_high:+.2f}]"
     axes.set_title(plain(text), fontsize=TEXT_POINTS)
@@ -67,7 +67,7 @@ def draw(
     )
     most = max(point.layer for mine in points.values() for point in mine)
     lines = math.ceil(len(rows) / columns)
-    height = 0.9 + min(1.8, (width - _BESIDE) / columns * 0.8)
+    height = 1.0 + min(1.8, (width - _BESIDE) / columns * 0.8)
     figure = Figure(figsize=(width, height * lines), constrained_layout=True)
     FigureCanvasAgg(figure)
     axes = figure.subplots(lines, columns, squeeze=False).ravel()

@@ -2,6 +2,7 @@
 """The tables of effects that a grid's scoring writes."""
 
 import csv
+import math
 
 import pytest
 import tiny
@@ -99,6 +100,24 @@ def test_a_row_for_each_cell_and_metric(tmp_path):
     assert [label.name for label in scores.cells][0] == "layer0+1_p2_head1"
     assert scores.layers == OPTIONS.layers
     assert scores.metrics["em"][1].tolist() == [1, 1, 1] + [0] * 5
+
+
+def test_rows_name_the_reader_its_data_and_its_seed(tmp_path):
+    origin = dict(reader="my_reader", data="dev.json", seed="7")
+    rows, _ = write(tmp_path, options=OPTIONS._replace(origin=origin))
+    assert list(rows[0])[-3:] == ["reader", "data", "seed"]
+    assert {tuple(row.values())[-3:] for row in rows} == {("my_reader", "dev.json", "7")}
+    path = str(tmp_path / "effects.csv")
+    assert {row[-3:] for row in effects.read(path)} == {("my_reader", "dev.json", "7")}
+
+
+def test_a_table_of_an_earlier_version_has_no_origin_and_no_control(tmp_path):
+    write(tmp_path)
+    path = tmp_path / "effects.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("".join(line.rsplit(",", 7)[0] + "\n" for line in lines))
+    row = effects.read(str(path))[0]
+    assert row[-3:] == ("", "", "") and math.isnan(row.above_control) and row.questions == 8
 
 
 def test_questions_are_grouped_by_their_interrogative(tmp_path, capsys):

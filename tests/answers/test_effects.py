@@ -87,7 +87,7 @@ def test_types_are_estimated_on_their_own_questions():
 
 HEADER = (
     "layer,head,zone,metric,baseline,value,difference,se,low,high,better,worse,questions,"
-    "p,p_adjusted,p_type,mde,verdict,n_needed,above_control,control_low,control_high,p_control\n"
+    "p,p_adjusted,p_type,mde,verdict,n_needed,above_control,control_low,control_high,p_control,reader,data,seed\n"
 )
 ROW = effects.Effect(
     *("2", "", "p2q", "em", 81.23456, 80.0, -0.00001, 0.5, -2.5, float("nan"), 1, 8, 177),
@@ -98,7 +98,7 @@ ROW = effects.Effect(
 def test_csv_has_the_documented_header_and_format():
     assert effects.TABLE.to_csv([ROW]) == HEADER + (
         "2,,p2q,em,81.2346,80.0000,0.0000,0.5000,-2.5000,,1,8,177,"
-        "1.234e-05,1,0.25,3.0000,undecided,1234,,,,\n"
+        "1.234e-05,1,0.25,3.0000,undecided,1234,,,,,,,\n"
     )
     assert effects.by_type_to_csv({"谁": [ROW]}) == (
         "type,layer,head,zone,metric,baseline,value,difference,se,low,high,better,worse,questions\n"

@@ -12,6 +12,7 @@ import tiny
 
 from mrc import datasets
 from mrc.experiment import run as experiment
+from mrc.experiment import training_record
 
 ALL_STEPS = ["--do_train", "--do_predict", "--do_eval"]
 
@@ -393,6 +394,19 @@ def test_a_cell_is_scored_although_another_has_its_n_best_file(paths, tmp_path):
         datasets.SQUAD, paths, tmp_path, do_eval=True, predict_file=paths["squad"], mask_zone="q2"
     )
     assert "layer_q2" in tiny.read_json(tmp_path, "scores.json")
+
+
+def test_effects_name_the_reader_of_an_earlier_run_its_data_and_its_seed(
+    paths, tmp_path, monkeypatch
+):
+    options = dict(predict_file=paths["squad"], mask_zone="q2,p2", mask_layer="0")
+    run_here(datasets.SQUAD, paths, tmp_path, do_predict=True, **options)
+    trained_with = training_record.TrainingRecord({"rand_seed": 7})
+    monkeypatch.setattr(training_record, "read", lambda folder: trained_with)
+    run_here(datasets.SQUAD, paths, tmp_path, do_eval=True, init_checkpoint=None, **options)
+    reader = os.path.basename(os.path.dirname(paths["init_checkpoint"]))
+    last = (tmp_path / "effects.csv").read_text().splitlines()[-1]
+    assert last.split(",")[-3:] == [reader, os.path.basename(paths["squad"]), "7"]
 
 
 def test_the_no_answer_threshold_applies_to_squad_2_only(paths, tmp_path):

@@ -1669,7 +1669,7 @@ def attention_rows():
     rows.append(
         refused_by_script(
             "a map: a page without a question",
-            "must end in one of .png, .pdf, .svg; python visualize_attention.py --help",
+            "must end in one of .png, .pdf, .svg, .tex; python visualize_attention.py --help",
             ATTENTION,
             "attention.csv",
             "page.html",
@@ -1687,7 +1687,7 @@ def attention_rows():
         ),
         refused_by_script(
             "correlation with effects of an earlier version",
-            "p_control; rerun with --do_eval to write it again",
+            "n_needed; rerun with --do_eval to write it again",
             CORRELATE,
             _folder_with(
                 {
@@ -1874,7 +1874,7 @@ def figure_rows():
         ),
         refused_by_script(
             "a figure in another format",
-            "figure.gif must end in .png, .pdf or .svg",
+            "figure.gif must end in one of .png, .pdf, .svg, .tex; python visualize_zones.py",
             VISUALIZE,
             results(GOOD),
             "figure.gif",
