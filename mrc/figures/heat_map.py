@@ -267,7 +267,7 @@ def draw(
     if max(_inches(label) for panel in panels for label in panel.columns) > 0.3:
         height += 0.3  # rotated labels
     lines, entries = math.ceil(len(panels) / columns), _legend_entries(panels)
-    height, legend_columns = max(height, 1.5), 1
+    height, legend_columns = max(height, 1.9), 1
     if entries:
         longest = _LETTER * max(len(entry.get_label()) for entry in entries) + 0.45
         legend_columns = min(len(entries), max(1, int(width / longest)))
