@@ -37,31 +37,31 @@ def check_extension(parser, path: str, formats: Sequence[str]):
         parser.error(f"{path} must end in one of {listed}")
 
 
-def _positive(kind, most):
+def _bounded(kind, least, most):
     def parse(text):
         try:
             value = kind(text)
         except ValueError:
-            value = 0
-        if not 0 < value <= most:
-            raise argparse.ArgumentTypeError(f'"{text}" is not a number above 0, at most {most}')
+            value = -1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f'"{text}" is not a number from {least} to {most}')
         return value
 
     return parse
 
 
-def add_size_arguments(parser, what="panels"):
+def add_size_arguments(parser):
     """Adds --width and --columns to a parser."""
     parser.add_argument(
         "--width",
-        type=_positive(float, 100),
+        type=_bounded(float, 2, 100),
         help="width of the figure in inches (default: what it needs, up to 6.3 for panels); its "
         "text has at least 7 points",
     )
     parser.add_argument(
         "--columns",
-        type=_positive(int, 100),
-        help=f"{what} beside each other (default: as many as fit)",
+        type=_bounded(int, 1, 100),
+        help="panels beside each other (default: as many as fit)",
     )
 
 

@@ -626,3 +626,10 @@ def test_the_command_writes_latex_and_warns_of_a_baseline_of_0(tmp_path):
     assert "without a mask no answer scores in exact match" in stdout
     text = (tmp_path / "zones.tex").read_text()
     assert text.startswith("% results.csv of run unknown;") and r"\end{table}" in text
+
+
+@pytest.mark.parametrize("word", ["--width=1", "--width=nan", "--columns=0"])
+def test_sizes_that_cannot_be_drawn_are_refused(tmp_path, word):
+    path = write(tmp_path / "results.csv")
+    code, _, stderr = tiny.run("visualize_zones.py", word, path, str(tmp_path / "zones.png"))
+    assert code == 2 and "is not a number from" in stderr
