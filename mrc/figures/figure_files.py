@@ -54,7 +54,7 @@ def add_size_arguments(parser):
     """Adds --width and --columns to a parser."""
     parser.add_argument(
         "--width",
-        type=_bounded(float, 2, 100),
+        type=_bounded(float, 3, 100),
         help="width of the figure in inches (default: what it needs, up to 6.3 for panels); its "
         "text has at least 7 points",
     )
