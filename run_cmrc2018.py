@@ -4,6 +4,8 @@
 python run_cmrc2018.py --help
 """
 
+import sys
+
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
 # isort: split
@@ -18,8 +20,6 @@ from mrc.experiment import run_flags
 
 
 def main(_):
-    from mrc.experiment import run as experiment  # imports TensorFlow: seconds that --help has not
-
     experiment.run(datasets.CMRC2018, flags.FLAGS.flag_values_dict())
 
 
@@ -28,4 +28,10 @@ if __name__ == "__main__":
         datasets.CMRC2018.do_lower_case, with_negatives=datasets.CMRC2018.may_have_no_answer
     )
     flags.adopt_module_key_flags(run_flags)  # so that --help lists them
+    app.define_help_flags()
+    run_flags.parse(sys.argv)  # before TensorFlow is imported, which takes seconds
+
+    # Before absl sets up logging: TensorFlow would then print no warnings.
+    from mrc.experiment import run as experiment
+
     app.run(main, flags_parser=run_flags.parse)

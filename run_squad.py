@@ -4,6 +4,8 @@
 python run_squad.py --help
 """
 
+import sys
+
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
 # isort: split
@@ -18,12 +20,16 @@ from mrc.experiment import run_flags
 
 
 def main(_):
-    from mrc.experiment import run as experiment  # imports TensorFlow: seconds that --help has not
-
     experiment.run(datasets.SQUAD, flags.FLAGS.flag_values_dict())
 
 
 if __name__ == "__main__":
     run_flags.define(datasets.SQUAD.do_lower_case, with_negatives=datasets.SQUAD.may_have_no_answer)
     flags.adopt_module_key_flags(run_flags)  # so that --help lists them
+    app.define_help_flags()
+    run_flags.parse(sys.argv)  # before TensorFlow is imported, which takes seconds
+
+    # Before absl sets up logging: TensorFlow would then print no warnings.
+    from mrc.experiment import run as experiment
+
     app.run(main, flags_parser=run_flags.parse)

@@ -201,11 +201,13 @@ def unfinished_work(output_dir, fingerprint, cells) -> UnfinishedWork:
 
     Creates its folder if needed, and warns of partial results with other fingerprints.
     """
-    from mrc.util.tensorflow_versions import IS_TF2, uses_onednn
+    from mrc.util import tensorflow_versions
 
     whole = collections.OrderedDict(fingerprint, cells=[cell.name for cell in cells])
-    if IS_TF2:
-        whole.update(tensorflow=tf.__version__, onednn=uses_onednn())  # last bits differ by both
+    if tensorflow_versions.IS_TF2:
+        whole.update(
+            tensorflow=tf.__version__, onednn=tensorflow_versions.uses_onednn()
+        )  # last bits differ by both
     own_name = _UNFINISHED + sha256(json.dumps(whole, sort_keys=True).encode("utf-8"))[:12]
     folder = os.path.join(output_dir, own_name)
     for name in tf.gfile.ListDirectory(output_dir):

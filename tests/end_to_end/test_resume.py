@@ -17,6 +17,7 @@ from mrc import cells as grid_cells
 from mrc import datasets
 from mrc.experiment import attention, partial_results, provenance
 from mrc.experiment import run as experiment
+from mrc.util import tensorflow_versions
 
 GRID = dict(do_predict=True, mask_zone="q2,p2", mask_layer="each", predict_batch_size=2)
 BATCHES = 50  # of 70; a kill comes after fewer than these
@@ -198,9 +199,9 @@ def test_partial_results_of_another_tensorflow_2_or_without_onednn_are_not_used(
         (True, "2.15.1", True),
         (True, "2.15.1", False),
     ):
-        monkeypatch.setattr(provenance, "IS_TF2", is_tf2)
+        monkeypatch.setattr(tensorflow_versions, "IS_TF2", is_tf2)
         monkeypatch.setattr(provenance.tf, "__version__", version)
-        monkeypatch.setattr(provenance, "uses_onednn", lambda onednn=onednn: onednn)
+        monkeypatch.setattr(tensorflow_versions, "uses_onednn", lambda onednn=onednn: onednn)
         folders.add(
             provenance.unfinished_work(str(tmp_path), {"a": 1}, [grid_cells.BASELINE]).folder
         )
