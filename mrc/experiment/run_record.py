@@ -156,7 +156,8 @@ def outdated_by(path, maker):
     for run in reversed(runs[place + 1 :]):
         results = run.get("results", {})
         if (
-            run.get("scored")
+            answers  # a table of attention does not come from answers
+            and run.get("scored")
             and name not in results
             or any(
                 results.get(file_name, answer["sha256"]) != answer["sha256"]

@@ -215,6 +215,13 @@ def test_an_outdated_table_causes_a_warning(paths, tmp_path, later):
     assert run_record.outdated_by(table, writer_of(table)) is None
 
 
+def test_scoring_does_not_outdate_attention(paths, tmp_path):
+    start_run(paths, tmp_path, do_attention=True)
+    start_run(paths, tmp_path, do_predict=True, do_eval=True)
+    table = str(tmp_path / "attention.csv")
+    assert run_record.outdated_by(table, writer_of(table)) is None
+
+
 def test_a_running_run_has_a_record(paths, tmp_path):
     with pytest.raises(KeyError), run_record.recording(str(tmp_path), "SQuAD", {}) as record:
         run = tiny.read_json(tmp_path, "run.json")["runs"][-1]
