@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The precision of the products of a forward pass (`--precision`).
+"""The precision of the products of training and prediction (`--precision`).
 
 In bfloat16 the products after attention (its output and the feed-forward network) take and return
 numbers of 8 significant bits; they are summed in float32 within. On a CPU, oneDNN rounds the bias
