@@ -27,7 +27,6 @@ if __name__ == "__main__":
     run_flags.define(
         datasets.CMRC2018.do_lower_case, with_negatives=datasets.CMRC2018.may_have_no_answer
     )
-    flags.adopt_module_key_flags(run_flags)  # so that --help lists them
     app.define_help_flags()
     run_flags.parse(sys.argv)  # before TensorFlow is imported, which takes seconds
 

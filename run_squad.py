@@ -25,7 +25,6 @@ def main(_):
 
 if __name__ == "__main__":
     run_flags.define(datasets.SQUAD.do_lower_case, with_negatives=datasets.SQUAD.may_have_no_answer)
-    flags.adopt_module_key_flags(run_flags)  # so that --help lists them
     app.define_help_flags()
     run_flags.parse(sys.argv)  # before TensorFlow is imported, which takes seconds
 

@@ -6,6 +6,8 @@ neither a traceback, more than 2 GB of memory or more than three minutes. A wron
 before any model is trained or run.
 """
 
+import re
+
 import input_table
 import pytest
 import tiny
@@ -73,6 +75,17 @@ def test_a_new_process_reports_the_same_as_a_fork(command_lines, paths, tmp_path
 
 
 @pytest.mark.parametrize("script", ["run_squad.py", "run_cmrc2018.py"])
-def test_help_lists_the_flags(command_lines, script):
-    stdout = command_lines.run(script, "--help").stdout
-    assert "--mask_zone" in stdout and "--bert_config_file" in stdout
+def test_help_lists_the_flags_in_groups(command_lines, script):
+    code, stdout, stderr, _ = command_lines.run(script, "--help")
+    groups = [group.splitlines() for group in stdout.split("\n\n")[1:]]
+    titles = "Most runs|What to do|Reader|Data|Masks|Decoding and scores|Training|Devices"
+    assert (code, stderr) == (0, "") and "|".join(group[0][:-1] for group in groups) == titles
+    names = [[line[4:] for line in group if line.startswith("  --")] for group in groups]
+    assert len(names[0]) == 10 and {"mask_zone", "bert_config_file"} < set(names[0])
+    listed = sorted(name for group in names for name in group)
+    # absl names the module of each flag; it lists all of them, and its own, with exit code 1.
+    words = command_lines.run(script, "--helpfull").stdout
+    own = words.split("mrc.experiment.run_flags:")[1].split("\n\n")[0]
+    own = re.findall(r"^  --(?:\[no\])?(\w+):", own, re.MULTILINE)
+    assert listed == sorted(own)
+    assert ("version_2_with_negative" in listed) == (script == "run_squad.py")
