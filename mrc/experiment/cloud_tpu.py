@@ -50,6 +50,11 @@ def check_flags(options):
             "--trim_padding makes batches of different lengths, which a TPU cannot run; remove it, "
             "or remove --use_tpu"
         )
+    if options.micro_batch_size:
+        raise InputError(
+            f"--micro_batch_size={options.micro_batch_size} is for a GPU or a CPU: with --use_tpu, "
+            "remove it; a TPU splits a batch over its cores"
+        )
     predicts = options.do_predict or options.do_attention
     if predicts and cores > _CORES_OF_A_HOST:
         raise InputError(

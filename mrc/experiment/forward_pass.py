@@ -137,15 +137,17 @@ def results_of(
 ):
     """Yields the results of the analysis over all windows; partial ones are removed afterwards.
 
+    A shard leaves its partial results and yields None.
+
     Args:
       trained: checkpoint to run; None for --init_checkpoint.
 
     Raises:
       Stopped: a signal arrived; partial results are written first.
     """
-    folder = inputs.options.output_dir
+    folder, shard = inputs.options.output_dir, inputs.options.shard
     with handler.deferred():
-        work = provenance.unfinished_work(folder, analysis.fingerprint, analysis.cells)
+        work = provenance.unfinished_work(folder, analysis.fingerprint, analysis.cells, shard)
         results = analysis.make_results(work)
         if len(results):
             print(
@@ -155,8 +157,9 @@ def results_of(
             )
         _run(analysis, inputs, windows, results, trained, handler)
     handler.check(f"{len(results)} of {len(windows)} windows are done and kept in {folder}")
-    yield results
-    partial_results.remove(work)
+    yield None if shard else results
+    if not shard:
+        partial_results.remove(work)
 
 
 def _run(analysis, inputs, windows, results, trained, handler):
@@ -178,7 +181,8 @@ def _run(analysis, inputs, windows, results, trained, handler):
         checkpoint_path=aliases.plain_path(trained) if trained else None,
         yield_single_examples=False,
     )
-    bar = progress.bar(len(windows), analysis.title, "window", initial=len(results))
+    total = len(results) + sum(row != PADDING_WINDOW for batch in batches for row in batch)
+    bar = progress.bar(total, analysis.title, "window", initial=len(results))
     with explain_device_errors(options), bar, contextlib.closing(predictions), results.flushed():
         for batch in predictions:
             rows = batch.pop("unique_ids") - FIRST_UNIQUE_ID

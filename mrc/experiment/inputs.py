@@ -230,11 +230,6 @@ def check_flags(options):
             f"--precision={options.precision} applies to --do_train and --do_predict; "
             "--do_attention is in float32: remove it"
         )
-    if options.micro_batch_size and options.use_tpu:
-        raise InputError(
-            f"--micro_batch_size={options.micro_batch_size} is for a GPU or a CPU: with --use_tpu, "
-            "remove it; a TPU splits a batch over its cores"
-        )
     if options.attention_sets and not options.do_attention:
         raise InputError("--attention_sets applies to --do_attention; add it or remove the sets")
     if options.do_train and not options.learning_rate:

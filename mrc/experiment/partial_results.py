@@ -2,11 +2,12 @@
 """Partial results of a forward pass on disk: memory use is constant and a killed run can resume.
 
 Windows are grouped in blocks that end where an example ends. Results are written whenever a limit
-of time or size is reached.
+of time or size is reached, in files that name their shard: shards share a folder, never a file.
 """
 
 import contextlib
 import os
+import re
 import time
 
 import numpy as np
@@ -19,6 +20,7 @@ from mrc.util.errors import Fault
 WINDOWS_IN_BLOCK = 1024
 SECONDS_IN_PART = 60  # a killed run loses at most this much work
 BYTES_IN_PART = 8 << 20
+_PART = re.compile(r"(part-(?:\d+-of-\d+-)?)(\d+)\.npz")  # of the whole pass, or of a shard
 
 
 def cut_blocks(example_of):
@@ -42,7 +44,8 @@ class Results:
     """The results of finished windows, in files that carry the fingerprint of their work.
 
     `len()` is the number of finished windows. A subclass has `missing(batches)`, the batches that
-    are to run; `add(rows, arrays)`, which adds a batch and calls `_flush_if_due`; and `flush()`.
+    are to run, in a shard of its own ones; `add(rows, arrays)`, which adds one of them and calls
+    `_flush_if_due`; and `flush()`.
 
     Args:
       work: `provenance.UnfinishedWork`; files that do not carry its fingerprint are not used.
@@ -50,12 +53,20 @@ class Results:
 
     def __init__(self, work):
         self._work, self._since = work, time.monotonic()
+        self._prefix = f"part-{work.shard.name}-" if work.shard else "part-"
+        parts = [_PART.fullmatch(name) for name in sorted(tf.gfile.ListDirectory(work.folder))]
+        self._parts = [part.group() for part in parts if part]
+        numbers = [int(part.group(2)) for part in parts if part and part.group(1) == self._prefix]
+        self._next_number = max(numbers, default=-1) + 1
 
     def _path(self, name):
         return os.path.join(self._work.folder, name)
 
     def _read(self, name):
-        """Returns the arrays of a file, or None after removing it if they are not usable."""
+        """Returns the arrays of a file, or None if they are not usable.
+
+        The file is removed then, but not by a shard: it may be another one's.
+        """
         try:
             arrays = array_files.read(
                 self._path(name), self._work.fingerprint, self._work.trusts_unsigned
@@ -67,12 +78,27 @@ class Results:
             tf.logging.warning(
                 "%s is not used (%s); its windows are computed again", self._path(name), reason
             )
-            tf.gfile.Remove(self._path(name))
+            if not self._work.shard:
+                tf.gfile.Remove(self._path(name))
         return arrays
+
+    def _read_parts(self):
+        """Yields (name, arrays) of the usable parts, those of all shards."""
+        for name in self._parts:
+            arrays = self._read(name)
+            if arrays is not None:
+                yield name, arrays
 
     def _write(self, name, arrays):
         array_files.write(self._path(name), self._work.fingerprint, arrays)
         self._since = time.monotonic()
+
+    def _write_part(self, arrays):
+        """Writes the next part and returns its name."""
+        name = "%s%06d.npz" % (self._prefix, self._next_number)
+        self._write(name, arrays)
+        self._next_number += 1
+        return name
 
     def _flush_if_due(self, size=0):
         if time.monotonic() - self._since > SECONDS_IN_PART or size > BYTES_IN_PART:
@@ -93,20 +119,16 @@ class PartialResults(Results):
     def __init__(self, work):
         super().__init__(work)
         self._pending, self._size = [], 0
-        self._parts = []  # (name, rows)
-        for name in sorted(tf.gfile.ListDirectory(work.folder)):
-            part = self._read(name) if name.endswith(".npz") else None
-            if part is not None:
-                self._parts.append((name, part["rows"]))
-        self._rows = {row for _, rows in self._parts for row in rows.tolist()}
+        self._rows_of = {name: part["rows"] for name, part in self._read_parts()}
+        self._rows = {row for rows in self._rows_of.values() for row in rows.tolist()}
 
     def __len__(self):
         return len(self._rows)
 
     def missing(self, batches):
-        """Returns the batches with a window that is not finished."""
+        """Returns the batches, of the shard's own, with a window that is not finished."""
         finished = self._rows | {PADDING_WINDOW}
-        return [batch for batch in batches if not finished.issuperset(batch)]
+        return [batch for batch in self._work.own(batches) if not finished.issuperset(batch)]
 
     def add(self, rows, best):
         """Adds the best positions of windows that are not finished yet.
@@ -132,18 +154,13 @@ class PartialResults(Results):
                 name: np.concatenate([best[name] for _, best in self._pending])
                 for name in self._pending[0][1]
             }
-            name = "part-%06d.npz" % self._next_number()
-            self._write(name, dict(arrays, rows=rows))
-            self._parts.append((name, rows))
+            self._rows_of[self._write_part(dict(arrays, rows=rows))] = rows
         self._pending, self._size = [], 0
-
-    def _next_number(self):
-        return 1 + max([int(name[len("part-") : -len(".npz")]) for name, _ in self._parts] or [-1])
 
     def read(self, first, stop):
         """Returns the results of windows `first` to `stop - 1`, a dict of [windows, ...] arrays."""
         best = {}
-        for name, rows in self._parts:
+        for name, rows in self._rows_of.items():
             inside = (rows >= first) & (rows < stop)
             if inside.any():
                 part = self._read(name)

@@ -151,7 +151,7 @@ def predict(
       trained: checkpoint to predict with; None for --init_checkpoint.
 
     Returns:
-      The names of the files written.
+      The names of the files written, none by a shard.
 
     Raises:
       Stopped: a signal arrived; partial results are written first.
@@ -175,6 +175,8 @@ def predict(
     )
     names = collections.OrderedDict((cell, inputs.file_names(cell)) for cell in cells)
     with forward_pass.results_of(analysis, inputs, windows, trained, handler) as best:
+        if best is None:
+            return []
         decoder = make_decoder(inputs, windows)
         decode(windows, best, decoder, inputs.dataset, folder, names.values())
         record.add({cell.name: list(names[cell].values()) for cell in cells}, fingerprint)

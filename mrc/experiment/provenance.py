@@ -9,12 +9,13 @@ import collections
 import hashlib
 import json
 import os
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from mrc import cells as grid_cells
 from mrc.util import files
 from mrc.util.errors import InputError
 from mrc.util.lazy_tensorflow import tf
+from mrc.util.shards import Shard
 
 RECORD_FILE = "cells.json"
 # The names in a fingerprint of what tells readers and their windows apart.
@@ -189,40 +190,49 @@ class UnfinishedWork(NamedTuple):
       folder: of the files.
       fingerprint: what the results depend on; each file carries it.
       trusts_unsigned: whether an earlier version began the folder, whose files carry none.
+      shard: the `shards.Shard` that this process computes; None for all batches.
     """
 
     folder: str
     fingerprint: dict
     trusts_unsigned: bool
+    shard: Optional[Shard] = None
+
+    def own(self, batches):
+        """Returns those of a sequence of batches that this process computes."""
+        return self.shard.of(batches) if self.shard else batches
 
 
-def unfinished_work(output_dir, fingerprint, cells) -> UnfinishedWork:
-    """Returns the `UnfinishedWork` of `cells` with this fingerprint.
+def unfinished_work(output_dir, fingerprint, cells, shard=None) -> UnfinishedWork:
+    """Returns the `UnfinishedWork` of `cells`, or a shard of it, with this fingerprint.
 
-    Creates its folder if needed, and warns of partial results with other fingerprints.
+    Creates its folder if needed, and warns of partial results of the same task with other
+    fingerprints.
     """
     from mrc.util import tensorflow_versions
 
     whole = collections.OrderedDict(fingerprint, cells=[cell.name for cell in cells])
     if tensorflow_versions.IS_TF2:
-        whole.update(
-            tensorflow=tf.__version__, onednn=tensorflow_versions.uses_onednn()
-        )  # last bits differ by both
+        # The last bits differ by both.
+        whole.update(tensorflow=tf.__version__, onednn=tensorflow_versions.uses_onednn())
     own_name = _UNFINISHED + sha256(json.dumps(whole, sort_keys=True).encode("utf-8"))[:12]
     folder = os.path.join(output_dir, own_name)
     for name in tf.gfile.ListDirectory(output_dir):
         name = name.rstrip("/")
         path = os.path.join(output_dir, name, _FINGERPRINT_FILE)
         if name.startswith(_UNFINISHED) and name != own_name and tf.gfile.Exists(path):
+            theirs = read_record(path)
+            if isinstance(theirs, dict) and theirs.get("attention") != whole.get("attention"):
+                continue  # as shards leave both tasks of one command
             tf.logging.warning(
                 "%s holds unfinished work with another %s; it is not used (rerun with the earlier "
                 "flags to resume it, or delete the folder)",
                 os.path.join(output_dir, name),
-                differences(dict(whole, **_SIGNED), read_record(path)),
+                differences(dict(whole, **_SIGNED), theirs),
             )
     path = os.path.join(folder, _FINGERPRINT_FILE)
     begun = read_record(path) if tf.gfile.Exists(path) else None
     tf.gfile.MakeDirs(folder)
     if begun != whole:
         files.write_json(path, dict(whole, **_SIGNED))
-    return UnfinishedWork(folder, whole, trusts_unsigned=begun == whole)
+    return UnfinishedWork(folder, whole, begun == whole, shard)

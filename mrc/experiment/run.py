@@ -24,6 +24,7 @@ from mrc.experiment import inputs as run_inputs
 from mrc.experiment.inputs import Inputs
 from mrc.model import estimator
 from mrc.util import errors, files, locks, signals, tensorflow_versions
+from mrc.util.errors import InputError
 
 _GPU = "/dev/nvidia0"
 
@@ -40,18 +41,54 @@ def run(dataset, flag_values):
         options = types.SimpleNamespace(**flag_values)
         _set_up_logging(options.verbose_logging)
         memory.warn_of_limit()
+        _check_shard(options)
         with explain.explain_tensorflow_errors(options.verbose_logging):
             inputs = run_inputs.read(dataset, options)
             files.make_folder(options.output_dir)
-            with locks.held(options.output_dir):
+            with locks.held(options.output_dir, options.shard and options.shard.name):
                 inputs.check_output_folder()
                 prediction.check_reader(inputs)
                 _warn_of_unused_gpu(inputs)
                 files.remove_leftovers(options.output_dir)
+                if options.shard:
+                    _compute_shard(inputs, handler)
+                    return
                 with run_record.recording(
                     options.output_dir, dataset.name, run_flags.own(flag_values)
                 ) as record:
                     _train_predict_score(inputs, handler, record)
+
+
+def _check_shard(options):
+    """Raises an `InputError` if --shard is passed with what it cannot do."""
+    others = [flag for flag in ("--do_train", "--use_tpu") if getattr(options, flag[2:])]
+    if options.shard and (others or not (options.do_predict or options.do_attention)):
+        remedy = f"remove {' and '.join(others)}" if others else "add one of them"
+        raise InputError(
+            f"--shard={options.shard} applies to --do_predict and --do_attention on CPUs and GPUs; "
+            f"{remedy}, or remove it"
+        )
+
+
+def _compute_shard(inputs: Inputs, handler: signals.SignalHandler):
+    """Adds the partial results of a shard to the output folder."""
+    options, windows = inputs.options, _prediction_windows(inputs)
+    if options.do_predict:
+        prediction.predict(inputs, windows, inputs.trained, handler)
+    if options.do_attention:
+        attention.write(inputs, windows, inputs.trained, handler)
+    print(
+        f"shard {options.shard} is done; after the other shards, run the same command without "
+        "--shard to write the results"
+    )
+
+
+def _prediction_windows(inputs: Inputs):
+    windows, path = forward_pass.make_windows(inputs), inputs.options.predict_file
+    unknown_words.check(windows, path)
+    if inputs.dataset.joiner:
+        unknown_words.warn_of_chinese(windows, path)
+    return windows
 
 
 def _train_predict_score(inputs: Inputs, handler: signals.SignalHandler, record):
@@ -61,13 +98,9 @@ def _train_predict_score(inputs: Inputs, handler: signals.SignalHandler, record)
         record.add_input(role, sha256)
     with record.part("text"):
         training_windows = training.make_windows(inputs) if options.do_train else None
-        prediction_windows = forward_pass.make_windows(inputs) if inputs.reads_questions else None
         if training_windows:
             unknown_words.check(training_windows, options.train_file)
-        if prediction_windows:
-            unknown_words.check(prediction_windows, options.predict_file)
-            if inputs.dataset.joiner:
-                unknown_words.warn_of_chinese(prediction_windows, options.predict_file)
+        prediction_windows = _prediction_windows(inputs) if inputs.reads_questions else None
     if options.do_train and options.do_predict:
         memory.check_grid(inputs, prediction_windows, inputs.cells)
     if options.do_train:

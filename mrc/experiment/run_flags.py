@@ -12,7 +12,7 @@ from absl import flags
 from attention_mask import ANY, DATA_SETS, GROUPS, ZONES
 from mrc.answers.question_scores import CLUSTERS
 from mrc.model import precision
-from mrc.util import errors, files
+from mrc.util import errors, files, shards
 from mrc.util.errors import InputError
 
 # Upper bounds above any sensible value; larger ones would overflow numbers or memory.
@@ -40,6 +40,13 @@ class _NumberParser(flags.FloatParser):
 
 class _PathParser(flags.ArgumentParser):
     """Parses paths."""
+
+
+class _ShardParser(flags.ArgumentParser):
+    """Parses K/N."""
+
+    def parse(self, argument):
+        return shards.parse(argument)
 
 
 class _Flag(NamedTuple):
@@ -93,6 +100,13 @@ _GROUPS = {  # in the order of --help
             "attention_sets",
             None,
             "Sets of tokens that --do_attention sums besides the groups, separated by commas.",
+        ),
+        _Flag(
+            "shard",
+            None,
+            "K/N: compute only every N-th batch of --do_predict and --do_attention, from the K-th. "
+            "The same command without --shard writes the results (docs/clusters.md).",
+            _ShardParser(),
         ),
         _Flag("verbose_logging", False, "Show TensorFlow's log."),
     ),

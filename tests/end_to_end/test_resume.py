@@ -214,6 +214,7 @@ def test_a_clock_that_is_set_back_does_not_delay_partial_results(tmp_path, monke
     monkeypatch.setattr(partial_results, "time", clock)
     results = kind(provenance.UnfinishedWork(str(tmp_path), {"a": 1}, trusts_unsigned=False))
     batch = dict(sums=np.zeros([1, 1, 1, 4, 6]), counts=np.zeros([1, 4]))
+    assert results.missing([[0], [1]]) == [[0], [1]]
     results.add([0], batch)
     assert os.listdir(str(tmp_path)) == []
     clock.monotonic = lambda: partial_results.SECONDS_IN_PART + 1.0

@@ -1516,9 +1516,9 @@ def device_rows():
         refused(
             "a precision for attention",
             "--precision=bfloat16 applies to --do_train and --do_predict; --do_attention is in",
+            words=["--do_attention"],
             precision="bfloat16",
-            do_attention=True,
-            **{name: value for name, value in PREDICT.items() if name != "do_predict"},
+            **PREDICT,
         ),
         refused(
             "micro-batches on a TPU",
@@ -1527,6 +1527,33 @@ def device_rows():
             tpu_name="t",
             micro_batch_size=2,
             train_file=TRAIN["train_file"],
+            **PREDICT,
+        ),
+        *(
+            refused(
+                f"--shard={value}",
+                f"flag --shard={value}: {value} is not a shard; write K/N with K from 1 to N, as",
+                shard=value,
+                **PREDICT,
+            )
+            for value in ("0/2", "3/2", "2", "1/2/3", "-1/2", "a/b", "1.0/2", "1/9999999")
+        ),
+        *(
+            refused(
+                f"a shard with {words}",
+                "--shard=1/2 applies to --do_predict and --do_attention on CPUs and GPUs; "
+                + remedy,
+                words=words.split(),
+                shard="1/2",
+                tpu_name="t",
+                train_file=TRAIN["train_file"],
+                **PREDICT,
+            )
+            for words, remedy in (
+                ("--do_train --do_predict", "remove --do_train, or "),
+                ("--do_train --use_tpu", "remove --do_train and --use_tpu, or "),
+                ("--do_eval", "add one of them, or "),
+            )
         ),
         refused(
             "an unknown precision",

@@ -116,6 +116,25 @@ def test_only_one_run_can_use_a_folder(tmp_path, scheme):
         assert os.listdir(str(tmp_path)) == [locks.LOCK_FILE]
 
 
+def test_shards_of_one_run_share_a_folder(tmp_path):
+    folder, process = str(tmp_path), rf"another run is using .* \(process {os.getpid()} on "
+    with locks.held(folder, "1-of-2"), locks.held(folder, "2-of-2"):
+        with pytest.raises(errors.InputError, match=process):
+            with locks.held(folder, "2-of-2"):
+                pass
+        shards = r"another run is using .* \(shards: each names its process in shard-\*\.lock\); "
+        with pytest.raises(errors.InputError, match=shards):
+            with locks.held(folder):
+                pass
+    assert sorted(os.listdir(folder)) == ["run.lock", "shard-1-of-2.lock", "shard-2-of-2.lock"]
+    with locks.held(folder):
+        assert os.listdir(folder) == ["run.lock"]
+        with pytest.raises(errors.InputError, match=process):
+            with locks.held(folder, "1-of-2"):
+                pass
+    assert os.listdir(folder) == ["run.lock"]
+
+
 def test_a_deleted_lock_file_does_not_admit_a_second_run(tmp_path):
     with locks.held(str(tmp_path)):
         (tmp_path / locks.LOCK_FILE).unlink()
@@ -161,7 +180,7 @@ def test_a_file_system_without_locks_causes_a_warning(tmp_path, monkeypatch):
 
 
 def test_a_training_just_before_the_lock_is_reported(paths, tmp_path, monkeypatch, capsys):
-    def trains(folder):
+    def trains(folder, shard):
         (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-2"\n')
         (tmp_path / "model.ckpt-2.index").write_text("")
         return contextlib.suppress()
