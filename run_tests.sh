@@ -11,4 +11,4 @@ cd "$(dirname "$0")"
 "$VENV_PYTHON" -m ruff check .
 "$VENV_PYTHON" -m ruff format --check .
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}
-exec "$VENV_PYTHON" -m pytest -n auto "$@"
+exec "$VENV_PYTHON" -m pytest -n auto -rs "$@"

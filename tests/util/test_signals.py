@@ -160,11 +160,13 @@ def test_an_unwritable_lock_file_is_reported(tmp_path):
 
 def test_there_is_no_lock_in_a_bucket(monkeypatch):
     monkeypatch.setattr(os, "open", None)
-    with locks.held("gs://bucket/folder"), locks.held("gs://bucket/folder"):
+    folder = "gs://bucket/folder"
+    with locks.held(folder), locks.held(folder), locks.held(folder, "1-of-2"):
         pass
 
 
-def test_a_file_system_without_locks_causes_a_warning(tmp_path, monkeypatch):
+@pytest.mark.parametrize("shard", [None, "1-of-2"])
+def test_a_file_system_without_locks_causes_a_warning(tmp_path, monkeypatch, shard):
     warnings = []
 
     def no_locks(descriptor, operation):
@@ -172,7 +174,7 @@ def test_a_file_system_without_locks_causes_a_warning(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     monkeypatch.setattr(tf.logging, "warning", lambda text, *values: warnings.append(text % values))
-    with locks.held(str(tmp_path)):
+    with locks.held(str(tmp_path), shard):
         assert warnings == [
             f"the file system of {tmp_path} has no locks (No locks available); make sure that no "
             "other run uses it"
