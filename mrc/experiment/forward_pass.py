@@ -181,7 +181,8 @@ def _run(analysis, inputs, windows, results, trained, handler):
         checkpoint_path=aliases.plain_path(trained) if trained else None,
         yield_single_examples=False,
     )
-    total = len(results) + sum(row != PADDING_WINDOW for batch in batches for row in batch)
+    to_run = sum(row != PADDING_WINDOW for batch in batches for row in batch)
+    total = min(len(results) + to_run, len(windows))
     bar = progress.bar(total, analysis.title, "window", initial=len(results))
     with explain_device_errors(options), bar, contextlib.closing(predictions), results.flushed():
         for batch in predictions:
