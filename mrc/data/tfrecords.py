@@ -15,6 +15,7 @@ from mrc.util import files, progress, tensorflow_versions
 
 BLOCK = 256  # windows converted at a time
 SHUFFLE_BUFFER = 100
+BATCHES_BY_LENGTH = 32  # whose windows are sorted together
 _VARINT_BITS = 7  # per byte; the eighth bit says whether another byte follows
 _FOLLOWED = 1 << _VARINT_BITS
 
@@ -150,6 +151,28 @@ def training_dataset(path, shapes, batch_size, seed, records_seen=0, host=0, num
     )
     records = records.skip(records_seen // num_hosts).map(lambda record: _parse(record, shapes))
     return _batches(records, batch_size)
+
+
+def training_dataset_by_length(path, shapes, batch_size, seed, num_records, records_seen=0):
+    """Returns a dataset like `training_dataset`, with windows of similar length in each batch.
+
+    The windows of some batches, at most all `num_records`, are sorted by length and cut into
+    batches, which are shuffled with `seed`.
+    """
+    together = max(1, min(BATCHES_BY_LENGTH, num_records // batch_size))
+
+    def cut(features):
+        order = tf.argsort(tf.reduce_sum(features["input_mask"], axis=1), stable=True)
+        order = tf.reshape(order, [together, batch_size])
+        return {name: tf.gather(array, order) for name, array in features.items()}
+
+    records = tf.data.TFRecordDataset(path).repeat().shuffle(SHUFFLE_BUFFER, seed=seed)
+    groups = records.map(lambda record: _parse(record, shapes)).batch(
+        together * batch_size, drop_remainder=True
+    )
+    batches = groups.map(cut).flat_map(tf.data.Dataset.from_tensor_slices)
+    batches = batches.shuffle(together, seed=seed).skip(records_seen // batch_size)
+    return tensorflow_versions.without_autotuning(batches.prefetch(1))
 
 
 def prediction_dataset(path, shapes, batch_size):

@@ -170,8 +170,9 @@ _GROUPS = {  # in the order of --help
         _Flag(
             "trim_padding",
             False,
-            "Skip padding in the forward pass and exclude it from the n-best ranking. Faster, but "
-            "an answer may rarely differ from that of the released code. Not with --use_tpu.",
+            "Skip padding. Faster, but prediction excludes it from the n-best ranking, so that an "
+            "answer may rarely differ from that of the released code, and training puts windows of "
+            "similar length into a batch, in another order. Not with --use_tpu.",
         ),
         _Flag("n_best_size", 20, "Maximum number of n-best answers.", _integer(1)),
         _Flag("max_answer_length", 30, "Maximum answer length in word pieces.", _integer(1)),

@@ -85,7 +85,7 @@ def count_steps(windows, dataset, batch_size, epochs):
     return steps
 
 
-def make_input_fn(path, dataset, max_seq_length, seed, records_seen=0):
+def make_input_fn(path, dataset, max_seq_length, seed, records_seen=0, num_by_length=None):
     """Returns the input function of training.
 
     Args:
@@ -94,11 +94,16 @@ def make_input_fn(path, dataset, max_seq_length, seed, records_seen=0):
       max_seq_length: length of a window.
       seed: for shuffling.
       records_seen: number of records to skip because earlier steps used them.
+      num_by_length: number of records, to batch those of similar length; None to batch any.
     """
     shapes = {name: [max_seq_length] for name in _model_inputs(dataset)}
     shapes.update(start_positions=[], end_positions=[])
 
     def input_fn(params):
+        if num_by_length is not None:
+            return tfrecords.training_dataset_by_length(
+                path, shapes, params["batch_size"], seed, num_by_length, records_seen
+            )
         context = params.get("context")  # set on a TPU; otherwise there is a single host
         hosts = (context.current_host, context.num_hosts) if context else (0, 1)
         return tfrecords.training_dataset(
@@ -124,6 +129,8 @@ def train(inputs: Inputs, windows: Windows, handler: SignalHandler) -> str:
     fingerprint = inputs.fingerprint("train_file", _TRAINING_FLAGS, options.init_checkpoint)
     if options.micro_batch_size:
         fingerprint["dropout_by_window"] = True  # the size of a part does not matter
+    if options.trim_padding:
+        fingerprint["trim_padding"] = True
     if done:
         training_record.check_same(folder, fingerprint)
     training_record.write(folder, fingerprint, num_steps)
@@ -142,6 +149,7 @@ def train(inputs: Inputs, windows: Windows, handler: SignalHandler) -> str:
         options.max_seq_length,
         options.rand_seed,
         records_seen=done * options.train_batch_size,
+        num_by_length=len(windows) if options.trim_padding else None,
     )
     reader = _make_estimator(inputs, num_steps, handler)
     with explain_device_errors(options), handler.deferred():
@@ -176,6 +184,7 @@ def _make_estimator(inputs, num_steps, handler):
         seed=options.rand_seed,
         hooks=[session_hooks.ProgressHook(num_steps), session_hooks.StopOnSignalHook(handler)],
         micro_batch_size=options.micro_batch_size,
+        trim_padding=options.trim_padding,
         precision_name=options.precision,
     )
     return estimator.make_estimator(model_fn, tpu_options(options), options)

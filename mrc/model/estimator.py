@@ -115,6 +115,7 @@ def training_model_fn(
     seed: int = 0,
     hooks: Sequence = (),
     micro_batch_size: Optional[int] = None,
+    trim_padding: bool = False,
     precision_name: str = precision.FLOAT32,
 ):
     """Returns the model function of training.
@@ -128,6 +129,7 @@ def training_model_fn(
       seed: of the dropout.
       hooks: `SessionRunHook`s of the training.
       micro_batch_size: windows of a batch that are computed together, about; None for all.
+      trim_padding: whether to cut batches to their longest window.
       precision_name: of the products (see `precision`).
     """
 
@@ -150,6 +152,8 @@ def training_model_fn(
 
         model = make_model()  # creates the variables
         scaffold_fn = _initialize_from(init_checkpoint, use_tpu) if init_checkpoint else None
+        if trim_padding:
+            features = span_model.trimmed(features)
         if micro_batch_size is None:
             loss, norm = model.training_loss(features), None
             gradients = tf.gradients(loss, tf.trainable_variables())

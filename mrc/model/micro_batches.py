@@ -22,12 +22,18 @@ def mean_gradients(make_loss, features, size):
     Args:
       make_loss: `make_loss(features, first)` returns the loss, a scalar, of windows whose first is
         at place `first` of the batch; it gets its variables by name.
-      features: {name: [B, ...]} with static shapes.
+      features: {name: [B, ...]} with a static B.
       size: windows in a part, a divisor of B.
 
     Returns:
       The loss; for each of `tf.trainable_variables()` the gradient, None if it has none; the norm.
     """
+
+    def windows_from(array, first):
+        windows = array[first : first + size]
+        windows.set_shape([size] + array.shape.as_list()[1:])
+        return windows
+
     variables = tf.trainable_variables()
     parts = next(iter(features.values())).shape.as_list()[0] // size
     unused, looked_up = set(), set()  # indices of variables
@@ -42,13 +48,7 @@ def mean_gradients(make_loss, features, size):
         first = part * size
         with tf.variable_scope(tf.get_variable_scope(), reuse=True, custom_getter=get_value):
             part_loss = make_loss(
-                {
-                    name: tf.reshape(
-                        array[first : first + size], [size] + array.shape.as_list()[1:]
-                    )
-                    for name, array in features.items()
-                },
-                first,
+                {name: windows_from(array, first) for name, array in features.items()}, first
             )
         gradients = tf.gradients(part_loss, [values[variable.op.name] for variable in variables])
         added = list(sums)

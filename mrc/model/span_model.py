@@ -16,6 +16,15 @@ from mrc.model import grid
 _NEVER = -1e30  # below every logit
 
 
+def trimmed(features):
+    """Returns the arrays of `Windows.batch` without what is padding in all windows: [B, ...]."""
+    length = tf.reduce_max(tf.reduce_sum(features["input_mask"], axis=1))
+    return {
+        name: array[:, :length] if array.shape.ndims == 2 else array
+        for name, array in features.items()
+    }
+
+
 class SpanModel:
     """A BERT with its span head in the current graph.
 

@@ -217,6 +217,19 @@ def test_a_signal_in_training_writes_a_checkpoint(paths, uninterrupted, tmp_path
     assert weights(tmp_path) == weights(uninterrupted)
 
 
+def test_a_training_without_padding_resumes_with_the_same_bytes(paths, uninterrupted, tmp_path):
+    whole, stopped = (
+        training_flags(paths, tmp_path / name, trim_padding=True) for name in ("whole", "stopped")
+    )
+    process = tiny.start(stopped)
+    wait_for(process, tmp_path / "stopped" / "model.ckpt-20.index")
+    process.send_signal(signal.SIGTERM)
+    assert end(process)[0] == 143
+    for flags in (stopped, whole):
+        rerun(flags)
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole") != weights(uninterrupted)
+
+
 @pytest.mark.parametrize(
     "number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )

@@ -74,8 +74,8 @@ def train_input(run, tmp_path):
     """Returns (number of windows, function that makes the input function)."""
     windows = training.make_windows(run)
     path = training.write_records(windows, run.dataset, str(tmp_path), {})
-    return len(windows), lambda seen=0: training.make_input_fn(
-        path, run.dataset, windows.max_seq_length, 1, seen
+    return len(windows), lambda *seen_and_number: training.make_input_fn(
+        path, run.dataset, windows.max_seq_length, 1, *seen_and_number
     )
 
 
@@ -102,6 +102,20 @@ def test_an_interrupted_host_resumes_after_its_share_of_the_records(train_input)
     # 2 steps of 2 windows on each of 2 hosts were done.
     rest = windows_in(read(make(8), 4, batch_size=2, context=Context(1, 2)))
     assert rest == whole[4:]
+
+
+def test_batches_of_windows_of_similar_length_resume_in_the_same_order(train_input):
+    number, make = train_input
+    assert number == 14
+    batches = read(make(0, number), 14, batch_size=2)
+    windows = windows_in(batches)
+    assert set(windows) <= set(windows_in(read(make(), 100, batch_size=2)))
+    pairs = [batch["input_mask"].sum(axis=1).tolist() for batch in batches]
+    apart = [batch["input_mask"].sum(axis=1).tolist() for batch in read(make(), 14, batch_size=2)]
+    assert sum(map(max, pairs)) < sum(map(max, apart))
+    assert [max(pair) for pair in pairs[:7]] != sorted(max(pair) for pair in pairs[:7])
+    rest = windows_in(read(make(10, number), 9, batch_size=2))  # after 5 steps
+    assert rest == windows[10:]
 
 
 @pytest.mark.parametrize("batches_done", [0, 1])

@@ -12,9 +12,9 @@ from mrc.model import estimator, micro_batches
 BATCH, LENGTH = 6, 16
 
 
-def features():
+def features(longest=LENGTH):
     random = np.random.RandomState(0)
-    tokens = random.randint(8, LENGTH + 1, BATCH)
+    tokens = random.randint(8, longest + 1, BATCH)
     mask = (np.arange(LENGTH) < tokens[:, np.newaxis]).astype(np.int32)
     return dict(
         input_ids=random.randint(1, 20, [BATCH, LENGTH]).astype(np.int32) * mask,
@@ -25,15 +25,19 @@ def features():
     )
 
 
-def train(micro_batch_size, **config):
+def train(micro_batch_size, batch=None, trim_padding=False, **config):
     """Returns the loss of a batch, its gradients (a tenth: Adam's first moments) and the rest."""
     schedule = estimator.Schedule(peak_rate=1e-3, num_steps=8, num_warmup_steps=0)
     model_fn = estimator.training_model_fn(
-        tiny.config(**config), datasets.SQUAD, schedule, micro_batch_size=micro_batch_size
+        tiny.config(**config),
+        datasets.SQUAD,
+        schedule,
+        micro_batch_size=micro_batch_size,
+        trim_padding=trim_padding,
     )
     with tf.Graph().as_default(), tf.Session() as session:
         tf.set_random_seed(1)
-        batch = {name: tf.constant(array) for name, array in features().items()}
+        batch = {name: tf.constant(array) for name, array in (batch or features()).items()}
         spec = model_fn(batch, None, tf.estimator.ModeKeys.TRAIN, {})
         session.run(tf.global_variables_initializer())
         before = tiny.variable_values(session)
@@ -70,6 +74,19 @@ def test_layers_that_share_their_weights_train_like_the_whole_batch():
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_the_size_of_the_parts_does_not_change_the_dropout(size):
     assert_equal(train(size, **DROPOUT), train(6, **DROPOUT))
+
+
+@pytest.mark.parametrize("config", [NO_DROPOUT, DROPOUT], ids=["no dropout", "dropout"])
+@pytest.mark.parametrize("size", [None, 1, 2, 3])
+def test_trimmed_batches_train_like_shorter_windows(size, config):
+    batch = features(longest=11)
+    longest = batch["input_mask"].sum(axis=1).max()
+    assert longest < LENGTH
+    cut = {name: array[:, :longest] if array.ndim == 2 else array for name, array in batch.items()}
+    assert_equal(train(size, batch, trim_padding=True, **config), train(size, cut, **config))
+    assert train(size, batch, **config)[0] != train(size, cut, **config)[0]
+    if size is not None:
+        assert_equal(train(size, batch, True, **config), train(6, batch, True, **config))
 
 
 def test_windows_and_steps_draw_different_dropout():
