@@ -47,9 +47,10 @@ PYTHON
 if [ ! -e "$output/start/bert_config.json" ]; then run import_huggingface.py "$output/model" "$output/start"; fi
 
 reader=$output/reader${SEED:+_$SEED}
-run run_squad.py --do_train --do_predict --do_eval --mask_zone=all,q2,q2p,p2q,p2 --mask_layer=each \
-  --bert_config_file="$output/start/bert_config.json" --vocab_file="$output/start/vocab.txt" \
-  --init_checkpoint="$output/start/bert_model.ckpt" --train_file="$output/train.json" --predict_file="$output/dev.json" \
-  --max_seq_length=256 --train_batch_size=16 --learning_rate=1e-4 --num_train_epochs=8 --rand_seed="${SEED:-1}" \
-  --trim_padding --output_dir="$reader"
+flags=(--bert_config_file="$output/start/bert_config.json" --vocab_file="$output/start/vocab.txt"
+  --init_checkpoint="$output/start/bert_model.ckpt" --max_seq_length=256 --output_dir="$reader")
+run run_squad.py "${flags[@]}" --do_train --train_file="$output/train.json" \
+  --train_batch_size=16 --learning_rate=1e-4 --num_train_epochs=8 --rand_seed="${SEED:-1}"
+run run_squad.py "${flags[@]}" --do_predict --do_eval --mask_zone=all,q2,q2p,p2q,p2 --mask_layer=each --trim_padding \
+  --predict_file="$output/dev.json"
 run visualize_zones.py --metric=f1 --annotate "$reader/results_f1.csv" "$reader/zones.png"
