@@ -3,13 +3,14 @@
 
 import os
 import random
+import types
 
 from mrc.data import feature_cache, tfrecords
 from mrc.data.windows import Windows
 from mrc.experiment import explain, session_hooks, training_record
 from mrc.experiment.inputs import TEXT_FLAGS, Inputs
 from mrc.experiment.tpu_options import explain_device_errors, tpu_options
-from mrc.model import checkpoint_folder, estimator
+from mrc.model import checkpoint_folder, estimator, precision
 from mrc.util.errors import Fault, InputError
 from mrc.util.signals import SignalHandler
 
@@ -113,6 +114,26 @@ def make_input_fn(path, dataset, max_seq_length, seed, records_seen=0, num_by_le
     return input_fn
 
 
+def _as_begun(inputs, done):
+    """Returns the inputs with --precision and --trim_padding off in a training begun without.
+
+    Earlier versions ignored both in training, so a training that they began is resumed like that.
+    """
+    options, folder = inputs.options, inputs.options.output_dir
+    recorded = training_record.read(folder).fingerprint
+    if not done or not isinstance(recorded, dict):
+        return inputs
+    changed = {}
+    if options.trim_padding and "trim_padding" not in recorded:
+        changed["trim_padding"] = False
+    if options.precision != precision.FLOAT32 and "precision" not in recorded:
+        changed["precision"] = precision.FLOAT32
+    if not changed:
+        return inputs
+    print(f"the training in {folder} was begun without --{' and --'.join(changed)}, and so it ends")
+    return inputs._replace(options=types.SimpleNamespace(**dict(vars(options), **changed)))
+
+
 def train(inputs: Inputs, windows: Windows, handler: SignalHandler) -> str:
     """Trains on `windows`, from the last checkpoint in the output folder if there is one.
 
@@ -123,9 +144,10 @@ def train(inputs: Inputs, windows: Windows, handler: SignalHandler) -> str:
       InputError: the output folder holds another training run.
       Stopped: a signal arrived; the checkpoint of the current step is written first.
     """
+    done = training_record.steps_done(inputs.trained)
+    inputs = _as_begun(inputs, done)
     options, dataset, folder = inputs.options, inputs.dataset, inputs.options.output_dir
     num_steps = count_steps(windows, dataset, options.train_batch_size, options.num_train_epochs)
-    done = training_record.steps_done(inputs.trained)
     fingerprint = inputs.fingerprint("train_file", _TRAINING_FLAGS, options.init_checkpoint)
     if options.micro_batch_size:
         fingerprint["dropout_by_window"] = True  # the size of a part does not matter

@@ -6,7 +6,7 @@ import tensorflow.compat.v1 as tf
 import tiny
 
 from mrc import datasets
-from mrc.experiment import partial_results, prediction
+from mrc.experiment import partial_results, prediction, session_hooks
 from mrc.experiment import run as experiment
 from mrc.model import precision
 from mrc.util.tensorflow_versions import IS_TF2
@@ -109,11 +109,28 @@ def test_training_repeats_and_keeps_its_weights_in_float32(paths, tmp_path):
     assert (one[name] != exact[name]).any() and one[name].dtype == "float32"
 
 
-def test_a_training_is_not_resumed_in_the_other_precision(paths, tmp_path, capsys):
-    train(paths, tmp_path, precision="float32")
+def test_a_training_ends_in_the_precision_in_which_it_was_begun(
+    paths, tmp_path, monkeypatch, capsys
+):
+    class Stopped(Exception):
+        pass
+
+    def stop(self, context, values):
+        if context.session.run(tf.train.get_global_step()) == 3:
+            raise Stopped()
+
+    whole = train(paths, tmp_path / "whole", precision="float32")
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr(session_hooks.NanLossHook, "after_run", stop)
+        train(paths, tmp_path / "resumed", precision="float32")
+    changes = dict(precision="bfloat16", trim_padding=True)
+    resumed = train(paths, tmp_path / "resumed", **changes)
+    assert "was begun without --trim_padding and --precision" in capsys.readouterr().out
+    assert all((weights == whole[name]).all() for name, weights in resumed.items())
+    train(paths, tmp_path / "other", precision="bfloat16")
     with pytest.raises(SystemExit):
-        train(paths, tmp_path, precision="bfloat16")
-    assert "precision" in capsys.readouterr().err
+        train(paths, tmp_path / "other", precision="float32")
+    assert "another precision" in capsys.readouterr().err
 
 
 def test_attention_is_in_float32(paths, tmp_path):
