@@ -9,7 +9,7 @@ are not in the training data. `python demo/sample_data.py --help`.
 """
 
 import argparse
-import collections
+import json
 import os
 import random
 import sys
@@ -32,20 +32,19 @@ TRAINING_PASSAGES, HELD_OUT_PASSAGES = 2000, 200
 HELD_OUT_SHARE = 0.2  # of the pairs of a name and a fact
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-MODEL = collections.OrderedDict(
-    [
-        ("attention_probs_dropout_prob", 0.0),
-        ("hidden_act", "gelu"),
-        ("hidden_dropout_prob", 0.0),
-        ("hidden_size", 64),
-        ("initializer_range", 0.1),
-        ("intermediate_size", 256),
-        ("max_position_embeddings", 96),
-        ("num_attention_heads", 4),
-        ("num_hidden_layers", 3),
-        ("type_vocab_size", 2),
-    ]
-)
+MODEL = {
+    "attention_probs_dropout_prob": 0.0,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.0,
+    "hidden_size": 64,
+    "initializer_range": 0.1,
+    "intermediate_size": 256,
+    "max_position_embeddings": 96,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 3,
+    "type_vocab_size": 2,
+}
+_DATASETS = {"en": datasets.SQUAD, "zh": datasets.CMRC2018}
 
 
 class Fact(NamedTuple):
@@ -63,7 +62,7 @@ class Fact(NamedTuple):
 
 
 class Language(NamedTuple):
-    """Everything that depends on the language.
+    """Everything that depends on the language; `sample_text.json` holds all but the dataset.
 
     Attributes:
       dataset: the `datasets.Dataset` of its data.
@@ -87,148 +86,19 @@ class Language(NamedTuple):
     naming: Fact
 
 
-_ENGLISH = Language(
-    dataset=datasets.SQUAD,
-    space=" ",
-    conjunction=" and ",
-    stop=".",
-    names=(
-        "Anna Ben Carla David Emma Felix Greta Hugo Ida Jack Karen Leo Maria Nora Oscar Paula "
-        "Quentin Rosa "
-        "Simon Tina Umar Vera Walter Xenia Yusuf Zoe Alice Boris Clara Daniel Elena Frank Gloria "
-        "Henry Irene "
-        "Jonas Kate Lucas Mona Nils Olga Peter Ruth Samuel Teresa Viktor Wendy Martin"
-    ).split(),
-    values={
-        "place": (
-            "Oslo",
-            "Lima",
-            "Cairo",
-            "Paris",
-            "Tokyo",
-            "Rome",
-            "Delhi",
-            "Quito",
-            "Berlin",
-            "Madrid",
-            "Vienna",
-            "Athens",
-            "Dublin",
-            "Lisbon",
-            "Prague",
-            "Warsaw",
-            "Havana",
-            "Nairobi",
-            "Boston",
-            "Sydney",
-            "Geneva",
-            "Naples",
-            "Porto",
-            "Riga",
-            "New York",
-            "New Delhi",
-            "Cape Town",
-            "Hong Kong",
-        ),
-        "food": (
-            "rice",
-            "soup",
-            "bread",
-            "cheese",
-            "apples",
-            "pears",
-            "beans",
-            "noodles",
-            "honey",
-            "fish",
-            "pasta",
-            "grapes",
-            "nuts",
-            "carrots",
-            "plums",
-            "salad",
-            "yogurt",
-            "pancakes",
-            "cherries",
-            "tomatoes",
-            "ice cream",
-            "lemon cake",
-            "plum cake",
-            "roast corn",
-        ),
-        "job": (
-            "teacher",
-            "baker",
-            "doctor",
-            "pilot",
-            "farmer",
-            "painter",
-            "writer",
-            "singer",
-            "lawyer",
-            "nurse",
-            "tailor",
-            "gardener",
-            "carpenter",
-            "judge",
-            "barber",
-            "plumber",
-            "dentist",
-            "sailor",
-            "miner",
-            "librarian",
-            "bus driver",
-            "truck driver",
-            "film critic",
-            "news reporter",
-        ),
-    },
-    facts=(
-        Fact("place", "lives in", "Where does {} live?"),
-        Fact("food", "likes", "What does {} like?"),
-        Fact("job", "works as a", "What is {}'s job?"),
-    ),
-    earlier_facts=(
-        Fact("place", "comes from", "Where is {} from?"),
-        Fact("food", "eats", "What will {} eat?"),
-        Fact("job", "was once a", "What was {} once?"),
-    ),
-    naming=Fact("name", "", "Who is {}?"),
-)
+def _read_languages():
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sample_text.json")
+    with open(path, encoding="utf-8") as reader:
+        texts = json.load(reader)
+    for name, text in texts.items():
+        for facts in ("facts", "earlier_facts"):
+            text[facts] = tuple(Fact(*fact) for fact in text[facts])
+        text["naming"] = Fact(*text["naming"])
+        texts[name] = Language(dataset=_DATASETS[name], **text)
+    return texts
 
-_CHINESE = Language(
-    dataset=datasets.CMRC2018,
-    space="",
-    conjunction="，",
-    stop="。",
-    names=["小" + name for name in "刚丽强芳伟静军敏杰娟勇艳涛霞平燕辉玲鹏婷斌雪波慧亮倩超蕾"]
-    + ["阿" + name for name in "福贵宝珍英莲财旺秀兰根康春梅龙凤"],
-    values={
-        "place": (
-            "北京 上海 广州 深圳 南京 杭州 成都 重庆 武汉 西安 天津 苏州 长沙 青岛 大连 厦门 昆明 "
-            "桂林 济南 洛阳 哈尔滨 石家庄 呼和浩特 乌鲁木齐"
-        ).split(),
-        "food": "米饭 面条 饺子 苹果 香蕉 豆腐 包子 西瓜 葡萄 烤鸭 火锅 馒头 月饼 粽子 鸡蛋 "
-        "牛肉 草莓 花生 汤圆 巧克力 "
-        "冰淇淋 红烧肉 糖葫芦 酸辣粉".split(),
-        "job": "老师 医生 律师 记者 厨师 司机 警察 护士 画家 作家 歌手 演员 农民 工人 会计 "
-        "导游 裁缝 木匠 渔夫 飞行员 "
-        "邮递员 消防员 科学家 理发师".split(),
-    },
-    facts=(
-        Fact("place", "住在", "{}住在哪里？"),
-        Fact("food", "喜欢", "{}喜欢吃什么？"),
-        Fact("job", "是一名", "{}的工作是什么？"),
-    ),
-    earlier_facts=(
-        Fact("place", "来自", "{}从哪里来？"),
-        Fact("food", "每天都吃", "{}每天吃些什么？"),
-        Fact("job", "当过", "{}以前当过什么？"),
-    ),
-    naming=Fact("name", "", "谁是{}？"),
-)
 
-LANGUAGES = {"en": _ENGLISH, "zh": _CHINESE}
+LANGUAGES = _read_languages()
 
 
 def split_pairs(language, facts, generator):
@@ -292,25 +162,14 @@ def make_passages(language, facts, pairs, number, generator, people=PEOPLE, know
         if text in known or not asked:
             continue
         known.add(text)
-        place = "passage%d" % len(passages)
-        passages.append(
-            Passage(
-                text,
-                tuple(
-                    Question(
-                        "%s_question%d" % (place, index),
-                        fact.question.format(name),
-                        (Answer(*found[name, fact]),),
-                        None,
-                        place,
-                    )
-                    for index, (name, fact) in enumerate(
-                        generator.sample(asked, min(QUESTIONS, len(asked)))
-                    )
-                ),
-                place,
+        place, questions = f"passage{len(passages)}", []
+        for name, fact in generator.sample(asked, min(QUESTIONS, len(asked))):
+            question_id = f"{place}_question{len(questions)}"
+            answers = (Answer(*found[name, fact]),)
+            questions.append(
+                Question(question_id, fact.question.format(name), answers, None, place)
             )
-        )
+        passages.append(Passage(text, tuple(questions), place))
     return passages
 
 
@@ -338,7 +197,7 @@ def make_vocabulary(language):
 
 def make_config(language):
     """Returns the `bert_config.json` of the demo's model as a dict."""
-    return collections.OrderedDict(MODEL, vocab_size=len(make_vocabulary(language)))
+    return dict(MODEL, vocab_size=len(make_vocabulary(language)))
 
 
 def _as_squad(passages, title):
