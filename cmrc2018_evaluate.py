@@ -12,7 +12,6 @@ sentence, and the number of questions whose F1 may differ is printed to stderr.
     python cmrc2018_evaluate.py data.json predictions.json
 """
 
-import collections
 import functools
 import json
 import re
@@ -179,7 +178,7 @@ def score_questions(
     ]
 
 
-def summarize(scores: List[QuestionScore]) -> "collections.OrderedDict":
+def summarize(scores: List[QuestionScore]) -> Dict[str, object]:
     """Returns the scores of the data, in the official order.
 
     Returns:
@@ -188,27 +187,25 @@ def summarize(scores: List[QuestionScore]) -> "collections.OrderedDict":
     """
     f1 = 100 * sum(score.f1 for score in scores) / len(scores)
     em = 100 * sum(score.em for score in scores) / len(scores)
-    return collections.OrderedDict(
-        [
-            ("AVERAGE", f"{(em + f1) / 2:.3f}"),
-            ("F1", f"{f1:.3f}"),
-            ("EM", f"{em:.3f}"),
-            ("TOTAL", len(scores)),
-            ("SKIP", sum(not score.has_prediction for score in scores)),
-        ]
-    )
+    return {
+        "AVERAGE": f"{(em + f1) / 2:.3f}",
+        "F1": f"{f1:.3f}",
+        "EM": f"{em:.3f}",
+        "TOTAL": len(scores),
+        "SKIP": sum(not score.has_prediction for score in scores),
+    }
 
 
 def evaluate(
     passages: List[squad_format.Passage], predictions: Dict[str, str], data_name: str = "the data"
-) -> "collections.OrderedDict":
+) -> Dict[str, object]:
     """Returns `summarize` of `score_questions`."""
     return summarize(score_questions(passages, predictions, data_name))
 
 
 def main():
     """Scores the two files of the command line and prints one line of JSON."""
-    parser = ArgumentParser(description="Scores predictions for CMRC 2018.")
+    parser = ArgumentParser("Scores predictions for CMRC 2018.")
     parser.add_argument(
         "data_file", type=files.normalized, help="CMRC 2018 data with answers, JSON in SQuAD format"
     )

@@ -15,7 +15,6 @@ Two attention.csv are compared by the mean mass of each layer and zone; a mass i
 layer, so there is no test. Writes attention_comparison.csv and attention_comparison.png.
 """
 
-import argparse
 import os
 
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
@@ -31,20 +30,8 @@ from mrc.util.errors import InputError, exit_with_message
 SCORES_NAME, ATTENTION_NAME = "comparison", "attention_comparison"
 
 
-def _margin(text):
-    try:
-        margin = float(text)
-    except ValueError:
-        margin = -1.0
-    if not 0.0 <= margin <= 100.0:
-        raise argparse.ArgumentTypeError(f'"{text}" is not a number of points from 0 to 100')
-    return margin
-
-
 def _parse_arguments():
-    parser = errors.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = errors.ArgumentParser(__doc__)
     parser.add_argument(
         "readers",
         type=files.normalized,
@@ -67,7 +54,7 @@ def _parse_arguments():
     )
     parser.add_argument(
         "--margin",
-        type=_margin,
+        type=errors.bounded(float, 0, 100, "a number of points"),
         default=verdicts.MARGIN,
         help="points within which a difference does not matter (default: 1)",
     )

@@ -14,7 +14,6 @@ what the noise of the losses leaves to be found. Writes correlation.csv and corr
 folder; with --latex correlation.tex, too.
 """
 
-import argparse
 import csv
 import os
 
@@ -35,9 +34,7 @@ TABLE_FILE, FIGURE_FILE, LATEX_FILE = "correlation.csv", "correlation.png", "cor
 
 
 def _parse_arguments():
-    parser = errors.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = errors.ArgumentParser(__doc__)
     parser.add_argument(
         "output_folder", type=files.normalized, help="folder with attention.csv and effects.csv"
     )

@@ -10,7 +10,6 @@ bert_model.ckpt, bert_config.json and vocab.txt or spiece.model to OUTPUT_FOLDER
 command to run next. It runs no code from the model and does not need PyTorch.
 """
 
-import argparse
 import os
 import re
 
@@ -106,9 +105,7 @@ def _report(folder, config, tokenizer, has_head):
 
 
 def main():
-    parser = errors.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = errors.ArgumentParser(__doc__)
     parser.add_argument(
         "model_folder", type=files.normalized, help="folder of the downloaded model"
     )

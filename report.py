@@ -12,7 +12,6 @@ It is one file that needs no network. The passages are those of the data file th
 that reader as visualize_attention.py does.
 """
 
-import argparse
 import itertools
 
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
@@ -26,9 +25,7 @@ from mrc.util.errors import InputError, exit_with_message
 
 
 def _parse_arguments():
-    parser = errors.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = errors.ArgumentParser(__doc__)
     parser.add_argument(
         "readers", type=files.normalized, nargs="+", help="output folders of scored grids"
     )

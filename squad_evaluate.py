@@ -113,17 +113,17 @@ def check_answers(passages: List[squad_format.Passage], data_name: str):
 
 
 def score_questions(passages: List[squad_format.Passage], predictions: Dict[str, str]):
-    """Returns an OrderedDict of question id -> `QuestionScore`, in the data's order.
+    """Returns a dict of question id -> `QuestionScore`, in the data's order.
 
     Args:
       passages: passages with their answers; a question without answers is one that has no answer.
       predictions: question id -> text; a question without one scores 0.
     """
-    return collections.OrderedDict(
-        (question.id, _score(question, predictions.get(question.id)))
+    return {
+        question.id: _score(question, predictions.get(question.id))
         for passage in passages
         for question in passage.questions
-    )
+    }
 
 
 def _with_threshold(score, metric, na_prob, na_threshold):
@@ -214,8 +214,8 @@ def best_threshold(scores, na_probs, metric):
 
 
 def summarize(scores, na_probs=None, na_threshold=1.0):
-    """Returns the OrderedDict of `evaluate` for the result of `score_questions`."""
-    summary = collections.OrderedDict(_averages(scores, na_probs or {}, na_threshold))
+    """Returns the dict of `evaluate` for the result of `score_questions`."""
+    summary = dict(_averages(scores, na_probs or {}, na_threshold))
     if na_probs is not None:
         for metric in METRICS:
             best, threshold = best_threshold(scores, na_probs, metric)
@@ -247,7 +247,7 @@ def report_threshold(summary, na_probs, na_threshold, flag):
 
 
 def evaluate(passages, predictions, na_probs=None, na_threshold=1.0):
-    """Returns the SQuAD 2.0 scores of `predictions`, as an OrderedDict in the official order.
+    """Returns the SQuAD 2.0 scores of `predictions`, as a dict in the official order.
 
     Args:
       passages: passages with their answers.
@@ -361,13 +361,13 @@ def draw(scores, na_probs, folder):
       folder: a local or `gs://` folder; it is created if it does not exist.
 
     Returns:
-      An OrderedDict of the curves' average precisions in percent: pr_exact_ap, pr_f1_ap,
+      A dict of the curves' average precisions in percent: pr_exact_ap, pr_f1_ap,
       pr_oracle_ap.
 
     Raises:
       InputError: matplotlib is missing, or the folder is not writable.
     """
-    precisions = collections.OrderedDict()
+    precisions = {}
     if any(score.has_answer for score in scores.values()):
         for name, title in _CURVES:
             curve = precision_recall(scores, _credits(scores, name), na_probs)
@@ -427,7 +427,7 @@ def _threshold(args):
 
 
 def _parse_arguments():
-    parser = ArgumentParser(description="Scores predictions for SQuAD 1.1 and 2.0.")
+    parser = ArgumentParser("Scores predictions for SQuAD 1.1 and 2.0.")
     parser.add_argument("data_file", type=files.normalized, help="SQuAD data, JSON")
     parser.add_argument(
         "pred_file",

@@ -36,9 +36,7 @@ _LIFTS = (-5.0, 5.0)  # of colours: logarithms of 1/32 and 32
 
 
 def _parse_arguments():
-    parser = errors.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = errors.ArgumentParser(__doc__)
     parser.add_argument(
         "source",
         type=files.normalized,

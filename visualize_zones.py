@@ -55,9 +55,7 @@ def _parse_range(text):
 
 
 def _parse_arguments():
-    parser = errors.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = errors.ArgumentParser(__doc__)
     parser.add_argument(
         "results",
         type=files.normalized,

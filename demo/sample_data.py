@@ -244,9 +244,7 @@ _seed.__name__ = "int"  # used in the messages of argparse
 
 def parse_arguments(description, what, seed):
     """Parses the arguments language, output_dir and seed of a script that writes `what`."""
-    parser = errors.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = errors.ArgumentParser(description)
     parser.add_argument(
         "--language", choices=sorted(LANGUAGES), default="en", help="language of the text"
     )

@@ -9,7 +9,6 @@
 that were not decoded are empty; the row `each at once` holds the cells that mask every layer.
 """
 
-import collections
 import math
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
@@ -49,11 +48,11 @@ def row_label(label):
 def make_table(values):
     """Returns the `Table` of {cell: value of the metric}, which must include the baseline."""
     masked = [cell for cell in values if cell != BASELINE]
-    labels = list(collections.OrderedDict.fromkeys(cell.label.zone for cell in masked))
+    labels = list(dict.fromkeys(cell.label.zone for cell in masked))
     zones = [zone for zone in ZONES if zone in labels] + [
         label for label in labels if label not in ZONES
     ]
-    layers = list(collections.OrderedDict.fromkeys(row_label(cell.label) for cell in masked))
+    layers = list(dict.fromkeys(row_label(cell.label) for cell in masked))
     return Table(
         zones,
         layers,

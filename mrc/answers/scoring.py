@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores the decoded cells of a grid; prints the scores and writes them to the output folder."""
 
-import collections
 import json
 import os
 from typing import Dict, NamedTuple, Optional
@@ -74,7 +73,7 @@ def score(dataset, passages, file_names, output_dir, null_threshold, run_name, e
     has_answers = squad_format.has_answers(passages)
     if not has_answers:
         print("the data has no answers: cells are compared with the reader's own answers")
-    cells, summaries, own = collections.OrderedDict(), {}, collections.OrderedDict()
+    cells, summaries, own = {}, {}, {}
     for cell, names in file_names.items():
         scored = _score_cell(dataset, passages, names, output_dir, null_threshold, not cells)
         cells[cell] = scored
@@ -85,9 +84,7 @@ def score(dataset, passages, file_names, output_dir, null_threshold, run_name, e
             summaries[cell.name] = {"own": 100.0 * sum(own[cell]) / len(own[cell])}
         if len(file_names) == 1:
             print("{}: {}".format(names["predictions"], json.dumps(summaries[cell.name])))
-    files.write_json(
-        os.path.join(output_dir, SCORES_FILE), collections.OrderedDict(summaries, run=run_name)
-    )
+    files.write_json(os.path.join(output_dir, SCORES_FILE), dict(summaries, run=run_name))
     written = [SCORES_FILE]
     if BASELINE in file_names and len(file_names) > 1:
         metrics = {}

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prediction: one forward pass for all cells of a grid, then decoding to answer files."""
 
-import collections
 import contextlib
 from typing import Dict, List, Optional
 
@@ -108,7 +107,7 @@ def check_reader(inputs: Inputs):
 
 def _cells_to_decode(inputs, record, fingerprint):
     """Returns the cells whose answers are missing or outdated; warns of the outdated ones."""
-    cells, replaced = [], collections.OrderedDict()
+    cells, replaced = [], {}
     for cell in inputs.cells:
         names = inputs.file_names(cell)
         reason = record.why_not_done(cell.name, names.values(), fingerprint)
@@ -173,7 +172,7 @@ def predict(
         _model_fn(inputs, cells),
         partial_results.PartialResults,
     )
-    names = collections.OrderedDict((cell, inputs.file_names(cell)) for cell in cells)
+    names = {cell: inputs.file_names(cell) for cell in cells}
     with forward_pass.results_of(analysis, inputs, windows, trained, handler) as best:
         if best is None:
             return []

@@ -5,7 +5,6 @@
 of its files.
 """
 
-import collections
 import hashlib
 import json
 import os
@@ -144,13 +143,8 @@ class CellRecord:
     def add(self, names, fingerprint):
         """Records cells, {name: file names}, as finished."""
         for name, file_names in names.items():
-            self._cells[name] = collections.OrderedDict(
-                made_from=fingerprint,
-                files={
-                    file_name: files.sha256(os.path.join(self._folder, file_name))
-                    for file_name in file_names
-                },
-            )
+            hashes = {each: files.sha256(os.path.join(self._folder, each)) for each in file_names}
+            self._cells[name] = {"made_from": fingerprint, "files": hashes}
         files.write_json(self._path, self._cells)
 
 
@@ -211,7 +205,7 @@ def unfinished_work(output_dir, fingerprint, cells, shard=None) -> UnfinishedWor
     """
     from mrc.util import tensorflow_versions
 
-    whole = collections.OrderedDict(fingerprint, cells=[cell.name for cell in cells])
+    whole = dict(fingerprint, cells=[cell.name for cell in cells])
     if tensorflow_versions.IS_TF2:
         # The last bits differ by both.
         whole.update(tensorflow=tf.__version__, onednn=tensorflow_versions.uses_onednn())

@@ -8,7 +8,6 @@ the end, so a killed run has a record without an end. A table such as `results.c
 name its run, is matched by its SHA-256.
 """
 
-import collections
 import contextlib
 import os
 import platform
@@ -55,22 +54,16 @@ def _code_fingerprint():
 
 
 def _versions():
-    return collections.OrderedDict(
-        [
-            ("python", platform.python_version()),
-            ("tensorflow", tf.__version__),
-            ("numpy", np.__version__),
-            ("commit", _commit()),
-            ("code", _code_fingerprint()),
-            ("platform", platform.platform()),
-            (
-                "cores",
-                len(os.sched_getaffinity(0))
-                if hasattr(os, "sched_getaffinity")
-                else os.cpu_count(),
-            ),
-        ]
-    )
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+        "commit": _commit(),
+        "code": _code_fingerprint(),
+        "platform": platform.platform(),
+        "cores": len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count(),
+    }
 
 
 def _is_entry(value):
@@ -214,27 +207,25 @@ class Record:
         self.name = "{}-{}".format(
             time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(begin)), uuid.uuid4().hex[:8]
         )
-        self._entry = collections.OrderedDict(
-            [
-                ("run", self.name),
-                ("begin", _time_text(begin)),
-                ("end", None),
-                ("seconds", None),
-                ("outcome", None),
-                ("dataset", dataset),
-                ("folder", os.getcwd()),  # where relative paths in the flags begin
-                ("flags", collections.OrderedDict(sorted(flag_values.items()))),
-                ("versions", _versions()),
-                ("inputs", collections.OrderedDict()),
-                ("parts", collections.OrderedDict()),
-                ("scored", collections.OrderedDict()),
-                ("results", collections.OrderedDict()),
-            ]
-        )
+        self._entry = {
+            "run": self.name,
+            "begin": _time_text(begin),
+            "end": None,
+            "seconds": None,
+            "outcome": None,
+            "dataset": dataset,
+            "folder": os.getcwd(),  # where relative paths in the flags begin
+            "flags": dict(sorted(flag_values.items())),
+            "versions": _versions(),
+            "inputs": {},
+            "parts": {},
+            "scored": {},
+            "results": {},
+        }
         self._write()
 
     def _write(self):
-        files.write_json(self._path, collections.OrderedDict(runs=self._before + [self._entry]))
+        files.write_json(self._path, {"runs": self._before + [self._entry]})
 
     def add_input(self, what, sha256):
         """Records the SHA-256 of an input: a checkpoint or data file."""
@@ -248,9 +239,7 @@ class Record:
     def add_scored(self, name, sha256):
         """Records that the run scored an answer file with this SHA-256, and which run wrote it."""
         made_by = _maker(self._before + [self._entry], name, sha256)
-        self._entry["scored"][name] = collections.OrderedDict(
-            [("sha256", sha256), ("run", made_by)]
-        )
+        self._entry["scored"][name] = {"sha256": sha256, "run": made_by}
 
     @contextlib.contextmanager
     def part(self, name):

@@ -2,7 +2,6 @@
 """`training.json`: the fingerprint and the number of steps of the training in an output folder."""
 
 import os
-from collections import OrderedDict
 from typing import NamedTuple, Optional
 
 import tensorflow.compat.v1 as tf
@@ -33,7 +32,7 @@ def read(folder: str) -> TrainingRecord:
 
 def write(folder: str, fingerprint: dict, num_steps: int):
     """Writes the record of the training that is about to start in `folder`."""
-    record = OrderedDict(made_from=fingerprint, num_steps=num_steps)
+    record = {"made_from": fingerprint, "num_steps": num_steps}
     files.write_json(os.path.join(folder, TRAINING_FILE), record)
 
 

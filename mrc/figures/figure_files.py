@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes figures: PNG, PDF or SVG, each with a description in its metadata."""
 
-import argparse
 import io
 import os
 from typing import Sequence
 
 from mrc.figures.texts import drawable
 from mrc.util import files
-from mrc.util.errors import InputError
+from mrc.util.errors import InputError, bounded
 
 # Formats of figures, each with the name of its metadata field for a description.
 FORMATS = {"png": "Description", "pdf": "Subject", "svg": "Description"}
@@ -37,30 +36,17 @@ def check_extension(parser, path: str, formats: Sequence[str]):
         parser.error(f"{path} must end in one of {listed}")
 
 
-def _bounded(kind, least, most):
-    def parse(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = -1
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f'"{text}" is not a number from {least} to {most}')
-        return value
-
-    return parse
-
-
 def add_size_arguments(parser):
     """Adds --width and --columns to a parser."""
     parser.add_argument(
         "--width",
-        type=_bounded(float, 3, 100),
+        type=bounded(float, 3, 100),
         help="width of the figure in inches (default: what it needs, up to 6.3 for panels); its "
         "text has at least 7 points",
     )
     parser.add_argument(
         "--columns",
-        type=_bounded(int, 1, 100),
+        type=bounded(int, 1, 100),
         help="panels beside each other (default: as many as fit)",
     )
 

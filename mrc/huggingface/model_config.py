@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks whether a Hugging Face model can be imported, and converts its config.json."""
 
-from collections import OrderedDict
-
 from mrc.families import FAMILIES, LAYER_NORM_EPSILON
 from mrc.model import bert_config
 from mrc.util.errors import InputError
@@ -79,7 +77,7 @@ def _check(values, path):
         )
 
 
-def convert(values: dict, path: str) -> OrderedDict:
+def convert(values: dict, path: str) -> dict:
     """Returns the `bert_config.json` of a Hugging Face `config.json`.
 
     Args:
@@ -91,7 +89,7 @@ def convert(values: dict, path: str) -> OrderedDict:
     _check(values, path)
     family = values["model_type"]
     values = dict(FAMILIES[family].hub_defaults, **values)
-    made = OrderedDict(family=family)
+    made = dict(family=family)
     made.update((key, values[key]) for key in _COPIED if key in values)
     if family == "albert":  # bert_config checks that all layers share their weights
         made["num_hidden_groups"] = values.get("num_hidden_groups", 1)

@@ -8,7 +8,6 @@ transposed. Embeddings and the span head ([2, H], start first) have the same lay
 import functools
 import operator
 import re
-from collections import OrderedDict
 from typing import Dict, Iterator, NamedTuple
 
 import numpy as np
@@ -107,7 +106,7 @@ def _check_size(config, where):
 
 def to_variables(
     tensors: Dict[str, StoredTensor], config: BertConfig, where: str
-) -> "OrderedDict[str, np.ndarray]":
+) -> Dict[str, np.ndarray]:
     """Returns {variable: array} of a reader, with the pooler and span head if the model has them.
 
     Args:
@@ -118,7 +117,7 @@ def to_variables(
     Raises:
       InputError: a tensor is missing or its shape does not match the config.
     """
-    tensors, variables = normalized(tensors, config.family), OrderedDict()
+    tensors, variables = normalized(tensors, config.family), {}
     _check_size(config, where)
     for variable, shape, _ in _wanted(tensors, config):
         shape = list(shape)

@@ -7,7 +7,6 @@ state, and not callable. Values are read when a tensor is needed and its shape i
 known to be right, so that a small file cannot fill the memory.
 """
 
-import collections
 import functools
 import io
 import pickle
@@ -103,7 +102,7 @@ class _MakeDict:
     __slots__ = ()
 
     def __call__(self, items=()):
-        made = collections.OrderedDict()
+        made = {}
         for key, value in items:
             _set_item(made, key, value)
         return made

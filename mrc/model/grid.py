@@ -10,7 +10,6 @@ Where shapes may be dynamic, padding keys are skipped (their probability is 0 un
 the bias), and padding queries are not computed unless needed.
 """
 
-import collections
 import functools
 from typing import List, NamedTuple
 
@@ -115,7 +114,7 @@ def _put_together(stretches, changed, unchanged):
 
 def _by_mask(cells, layer):
     """Groups `cells`, which agree below `layer`, by what they mask in it: {`Mask`: cells}."""
-    cells_of = collections.OrderedDict()
+    cells_of = {}
     for cell in cells:
         cells_of.setdefault(cell.mask_at(layer), []).append(cell)
     return cells_of

@@ -66,7 +66,12 @@ def check_words(words):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """A parser that reports wrong arguments like all other input errors."""
+    """A parser with the lines of its description kept, and wrong arguments as input errors."""
+
+    def __init__(self, description):
+        super().__init__(
+            description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
 
     def parse_args(self, args=None, namespace=None):
         check_words(sys.argv if args is None else args)
@@ -74,6 +79,21 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message):
         raise InputError(f"{message}; python {self.prog} --help lists the arguments")
+
+
+def bounded(kind, least, most, what="a number"):
+    """Returns the type of an argument that is a number of a `kind` from `least` to `most`."""
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = -1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f'"{text}" is not {what} from {least} to {most}')
+        return value
+
+    return parse
 
 
 class Fault(Exception):

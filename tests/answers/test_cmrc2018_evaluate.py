@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of cmrc2018_evaluate.py: values computed by hand, properties, and the command line."""
 
-import collections
 import json
 
 import pytest
@@ -95,9 +94,13 @@ def test_evaluate_takes_the_best_answer_and_skips_what_is_not_predicted():
     )
     # EM 1, 0, 0 and F1 1, 1/2, 0 over three questions
     predictions = {"right": "《红楼梦》", "half": "甲丙丁乙", "other": "x"}
-    assert scorer.evaluate(asked, predictions) == collections.OrderedDict(
-        [("AVERAGE", "41.667"), ("F1", "50.000"), ("EM", "33.333"), ("TOTAL", 3), ("SKIP", 1)]
-    )
+    assert list(scorer.evaluate(asked, predictions).items()) == [
+        ("AVERAGE", "41.667"),
+        ("F1", "50.000"),
+        ("EM", "33.333"),
+        ("TOTAL", 3),
+        ("SKIP", 1),
+    ]
 
 
 def test_evaluate_refuses_questions_without_answers():
