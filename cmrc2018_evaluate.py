@@ -132,9 +132,9 @@ def _report_sentences(predicted):
     )
     if affected:
         print(
-            "warning: F1 of %d questions may differ from the official scorer: English text with a "
-            "full stop inside is split with NLTK's punkt model there; to use it, run: python -m "
-            "nltk.downloader punkt" % affected,
+            f"warning: F1 of {affected} questions may differ from the official scorer: English "
+            "text with a full stop inside is split with NLTK's punkt model there; to use it, run: "
+            "python -m nltk.downloader punkt",
             file=sys.stderr,
         )
 

@@ -27,8 +27,7 @@ from mrc.answers.tables import path_in
 from mrc.experiment import provenance, run_record
 from mrc.figures import figure_files, latex, scatter
 from mrc.util import errors, files
-from mrc.util.errors import InputError, exit_with_message
-from mrc.util.lazy_tensorflow import tf
+from mrc.util.errors import InputError, exit_with_message, warn
 
 TABLE_FILE, FIGURE_FILE, LATEX_FILE = "correlation.csv", "correlation.png", "correlation.tex"
 
@@ -49,11 +48,9 @@ def _scores(folder, rows):
     scores = question_scores.read(path) if files.exists(path) else None
     if scores and {row[:3] for row in rows} <= {tuple(cell) for cell in scores.cells}:
         return scores
-    tf.logging.warning(
-        "%s does not exist or lacks cells of %s, so the ceiling is unknown; rerun with --do_eval "
-        "to write both",
-        path,
-        effect_tables.EFFECTS_FILE,
+    warn(
+        f"{path} does not exist or lacks cells of {effect_tables.EFFECTS_FILE}, so the ceiling is "
+        "unknown; rerun with --do_eval to write both"
     )
     return None
 

@@ -9,9 +9,8 @@ run, so the time is linear in the length of the text.
 import collections
 import unicodedata
 
-from mrc.util.errors import InputError
+from mrc.util.errors import InputError, warn
 from mrc.util.files import read_text
-from mrc.util.lazy_tensorflow import tf
 
 UNKNOWN = "[UNK]"
 LONGEST_WORD = 200  # characters; a longer word becomes [UNK]
@@ -137,19 +136,15 @@ def _warn_of_odd_lines(vocabulary, path):
     pieces = [piece for piece in vocabulary.pieces if piece]
     twice = [piece for piece, count in collections.Counter(pieces).items() if count > 1]
     if twice:
-        tf.logging.warning(
-            "the vocabulary %s: %d pieces occur more than once (%s); the id is the last line of "
-            "each",
-            path,
-            len(twice),
-            ", ".join(f'"{piece}"' for piece in twice[:3]),
+        shown = ", ".join(f'"{piece}"' for piece in twice[:3])
+        warn(
+            f"the vocabulary {path}: {len(twice)} pieces occur more than once ({shown}); the id is "
+            "the last line of each"
         )
     if len(pieces) < len(vocabulary):
-        tf.logging.warning(
-            "the vocabulary %s: %d lines are blank (the first is line %d); these ids are not used",
-            path,
-            len(vocabulary) - len(pieces),
-            vocabulary.pieces.index("") + 1,
+        warn(
+            f"the vocabulary {path}: {len(vocabulary) - len(pieces)} lines are blank (the first is "
+            f"line {vocabulary.pieces.index('') + 1}); these ids are not used"
         )
 
 
@@ -179,9 +174,8 @@ def read_vocabulary(path: str) -> Vocabulary:
     missing = [token for token in SPECIAL_TOKENS if token not in vocabulary.ids]
     if missing:
         raise InputError(
-            "the vocabulary {} lacks {}; use the vocab.txt that came with the checkpoint".format(
-                path, ", ".join(missing)
-            )
+            f"the vocabulary {path} lacks {', '.join(missing)}; use the vocab.txt that came with "
+            "the checkpoint"
         )
     _warn_of_odd_lines(vocabulary, path)
     return vocabulary

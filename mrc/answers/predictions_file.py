@@ -80,8 +80,8 @@ def report_repeats(question_ids: Iterable[str], consequence: str):
     ]
     if repeated:
         print(
-            "warning: %d question ids occur in the data more than once (%s); %s"
-            % (len(repeated), _listed(repeated, whole=False), consequence),
+            f"warning: {len(repeated)} question ids occur in the data more than once "
+            f"({_listed(repeated, whole=False)}); {consequence}",
             file=sys.stderr,
         )
 
@@ -97,15 +97,15 @@ def report_gaps(question_ids: List[str], predictions: Dict[str, str], whole: boo
     missing = [question_id for question_id in question_ids if question_id not in predictions]
     if missing:
         print(
-            "warning: %d of %d questions have no prediction and count as wrong: %s"
-            % (len(missing), len(question_ids), _listed(missing, whole)),
+            f"warning: {len(missing)} of {len(question_ids)} questions have no prediction and "
+            f"count as wrong: {_listed(missing, whole)}",
             file=sys.stderr,
         )
     known = set(question_ids)
     surplus = [question_id for question_id in predictions if question_id not in known]
     if surplus:
         print(
-            "warning: %d of %d predictions are for ids that are not in the data and are ignored: "
-            "%s" % (len(surplus), len(predictions), _listed(surplus, whole)),
+            f"warning: {len(surplus)} of {len(predictions)} predictions are for ids that are not "
+            f"in the data and are ignored: {_listed(surplus, whole)}",
             file=sys.stderr,
         )

@@ -14,7 +14,7 @@ from scipy import stats
 
 from mrc.answers import question_scores, resampling, results_table, verdicts
 from mrc.util import files
-from mrc.util.lazy_tensorflow import tf
+from mrc.util.errors import warn
 
 
 class SeedEffects(NamedTuple):
@@ -112,9 +112,9 @@ def compare_files(
     beside = [os.path.join(os.path.dirname(path), question_scores.FILE) for path in paths]
     for path in beside:
         if not files.exists(path):
-            tf.logging.warning(
-                "%s does not exist, so the mean is not tested; score with --do_eval to write it",
-                path,
+            warn(
+                f"{path} does not exist, so the mean is not tested; score with --do_eval to write "
+                "it"
             )
             return None
     readers = [question_scores.read(path) for path in beside]
@@ -123,10 +123,9 @@ def compare_files(
         labels = [(results_table.row_label(label), label.zone) for label in scores.cells]
         is_alike = np.array_equal(scores.ids, readers[0].ids) and metric in scores.metrics
         if not is_alike or not set(cells) <= set(labels):
-            tf.logging.warning(
-                "%s has other questions, cells or metrics than %s, so the mean is not tested",
-                path,
-                beside[0],
+            warn(
+                f"{path} has other questions, cells or metrics than {beside[0]}, so the mean is "
+                "not tested"
             )
             return None
         differences.append(scores.differences(metric)[[labels.index(cell) for cell in cells]])

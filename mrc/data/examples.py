@@ -4,11 +4,9 @@
 import collections
 from typing import List, NamedTuple
 
-import tensorflow.compat.v1 as tf
-
 from mrc.data.passages import AnswerNotFound, Text
 from mrc.data.squad_format import Passage
-from mrc.util.errors import InputError
+from mrc.util.errors import InputError, warn
 
 NO_ANSWER = -1
 NO_TEXT = "empty"  # the answer where a passage has no words
@@ -63,13 +61,9 @@ def _warn_of_blanks(passages, path):
         passage.place for passage in passages if passage.questions and not passage.context.strip()
     ]
     if blank:
-        tf.logging.warning(
-            '%s: %d passages are blank (the first is %s); the text of their answers is "%s", or '
-            "empty with SQuAD 2.0",
-            path,
-            len(blank),
-            blank[0],
-            NO_TEXT,
+        warn(
+            f"{path}: {len(blank)} passages are blank (the first is {blank[0]}); the text of their "
+            f'answers is "{NO_TEXT}", or empty with SQuAD 2.0'
         )
     blank = [
         question.place
@@ -78,11 +72,9 @@ def _warn_of_blanks(passages, path):
         if not question.text.strip()
     ]
     if blank:
-        tf.logging.warning(
-            "%s: %d questions are blank (the first is %s); they are answered like others",
-            path,
-            len(blank),
-            blank[0],
+        warn(
+            f"{path}: {len(blank)} questions are blank (the first is {blank[0]}); they are "
+            "answered like others"
         )
 
 
@@ -90,9 +82,7 @@ def _warn_of_no_negatives(passages, path):
     if all(
         question.is_impossible is None for passage in passages for question in passage.questions
     ):
-        tf.logging.warning(
-            "%s: no question has is_impossible; all are assumed to have an answer", path
-        )
+        warn(f"{path}: no question has is_impossible; all are assumed to have an answer")
 
 
 def _warn_of_mismatch(dataset, text, span, question, path):
@@ -100,14 +90,10 @@ def _warn_of_mismatch(dataset, text, span, question, path):
     learned = dataset.joiner.join(text.words[span[0] : span[1] + 1])
     answer = question.answers[0].text
     if dataset.joiner.join(answer.split()) not in learned:
-        tf.logging.warning(
-            "%s: %s (%s): training uses the words at answer_start, %r, which differ from the "
-            "answer %r; correct answer_start if that is wrong",
-            path,
-            question.place,
-            question.id,
-            learned,
-            answer,
+        warn(
+            f"{path}: {question.place} ({question.id}): training uses the words at answer_start, "
+            f"{learned!r}, which differ from the answer {answer!r}; correct answer_start if that "
+            "is wrong"
         )
 
 
@@ -139,19 +125,14 @@ def make_training_examples(
                 span = dataset.locate_answer(text, answer)
             except AnswerNotFound as problem:
                 skipped += 1
-                tf.logging.warning(
-                    "%s: %s (%s) is skipped: %s", path, question.place, question.id, problem
-                )
+                warn(f"{path}: {question.place} ({question.id}) is skipped: {problem}")
                 continue
             _warn_of_mismatch(dataset, text, span, question, path)
             examples.append(Example(question.id, question.text, text, *span, answer.text, number))
     if skipped:
-        tf.logging.warning(
-            "%s: %d of %d training questions are skipped because their answer is not in their "
-            "passage",
-            path,
-            skipped,
-            skipped + len(examples),
+        warn(
+            f"{path}: {skipped} of {skipped + len(examples)} training questions are skipped "
+            "because their answer is not in their passage"
         )
     if not examples:
         raise InputError(
@@ -172,11 +153,8 @@ def make_prediction_examples(dataset, passages: List[Passage], path: str) -> Lis
             examples.append(Example(question.id, question.text, text, passage=number))
     repeated = [identifier for identifier, count in counts.items() if count > 1]
     if repeated:
-        tf.logging.warning(
-            "%s: %d question ids occur more than once (%s); only the answer to the last question "
-            "of each is written",
-            path,
-            len(repeated),
-            ", ".join(repeated[:3]),
+        warn(
+            f"{path}: {len(repeated)} question ids occur more than once "
+            f"({', '.join(repeated[:3])}); only the answer to the last question of each is written"
         )
     return examples

@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 
 from mrc.data.windows import Pieces, Windows, cut, passage_pieces
 from mrc.util import array_files, files
-from mrc.util.errors import InputError
+from mrc.util.errors import InputError, warn
 
 VERSION = 3  # increment when the pieces or records of the same text change
 
@@ -62,7 +62,7 @@ def load(path, fingerprint):
     try:
         cached = array_files.read(path, _versioned(fingerprint))
     except array_files.DamagedArrays as error:
-        tf.logging.warning("%s is not used (%s) and is written again", path, error)
+        warn(f"{path} is not used ({error}) and is written again")
         return None
     if cached is None:
         return None
@@ -109,11 +109,10 @@ def windows_of_run(file_name, fingerprint, examples, tokenizer, options):
     )
     room = windows.least_room()
     if options.doc_stride > room and len(windows) > len(examples):
-        tf.logging.warning(
-            "--doc_stride=%d exceeds the %d passage pieces that fit into a window with the longest "
-            "question: windows do not overlap, and answers across their boundaries are not found",
-            options.doc_stride,
-            room,
+        warn(
+            f"--doc_stride={options.doc_stride} exceeds the {room} passage pieces that fit into a "
+            "window with the longest question: windows do not overlap, and answers across their "
+            "boundaries are not found"
         )
     return windows
 
@@ -133,7 +132,7 @@ def has_records(path, fingerprint):
     try:
         return files.read_json(_note_path(path)) == _note(path, fingerprint)
     except InputError:
-        tf.logging.warning("%s is damaged; %s is written again", _note_path(path), path)
+        warn(f"{_note_path(path)} is damaged; {path} is written again")
         return False
 
 

@@ -10,9 +10,8 @@ file.
 import re
 from typing import FrozenSet, List, NamedTuple, Optional, Tuple
 
-from mrc.util.errors import InputError
+from mrc.util.errors import InputError, warn
 from mrc.util.files import read_json
-from mrc.util.lazy_tensorflow import tf
 
 # The keys that each task reads, besides the nesting and the ids.
 PREDICTION = frozenset(["context", "question"])
@@ -200,12 +199,9 @@ def _warn_of_surrogates(passages, path):
             if _SURROGATE.search(question.id + question.text)
         ]
     if places:
-        tf.logging.warning(
-            "%s: %d texts contain lone surrogates (the first is %s); the model ignores them, "
-            "answers keep them",
-            path,
-            len(places),
-            places[0],
+        warn(
+            f"{path}: {len(places)} texts contain lone surrogates (the first is {places[0]}); the "
+            "model ignores them, answers keep them"
         )
 
 

@@ -13,7 +13,6 @@ import re
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from attention_mask import ANY, DATA_SETS, GROUPS, set_feature, shortened
 from mrc.answers.predictions_file import shown
@@ -24,7 +23,7 @@ from mrc.data.passages import AnswerNotFound
 from mrc.data.squad_format import Question
 from mrc.data.windows import PADDING_WINDOW
 from mrc.util import files
-from mrc.util.errors import InputError
+from mrc.util.errors import InputError, warn
 
 NEEDS_ANSWERS = ("answer", "answer_sentence", "random_answer_sentence")
 _NAME = re.compile("[a-z][a-z0-9_]*$")
@@ -300,11 +299,9 @@ class TokenSetArrays:
                     "the baseline"
                 )
         for name, ids in self._cut.items():
-            tf.logging.warning(
-                "%s: --max_query_length cuts off spans of %d questions (the first is %s)",
-                name,
-                len(ids),
-                ids[0],
+            warn(
+                f"{name}: --max_query_length cuts off spans of {len(ids)} questions (the first is "
+                f"{ids[0]})"
             )
 
     def counts(self) -> np.ndarray:

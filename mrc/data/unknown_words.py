@@ -4,10 +4,9 @@
 import collections
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from mrc.data.windows import Windows
-from mrc.util.errors import InputError
+from mrc.util.errors import InputError, warn
 from tokenization import is_ideograph
 
 # Shares of the word pieces with letters. In English and Chinese data, BERT's vocabularies leave at
@@ -41,13 +40,9 @@ def _listed(counts):
 
 
 def _warn(path, vocabulary, share, counts, remedy):
-    tf.logging.warning(
-        "%s: %.1f %% of the word pieces with letters are %s (%s); %s",
-        path,
-        100 * share,
-        vocabulary.unknown,
-        _listed(counts),
-        remedy,
+    warn(
+        f"{path}: {100 * share:.1f} % of the word pieces with letters are {vocabulary.unknown} "
+        f"({_listed(counts)}); {remedy}"
     )
 
 
@@ -55,9 +50,7 @@ def warn_of_chinese(windows: Windows, path: str):
     """Warns if text that is read as words with spaces is mostly Chinese."""
     texts = "".join(dict.fromkeys(example.text.context for example in windows.examples[:100]))
     if 2 * sum(map(is_ideograph, texts)) > len(texts):
-        tf.logging.warning(
-            "%s is mostly Chinese; run_cmrc2018.py reads and scores it by characters", path
-        )
+        warn(f"{path} is mostly Chinese; run_cmrc2018.py reads and scores it by characters")
 
 
 def check(windows: Windows, path: str):

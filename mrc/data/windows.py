@@ -217,14 +217,9 @@ class Windows:
         ):
             length = self._question_lengths[number]
             raise InputError(
-                "--max_seq_length=%d leaves no room for the passage beside question %s, which has "
-                "%d word pieces; use at least %d, or a smaller --max_query_length"
-                % (
-                    self.max_seq_length,
-                    self.examples[number].id,
-                    length,
-                    length + SPECIAL_TOKENS_IN_WINDOW + 1,
-                )
+                f"--max_seq_length={self.max_seq_length} leaves no room for the passage beside "
+                f"question {self.examples[number].id}, which has {length} word pieces; use at "
+                f"least {length + SPECIAL_TOKENS_IN_WINDOW + 1}, or a smaller --max_query_length"
             )
 
     def _shape(self, example):

@@ -23,7 +23,7 @@ from mrc.experiment import prediction, provenance, run_flags, run_record
 from mrc.experiment.inputs import Inputs
 from mrc.model import precision, span_model
 from mrc.util import aliases, files, tensorflow_versions
-from mrc.util.errors import InputError
+from mrc.util.errors import InputError, warn
 
 _PREDICTIONS = re.compile(r"predictions_(layer.*)\.json", re.DOTALL)
 _ARRAYS = ("input_ids", "input_mask", "segment_ids", "input_span_mask")
@@ -302,7 +302,7 @@ def masked_answers(folder: str, question_id: str, inputs: Inputs) -> Dict[Label,
             continue
         reason = _why_not_shown(folder, name, match.group(1), inputs)
         if reason:
-            tf.logging.warning("%s is left out: %s", os.path.join(folder, name), reason)
+            warn(f"{os.path.join(folder, name)} is left out: {reason}")
             continue
         texts = predictions_file.read_object(os.path.join(folder, name), "prediction file")
         if isinstance(texts.get(question_id), str):

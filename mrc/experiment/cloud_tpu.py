@@ -17,7 +17,7 @@ import oauth2client.client
 import tensorflow.compat.v1 as tf
 from googleapiclient import discovery
 
-from mrc.util.errors import InputError, first_line
+from mrc.util.errors import InputError, first_line, warn
 from mrc.util.tensorflow_versions import IS_TF2
 
 ADDRESS = "grpc://"
@@ -86,11 +86,9 @@ def _warn_of_unused_flags(options):
         ("master", "the model runs there, but not as on a TPU"),
     ):
         if getattr(options, name):
-            tf.logging.warning(
-                "--%s=%s without --use_tpu: %s; add --use_tpu to run on a TPU",
-                name,
-                getattr(options, name),
-                effect,
+            warn(
+                f"--{name}={getattr(options, name)} without --use_tpu: {effect}; add --use_tpu to "
+                "run on a TPU"
             )
 
 
@@ -113,9 +111,9 @@ def _credentials():
         return oauth2client.client.GoogleCredentials.get_application_default()
     except (oauth2client.client.Error, OSError, httplib2.HttpLib2Error) as error:
         raise InputError(
-            "there are no Google Cloud credentials to find the TPU with ({}); run `gcloud auth "
-            "application-default login`, or pass the TPU's address: "
-            "--tpu_name=grpc://address:8470".format(first_line(error).split(".")[0])
+            "there are no Google Cloud credentials to find the TPU with "
+            f"({first_line(error).split('.')[0]}); run `gcloud auth application-default login`, or "
+            "pass the TPU's address: --tpu_name=grpc://address:8470"
         )
 
 
@@ -137,13 +135,13 @@ def _explain_api_errors(name, zone, project):
             raise _no_such_tpu(name, zone, project)
         if error.resp.status in (401, 403):
             raise InputError(
-                'the current Google Cloud credentials have no access to the TPU "%s" in project '
-                "%s (%d: %s); log in with an account that has, or check --gcp_project"
-                % (name, project, error.resp.status, _reason(error))
+                f'the current Google Cloud credentials have no access to the TPU "{name}" in '
+                f"project {project} ({error.resp.status}: {_reason(error)}); log in with an "
+                "account that has, or check --gcp_project"
             )
         raise InputError(
-            "the Cloud TPU API fails (%d: %s); try again later, or pass the TPU's address: "
-            "--tpu_name=grpc://address:8470" % (error.resp.status, _reason(error))
+            f"the Cloud TPU API fails ({error.resp.status}: {_reason(error)}); try again later, or "
+            "pass the TPU's address: --tpu_name=grpc://address:8470"
         )
     except TypeError:  # the client rejects the name without a request
         raise _no_such_tpu(name, zone, project)

@@ -4,10 +4,8 @@
 import os
 import resource
 
-import tensorflow.compat.v1 as tf
-
 from mrc.model.estimator import runs_on_cpu
-from mrc.util.errors import InputError
+from mrc.util.errors import InputError, warn
 
 _BYTES = 4  # of a float32
 _GIB = 2**30
@@ -36,10 +34,9 @@ def warn_of_limit():
     """Warns of a limit of the address space at which TensorFlow may abort."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < _SAFE_BYTES:
-        tf.logging.warning(
-            "the limit of virtual memory (ulimit -v) is %.1f GiB, where TensorFlow may abort; if "
-            "it does, raise the limit",
-            limit / _GIB,
+        warn(
+            f"the limit of virtual memory (ulimit -v) is {limit / _GIB:.1f} GiB, where TensorFlow "
+            "may abort; if it does, raise the limit"
         )
 
 

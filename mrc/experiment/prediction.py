@@ -5,7 +5,6 @@ import contextlib
 from typing import Dict, List, Optional
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from mrc.answers import answer_files, decoding
 from mrc.data.windows import Windows
@@ -13,7 +12,7 @@ from mrc.experiment import forward_pass, memory, partial_results, provenance
 from mrc.experiment.inputs import TEXT_FLAGS, Inputs
 from mrc.model import estimator
 from mrc.util import files, progress
-from mrc.util.errors import InputError
+from mrc.util.errors import InputError, warn
 from mrc.util.signals import SignalHandler
 
 _DECODING_FLAGS = TEXT_FLAGS + (
@@ -117,7 +116,7 @@ def _cells_to_decode(inputs, record, fingerprint):
             cells.append(cell)
     for reason, names in replaced.items():
         more = f" and {len(names) - 1} more" if names[1:] else ""
-        tf.logging.warning("decoding again: %s%s (%s)", names[0], more, reason)
+        warn(f"decoding again: {names[0]}{more} ({reason})")
     if len(cells) < len(inputs.cells):
         print(
             f"{len(inputs.cells) - len(cells)} of {len(inputs.cells)} cells are in "
@@ -210,11 +209,9 @@ def _warn_of_mixed_cells(inputs, record):
     if len({each["zones_file"] for each in prints if "zones_file" in each}) > 1:
         others.append("zones_file")
     for other in dict.fromkeys(filter(None, others)):
-        tf.logging.warning(
-            "scoring answers in %s that were decoded with another %s; decode the cells again with "
-            "--do_predict",
-            inputs.options.output_dir,
-            other,
+        warn(
+            f"scoring answers in {inputs.options.output_dir} that were decoded with another "
+            f"{other}; decode the cells again with --do_predict"
         )
 
 

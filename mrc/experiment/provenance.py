@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 
 from mrc import cells as grid_cells
 from mrc.util import files
-from mrc.util.errors import InputError
+from mrc.util.errors import InputError, warn
 from mrc.util.lazy_tensorflow import tf
 from mrc.util.shards import Shard
 
@@ -164,11 +164,9 @@ def warn_of_other_reader(folder):
     ]
     other = None not in fingerprints and other_reader(*fingerprints)
     if other:
-        tf.logging.warning(
-            "the attention and the answers in %s were made with another %s; run both again with "
-            "the same reader and data",
-            folder,
-            other,
+        warn(
+            f"the attention and the answers in {folder} were made with another {other}; run both "
+            "again with the same reader and data"
         )
 
 
@@ -218,11 +216,10 @@ def unfinished_work(output_dir, fingerprint, cells, shard=None) -> UnfinishedWor
             theirs = read_record(path)
             if isinstance(theirs, dict) and theirs.get("attention") != whole.get("attention"):
                 continue  # as shards leave both tasks of one command
-            tf.logging.warning(
-                "%s holds unfinished work with another %s; it is not used (rerun with the earlier "
-                "flags to resume it, or delete the folder)",
-                os.path.join(output_dir, name),
-                differences(dict(whole, **_SIGNED), theirs),
+            warn(
+                f"{os.path.join(output_dir, name)} holds unfinished work with another "
+                f"{differences(dict(whole, **_SIGNED), theirs)}; it is not used (rerun "
+                "with the earlier flags to resume it, or delete the folder)"
             )
     path = os.path.join(folder, _FINGERPRINT_FILE)
     begun = read_record(path) if tf.gfile.Exists(path) else None

@@ -19,7 +19,7 @@ import numpy as np
 
 from mrc.experiment import provenance
 from mrc.util import errors, files
-from mrc.util.errors import InputError
+from mrc.util.errors import InputError, warn
 from mrc.util.lazy_tensorflow import tf
 
 RECORD_FILE = "run.json"
@@ -112,7 +112,7 @@ def find(path, sha256):
     try:
         runs = _read(os.path.join(folder, RECORD_FILE))
     except InputError as error:
-        tf.logging.warning("%s", error)
+        warn(error)
         return None
     return _maker(runs, name, sha256)
 
@@ -165,19 +165,16 @@ def _origin(path, sha256):
     """Returns the name of the run that wrote a table; warns if the table or its answers changed."""
     run = find(path, sha256)
     if run == "":
-        tf.logging.warning(
-            "%s was changed after the run that %s names wrote it; run again what wrote it "
-            "(--do_eval or --do_attention) to restore the table",
-            path,
-            os.path.join(os.path.dirname(path), RECORD_FILE),
+        warn(
+            f"{path} was changed after the run that "
+            f"{os.path.join(os.path.dirname(path), RECORD_FILE)} names wrote it; run again what "
+            "wrote it (--do_eval or --do_attention) to restore the table"
         )
     later = run and outdated_by(path, run)
     if later:
-        tf.logging.warning(
-            "%s does not match the last answers in its folder, which are from run %s; rerun the "
-            "grid's command with --do_eval to write its table again",
-            path,
-            later,
+        warn(
+            f"{path} does not match the last answers in its folder, which are from run {later}; "
+            "rerun the grid's command with --do_eval to write its table again"
         )
     return f"{os.path.basename(path)} of run {run or 'unknown'}"
 
@@ -204,9 +201,7 @@ class Record:
         self._folder, self._path = folder, os.path.join(folder, RECORD_FILE)
         self._before = _read(self._path)
         begin, self._begin = time.time(), time.monotonic()
-        self.name = "{}-{}".format(
-            time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(begin)), uuid.uuid4().hex[:8]
-        )
+        self.name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin))}-{uuid.uuid4().hex[:8]}"
         self._entry = {
             "run": self.name,
             "begin": _time_text(begin),

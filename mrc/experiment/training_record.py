@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from mrc.experiment import provenance
 from mrc.model import checkpoint as checkpoint_files
 from mrc.util import files
-from mrc.util.errors import InputError
+from mrc.util.errors import InputError, warn
 
 TRAINING_FILE = "training.json"
 
@@ -69,12 +69,9 @@ def check_reader(checkpoint: str, do_lower_case: bool):
         return
     done = steps_done(checkpoint)
     if done < num_steps:
-        tf.logging.warning(
-            "%s is from step %d of %d: its training is unfinished; rerun the training command to "
-            "resume it",
-            checkpoint,
-            done,
-            num_steps,
+        warn(
+            f"{checkpoint} is from step {done} of {num_steps}: its training is unfinished; rerun "
+            "the training command to resume it"
         )
 
 

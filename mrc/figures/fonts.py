@@ -7,7 +7,7 @@ import unicodedata
 from typing import FrozenSet, Iterable, List
 
 from mrc.figures.texts import drawable
-from mrc.util.lazy_tensorflow import tf
+from mrc.util.errors import warn
 
 # Parts of the names of fonts that have ideographs, the preferred ones first.
 _NAMES = (
@@ -92,16 +92,14 @@ def _warn(missing: FrozenSet[int], fonts: Iterable[str]):
     """Warns of the characters that are drawn as boxes, and says what has them."""
     in_none = missing.difference(*map(_characters, fonts))
     if in_none:
-        tf.logging.warning(
-            "no installed font has the characters %s; install one, such as Debian's %s",
-            _listed(in_none),
-            " and ".join(sorted({_package(chr(code)) for code in in_none})),
+        warn(
+            f"no installed font has the characters {_listed(in_none)}; install one, such as "
+            f"Debian's {' and '.join(sorted({_package(chr(code)) for code in in_none}))}"
         )
     if missing - in_none:
-        tf.logging.warning(
-            "the font of the figure lacks the characters %s; use matplotlib 3.6 or later, which "
-            "takes them from other installed fonts",
-            _listed(missing - in_none),
+        warn(
+            f"the font of the figure lacks the characters {_listed(missing - in_none)}; use "
+            "matplotlib 3.6 or later, which takes them from other installed fonts"
         )
 
 

@@ -15,8 +15,7 @@ from mrc.cells import from_one
 from mrc.figures import heat_map
 from mrc.figures.heat_map import Panel
 from mrc.util import files
-from mrc.util.errors import InputError
-from mrc.util.lazy_tensorflow import tf
+from mrc.util.errors import InputError, warn
 
 _NUMBERS = re.compile(r"[0-9]{1,9}(\+[0-9]{1,9})*$")
 _SAME = 1e-3  # points that two tables of the same results may differ by
@@ -232,11 +231,9 @@ def effects_of(path: str, table: Table, metric: str) -> Optional[Sequence]:
         abs(cells[cell].value - value) < _SAME for cell, value in table.values.items()
     )
     if not matches:
-        tf.logging.warning(
-            "%s is not of the results in %s, so no verdict is drawn; score again with "
-            "--do_eval to write both",
-            beside,
-            path,
+        warn(
+            f"{beside} is not of the results in {path}, so no verdict is drawn; score again with "
+            "--do_eval to write both"
         )
         return None
     return rows

@@ -129,9 +129,8 @@ def make(values, where="bert_config"):
         raise wrong("hidden_act", "one of " + ", ".join(ACTIVATIONS))
     if values["hidden_size"] % values["num_attention_heads"]:
         raise InputError(
-            "%s: %d attention heads do not divide a hidden_size of %d; use the bert_config.json "
-            "that came with "
-            "the checkpoint" % (where, values["num_attention_heads"], values["hidden_size"])
+            f"{where}: {values['num_attention_heads']} attention heads do not divide a hidden_size "
+            f"of {values['hidden_size']}; use the bert_config.json that came with the checkpoint"
         )
     if values["project_embeddings"] not in (
         True,
@@ -142,8 +141,8 @@ def make(values, where="bert_config"):
     weights = _count_weights(config)
     if weights > _MOST_WEIGHTS:
         raise InputError(
-            "%s asks for a model of %d million weights, which is none that fits a machine; use the "
-            "bert_config.json that came with the checkpoint" % (where, weights // 10**6)
+            f"{where} asks for a model of {weights // 10**6} million weights, which is none that "
+            "fits a machine; use the bert_config.json that came with the checkpoint"
         )
     return config
 

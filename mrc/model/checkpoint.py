@@ -14,7 +14,7 @@ from tensorflow.python.ops import io_ops
 from mrc import variables
 from mrc.families import FAMILIES
 from mrc.util import aliases, files
-from mrc.util.errors import InputError, first_line
+from mrc.util.errors import InputError, first_line, warn
 
 # Beginnings of variable names, and what has them.
 _FOREIGN = (
@@ -102,9 +102,8 @@ def _read_shapes(path):
             if name.endswith(".index")
         )
         raise InputError(
-            "the checkpoint {} is a folder; pass the path of what lies in it, as in {}".format(
-                path, os.path.join(path, (there or ["bert_model.ckpt"])[-1])
-            )
+            f"the checkpoint {path} is a folder; pass the path of what lies in it, as in "
+            f"{os.path.join(path, (there or ['bert_model.ckpt'])[-1])}"
         )
     orphan = None if exists(path) else _orphan_of(path)
     if orphan:
@@ -260,18 +259,15 @@ def check(path, config, needs_head, trained_here=False, contents=None):
     _check_values(path, wanted, contents or _read_contents(path, wanted))
     above = variables.layer(config, config.num_hidden_layers)[0].name
     if above in shapes and above not in wanted:
-        tf.logging.warning(
-            "the checkpoint %s has more layers than the %d of the BERT config; the upper ones are "
-            "not used",
-            path,
-            config.num_hidden_layers,
+        warn(
+            f"the checkpoint {path} has more layers than the {config.num_hidden_layers} of the "
+            "BERT config; the upper ones are not used"
         )
     head = [variable.name for variable in variables.head(config)]
     if needs_head and not set(head) <= set(shapes):
-        tf.logging.warning(
-            "the checkpoint %s has no span head (%s): without training, answers are random",
-            path,
-            head[0],
+        warn(
+            f"the checkpoint {path} has no span head ({head[0]}): without training, answers are "
+            "random"
         )
 
 

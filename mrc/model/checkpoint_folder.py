@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from mrc.model import checkpoint
 from mrc.util import files
-from mrc.util.errors import InputError
+from mrc.util.errors import InputError, warn
 
 _STATE_FILE = "checkpoint"  # in which TensorFlow lists the checkpoints of a folder
 _UNFINISHED = re.compile(r"model\.ckpt-[0-9]+_temp_[0-9a-f]{32}/?$")  # a folder
@@ -36,11 +36,9 @@ def _warn_if_moved(folder, path):
         if named != os.path.dirname(path) and os.path.basename(path) == os.path.basename(
             state.model_checkpoint_path
         ):
-            tf.logging.warning(
-                "%s names checkpoints in %s, which is not there; using %s",
-                os.path.join(folder, _STATE_FILE),
-                named,
-                path,
+            warn(
+                f"{os.path.join(folder, _STATE_FILE)} names checkpoints in {named}, which is not "
+                f"there; using {path}"
             )
 
 
@@ -96,9 +94,7 @@ def find_trained(folder, to_train):
                 f"the checkpoint {paths[0]} is incomplete; train again with the same --output_dir, "
                 f"which resumes from {whole}"
             )
-        tf.logging.warning(
-            "the checkpoint %s is incomplete; training resumes from %s", paths[0], whole
-        )
+        warn(f"the checkpoint {paths[0]} is incomplete; training resumes from {whole}")
     if whole:
         _warn_if_moved(folder, whole)
     return whole, contents

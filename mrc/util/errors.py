@@ -9,6 +9,7 @@ import signal
 import sys
 
 from mrc.util import progress, streams
+from mrc.util.lazy_tensorflow import tf
 
 EXIT_CODE = 2
 # TensorFlow 2 reports the node of the graph before the cause.
@@ -41,6 +42,11 @@ def _escape_arguments(record):
     return True
 
 
+def warn(text):
+    """Logs a warning of one line, escaped by the filter of `exit_with_message`."""
+    tf.logging.warning("%s", text)
+
+
 class InputError(Exception):
     """A wrong flag, file or model; the message is one line with the value and the remedy."""
 
@@ -59,9 +65,8 @@ def check_words(words):
             word.encode("utf-8")
         except UnicodeEncodeError:
             raise InputError(
-                "{} is not UTF-8 text; rename the file, or write the word in UTF-8".format(
-                    word.encode("utf-8", "backslashreplace").decode("ascii", "replace")
-                )
+                f"{word.encode('utf-8', 'backslashreplace').decode('ascii', 'replace')} is not "
+                "UTF-8 text; rename the file, or write the word in UTF-8"
             )
 
 
@@ -110,9 +115,8 @@ class Stopped(BaseException):
 
     def __init__(self, number, state=""):
         super().__init__(
-            "stopped by {}{}; rerun the same command to resume".format(
-                signal.Signals(number).name, state and ": " + state
-            )
+            f"stopped by {signal.Signals(number).name}{state and ': ' + state}; rerun the same "
+            "command to resume"
         )
         self.number = number
 

@@ -146,8 +146,8 @@ def read_text(path, what="file"):
                 raise InputError(f"the {what} {path} is compressed ({kind}); decompress it first")
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(
-            "the %s %s is not UTF-8 text: byte 0x%02x in line %d; save it as UTF-8"
-            % (what, path, data[error.start], line)
+            f"the {what} {path} is not UTF-8 text: byte 0x{data[error.start]:02x} in line {line}; "
+            "save it as UTF-8"
         )
 
 
@@ -172,8 +172,8 @@ def read_json(path, what="file"):
         return json.loads(text, parse_int=_whole_number)
     except json.JSONDecodeError as error:
         raise InputError(
-            "the %s %s is not valid JSON: %s at line %d, column %d; check that it is the right "
-            "file and complete" % (what, path, error.msg, error.lineno, error.colno)
+            f"the {what} {path} is not valid JSON: {error.msg} at line {error.lineno}, column "
+            f"{error.colno}; check that it is the right file and complete"
         )
     except RecursionError:
         raise InputError(

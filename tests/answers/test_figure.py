@@ -443,9 +443,7 @@ def installed(monkeypatch):
         monkeypatch.setattr(fonts, "_installed", lambda: list(characters))
         monkeypatch.setattr(fonts, "_falls_back", lambda: falls_back)
         monkeypatch.setattr(font_manager, "findfont", lambda properties: "default")
-        monkeypatch.setattr(
-            fonts.tf.logging, "warning", lambda text, *args: warnings.append(text % args)
-        )
+        monkeypatch.setattr(fonts, "warn", warnings.append)
         return warnings
 
     return install

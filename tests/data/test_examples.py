@@ -15,9 +15,7 @@ from mrc.util.errors import InputError
 def warnings(monkeypatch):
     """The texts of the warnings."""
     texts = []
-    monkeypatch.setattr(
-        examples.tf.logging, "warning", lambda text, *values: texts.append(text % values)
-    )
+    monkeypatch.setattr(examples, "warn", texts.append)
     return texts
 
 

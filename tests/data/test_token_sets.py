@@ -141,9 +141,7 @@ def test_a_token_is_a_member_if_its_piece_overlaps_a_span(tmp_path):
 
 def test_a_span_beyond_the_end_of_the_question_is_reported(tmp_path, monkeypatch):
     warnings = []
-    monkeypatch.setattr(
-        token_sets.tf.logging, "warning", lambda text, *values: warnings.append(text % values)
-    )
+    monkeypatch.setattr(token_sets, "warn", warnings.append)
     zones = {"colour": {"focus": Spans(((0, 4), (30, 37)), ())}}
     make_windows(names=["focus"], zones=zones, path=tmp_path / "data.json", max_query_length=3)
     assert warnings == [

@@ -191,9 +191,7 @@ SPECIAL = ["[UNK]", "[CLS]", "[SEP]"]
 def vocabulary(tmp_path, monkeypatch):
     """Returns a function that reads a vocabulary from its text: (pieces, warnings)."""
     warnings = []
-    monkeypatch.setattr(
-        tokenization.tf.logging, "warning", lambda text, *values: warnings.append(text % values)
-    )
+    monkeypatch.setattr(tokenization, "warn", warnings.append)
 
     def read_pieces(text):
         path = tmp_path / "vocab.txt"

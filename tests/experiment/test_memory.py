@@ -111,9 +111,7 @@ def test_a_run_stops_before_training(paths, tmp_path, monkeypatch, capsys):
 def test_a_low_limit_of_virtual_memory_causes_a_warning(monkeypatch, gibibytes, warns):
     warnings = []
     monkeypatch.setattr(memory.resource, "getrlimit", lambda which: (gibibytes << 30, -1))
-    monkeypatch.setattr(
-        memory.tf.logging, "warning", lambda text, *args: warnings.append(text % args)
-    )
+    monkeypatch.setattr(memory, "warn", warnings.append)
     memory.warn_of_limit()
     assert warnings == warns * [
         "the limit of virtual memory (ulimit -v) is 2.0 GiB, where TensorFlow may abort; if it "

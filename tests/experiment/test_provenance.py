@@ -166,9 +166,7 @@ def test_answers_replaced_after_their_check_are_not_scored(model, monkeypatch, c
 
 def test_scoring_answers_of_two_readers_causes_a_warning(model, monkeypatch):
     warnings = []
-    monkeypatch.setattr(
-        provenance.tf.logging, "warning", lambda text, *values: warnings.append(text % values)
-    )
+    monkeypatch.setattr(prediction, "warn", warnings.append)
     run(model, do_predict=True)
     replace_checkpoint(model)
     # A reader that is trained further in the folder may leave such answers.
@@ -198,9 +196,7 @@ def test_a_folder_belongs_to_one_reader(model, capsys):
 
 def test_scoring_cells_of_two_zones_files_causes_a_warning(model, monkeypatch, tmp_path):
     warnings = []
-    monkeypatch.setattr(
-        provenance.tf.logging, "warning", lambda text, *values: warnings.append(text % values)
-    )
+    monkeypatch.setattr(prediction, "warn", warnings.append)
     grid = dict(mask_zone="passage-focus,p2", zones_file=str(tmp_path / "zones.json"))
     for layer, stop in (("0", 4), ("1", 10)):
         zones = {"colour": {"focus": {"question": [[0, stop]]}}}
@@ -322,9 +318,7 @@ def test_answers_of_a_replaced_checkpoint_or_data_are_not_shown_beside_the_new_o
     model, monkeypatch
 ):
     warnings, folder = [], model["output_dir"]
-    monkeypatch.setattr(
-        provenance.tf.logging, "warning", lambda text, *values: warnings.append(text % values)
-    )
+    monkeypatch.setattr(attention_window, "warn", warnings.append)
     run(model, do_predict=True, mask_zone="q2,p2", mask_layer="0")
 
     def shown():
