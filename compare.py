@@ -147,42 +147,27 @@ def _compare_attention(paths):
     return attention_tables.differences(*tables), run_record.origins(hashes)
 
 
-def _write(args, output, name, table, panels, colour_label, origins):
-    """Writes a table and its figure to the folder `output`."""
-    figure = heat_map.draw(panels, colour_label, "auto", args.width, args.columns)
-    files.make_folder(output)
-    files.write(os.path.join(output, f"{name}.csv"), table)
-    figure_files.save(figure, os.path.join(output, f"{name}.png"), origins)
-    if args.latex:
-        tables = latex.of_panels(panels, colour_label)
-        latex.write(os.path.join(output, f"{name}.{latex.EXTENSION}"), tables, origins)
-
-
 def main():
     args = _parse_arguments()
     figure_files.check_matplotlib()
     if not args.cells and all(path.endswith(".csv") for path in args.readers):
         rows, origins = _compare_attention(args.readers)
-        _write(
-            args,
-            args.output or os.path.dirname(args.readers[0]) or ".",
-            ATTENTION_NAME,
-            attention_tables.DIFFERENCES.to_csv(rows),
-            [comparison_panels.of_attention(rows)],
-            "mass of a minus mass of b",
-            origins,
-        )
-        return
-    rows, origins = _compare_scores(args)
-    _write(
-        args,
-        args.output or args.readers[0],
-        SCORES_NAME,
-        comparison.TABLE.to_csv(rows),
-        comparison_panels.panels_of(rows),
-        "loss of a minus loss of b (points)",
-        origins,
-    )
+        folder, name = os.path.dirname(args.readers[0]) or ".", ATTENTION_NAME
+        table = attention_tables.DIFFERENCES.to_csv(rows)
+        panels = [comparison_panels.of_attention(rows)]
+        label = "mass of a minus mass of b"
+    else:
+        rows, origins = _compare_scores(args)
+        folder, name = args.readers[0], SCORES_NAME
+        table, panels = comparison.TABLE.to_csv(rows), comparison_panels.panels_of(rows)
+        label = "loss of a minus loss of b (points)"
+    figure = heat_map.draw(panels, label, "auto", args.width, args.columns)
+    files.make_folder(args.output or folder)
+    path = os.path.join(args.output or folder, name)
+    files.write(f"{path}.csv", table)
+    figure_files.save(figure, f"{path}.png", origins)
+    if args.latex:
+        latex.write(f"{path}.{latex.EXTENSION}", latex.of_panels(panels, label), origins)
 
 
 if __name__ == "__main__":

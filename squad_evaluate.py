@@ -147,31 +147,15 @@ def credits(scores, metric, na_probs=None, na_threshold=1.0):
     ]
 
 
-def _percent(values):
-    return 100.0 * sum(values) / len(values)
-
-
 def _averages(scores, na_probs, na_threshold):
     """Yields (key, value) of the averages over all, answerable and unanswerable questions."""
     for prefix, kinds in (("", (True, False)), ("HasAns_", (True,)), ("NoAns_", (False,))):
-        chosen = [
-            (question_id, score)
-            for question_id, score in scores.items()
-            if score.has_answer in kinds
-        ]
-        if not chosen:
-            continue
-        for metric in METRICS:
-            yield (
-                prefix + metric,
-                _percent(
-                    [
-                        _with_threshold(score, metric, na_probs.get(question_id, 0.0), na_threshold)
-                        for question_id, score in chosen
-                    ]
-                ),
-            )
-        yield prefix + "total", len(chosen)
+        chosen = {name: score for name, score in scores.items() if score.has_answer in kinds}
+        if chosen:
+            for metric in METRICS:
+                values = credits(chosen, metric, na_probs, na_threshold)
+                yield prefix + metric, 100.0 * sum(values) / len(values)
+            yield prefix + "total", len(chosen)
 
 
 def _ranked(scores, na_probs):
@@ -215,7 +199,7 @@ def best_threshold(scores, na_probs, metric):
 
 def summarize(scores, na_probs=None, na_threshold=1.0):
     """Returns the dict of `evaluate` for the result of `score_questions`."""
-    summary = dict(_averages(scores, na_probs or {}, na_threshold))
+    summary = dict(_averages(scores, na_probs, na_threshold))
     if na_probs is not None:
         for metric in METRICS:
             best, threshold = best_threshold(scores, na_probs, metric)
@@ -297,32 +281,22 @@ def _credits(scores, curve_name):
     }
 
 
-def _pyplot():
+@contextlib.contextmanager
+def _figure(path, title, xlabel, ylabel):
+    """Yields the axes of a new figure and saves it to `path` as PNG at the end of the block."""
     try:
-        import matplotlib  # only here: -p alone needs it
+        from mrc.figures.figure_files import new_figure  # only here: -p alone needs matplotlib
+
+        figure = new_figure()
     except ImportError:
         raise InputError(
             "-p draws with matplotlib, which is not installed; run: pip install -r "
             "requirements/figures.txt"
         )
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
-
-
-@contextlib.contextmanager
-def _figure(path, title, xlabel, ylabel):
-    """Yields the axes of a new figure and saves it to `path` as PNG at the end of the block."""
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots()
-    try:
-        axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
-        yield axes
-        image = io.BytesIO()
-        figure.savefig(image, format="png")
-    finally:
-        pyplot.close(figure)
+    axes, image = figure.subplots(), io.BytesIO()
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    yield axes
+    figure.savefig(image, format="png")
     files.make_folder_of(path)
     files.write(path, image.getvalue(), binary=True)
 
@@ -384,13 +358,6 @@ def draw(scores, na_probs, folder):
     return precisions
 
 
-def _is_finite_number(value):
-    try:
-        return predictions_file.is_number(value) and math.isfinite(value)
-    except OverflowError:  # an integer larger than any float
-        return False
-
-
 def read_na_probs(path: str, question_ids: List[str]) -> Dict[str, float]:
     """Returns the no-answer scores of the file at `path` as a dict of question id -> number.
 
@@ -406,7 +373,8 @@ def read_na_probs(path: str, question_ids: List[str]) -> Dict[str, float]:
     what = "no-answer file"
     na_probs = predictions_file.read_object(path, what)
     for question_id, value in na_probs.items():
-        if not _is_finite_number(value):
+        # Neither NaN nor an integer larger than any float.
+        if not predictions_file.is_number(value) or not abs(value) <= sys.float_info.max:
             raise InputError(
                 f"the {what} {path} has {predictions_file.shown(value)} for question "
                 f"{question_id}, not a finite number; pass the null_odds.json of these predictions"
@@ -418,12 +386,6 @@ def read_na_probs(path: str, question_ids: List[str]) -> Dict[str, float]:
                 "null_odds.json of these predictions"
             )
     return na_probs
-
-
-def _threshold(args):
-    if math.isnan(args.na_prob_thresh):
-        raise InputError("-t is nan, not a number; pass a threshold such as 1.0")
-    return args.na_prob_thresh
 
 
 def _parse_arguments():
@@ -473,7 +435,9 @@ def _parse_arguments():
 
 def _score_files(args):
     """Returns the scores of the files on the command line; draws the figures if requested."""
-    threshold = _threshold(args)
+    threshold = args.na_prob_thresh
+    if math.isnan(threshold):
+        raise InputError("-t is nan, not a number; pass a threshold such as 1.0")
     passages = squad_format.read(args.data_file, keys=squad_format.SCORING)
     check_answers(passages, "the data file " + args.data_file)
     predictions = predictions_file.read(args.pred_file)

@@ -145,16 +145,12 @@ def _titles(args):
     return titles
 
 
-def _is_effects(path):
-    return os.path.basename(path) == effect_tables.EFFECTS_FILE
-
-
 def _panels_of(path, title, metric, args):
     """Returns the panels of one table."""
     if args.by_type:
         beside = os.path.join(os.path.dirname(path), effect_tables.BY_TYPE_FILE)
         return panels.by_type(effects.read_by_type(beside), metric, title, args.annotate)
-    if _is_effects(path):
+    if os.path.basename(path) == effect_tables.EFFECTS_FILE:
         table = effects.read(path)
         rows = [row for row in table if row.metric == metric]
         if not rows:
@@ -163,17 +159,11 @@ def _panels_of(path, title, metric, args):
             raise InputError(f"{path} has no effects on {METRIC_NAMES[metric]}; {remedy}")
         if args.above_control:
             rows, title = panels.above_control(rows, path), f"{title}, above control"
-        whole = [row for row in rows if not row.head]
-        of_layers = (
-            [
-                panels.of_table(
-                    panels.table_of_effects(whole), title, metric, args.annotate, whole, path
-                )
-            ]
-            if whole
-            else []
-        )
-        return of_layers + panels.of_heads(rows, title, args.annotate, path)
+        whole, found = [row for row in rows if not row.head], []
+        if whole:
+            table = panels.table_of_effects(whole)
+            found = [panels.of_table(table, title, metric, args.annotate, whole, path)]
+        return found + panels.of_heads(rows, title, args.annotate, path)
     if args.above_control:
         raise InputError(
             f"--above_control draws an effects.csv, not {path}; pass the one beside it"

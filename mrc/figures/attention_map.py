@@ -9,6 +9,7 @@ import numpy as np
 from attention_mask import BLOCKS
 from mrc.answers.attention_tables import QUERY_GROUPS
 from mrc.figures import fonts, heat_map
+from mrc.figures.figure_files import new_figure
 from mrc.figures.heat_map import TEXT_POINTS, TITLE_POINTS, WIDTH
 from mrc.figures.texts import plain
 
@@ -75,15 +76,6 @@ def panels_of(masses: Dict, uniform: Optional[Dict], about: str) -> List[heat_ma
 def label_of(uniform: Optional[Dict]) -> str:
     """Returns what the colours of `panels_of` are."""
     return _PANEL_LABELS[MASS if uniform is None else LIFT]
-
-
-def _new_figure(size):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size)
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def borders(groups: np.ndarray) -> List[int]:
@@ -228,7 +220,7 @@ def draw_map(window, values: np.ndarray, what: str, show=LIFT, width: Optional[f
     links = _SPACING * (math.ceil(_LINKS / columns) + 1)
     below = top + side + 0.95
     height = below + 1.15 + links
-    figure = _new_figure((width, height))
+    figure = new_figure((width, height))
 
     def place(x, y, wide, high):
         return figure.add_axes([x / width, 1 - (y + high) / height, wide / width, high / height])
@@ -290,7 +282,7 @@ def draw_sheet(
     fonts.use(texts)
     lines, top = math.ceil(len(maps) / columns), 0.95
     height = (width / columns + 0.18) * lines + top
-    figure = _new_figure((width, height))
+    figure = new_figure((width, height))
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for each in axes:
         each.set_axis_off()
@@ -302,13 +294,7 @@ def draw_sheet(
         each.set_yticks([])
         most = values.max() * (len(window.tokens) if show == LIFT else 1)
         each.set_title(plain(f"{name}\nup to {most:.3g}"), fontsize=TEXT_POINTS, pad=2)
-    figure.subplots_adjust(
-        left=0.02,
-        right=0.98,
-        bottom=0.01,
-        top=1 - (top + 0.1) / height,
-        hspace=0.36,
-        wspace=0.08,
-    )
+    inside = dict(left=0.02, right=0.98, bottom=0.01, top=1 - (top + 0.1) / height)
+    figure.subplots_adjust(hspace=0.36, wspace=0.08, **inside)
     _write_summary(figure, texts, height)
     return figure

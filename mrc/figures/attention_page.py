@@ -6,6 +6,7 @@ sums by group of tokens are taken before that.
 """
 
 import base64
+import itertools
 import json
 import os
 import re
@@ -43,15 +44,10 @@ def _masked_pairs(zone):
         pairs = read_mask(zone).pairs if zone else ()
     except InputError:
         return []
-    places = {name: place for place, name in enumerate(KEY_GROUPS)}
-    return sorted(
-        {
-            (places[query], places[key])
-            for pair in pairs
-            for query in groups_of(pair.query)
-            for key in groups_of(pair.key)
-        }
-    )
+    blocks = set()
+    for pair in pairs:
+        blocks.update(itertools.product(groups_of(pair.query), groups_of(pair.key)))
+    return sorted((KEY_GROUPS.index(query), KEY_GROUPS.index(key)) for query, key in blocks)
 
 
 def make(

@@ -3,12 +3,10 @@
 
 from typing import List, Sequence
 
-import numpy as np
-
 from mrc.answers.comparison import Difference
 from mrc.answers.effects import METRIC_NAMES
 from mrc.cells import Label, from_one
-from mrc.figures.heat_map import Panel
+from mrc.figures.heat_map import Panel, panel_of_cells
 
 
 def _joined(one: str, other: str) -> str:
@@ -30,23 +28,15 @@ def panels_of(differences: Sequence[Difference]) -> List[Panel]:
     panels = []
     for metric in dict.fromkeys(row.metric for row in differences):
         cells = {_row_and_column(row): row for row in differences if row.metric == metric}
-        rows, columns = (list(dict.fromkeys(labels)) for labels in zip(*cells))
-        changes = np.full([len(rows), len(columns)], np.nan)
-        verdicts, texts = np.full(changes.shape, "", object), np.full(changes.shape, "", object)
-        for (row, column), cell in cells.items():
-            place = rows.index(row), columns.index(column)
-            changes[place], verdicts[place] = cell.difference, cell.verdict
-            texts[place] = f"{cell.difference:+.1f}\n[{cell.low:.1f}, {cell.high:.1f}]"
         panels.append(
-            Panel(
+            panel_of_cells(
+                cells,
+                lambda cell: cell.difference,
+                lambda cell: cell.verdict,
+                lambda cell: f"{cell.difference:+.1f}\n[{cell.low:.1f}, {cell.high:.1f}]",
                 title=f"{METRIC_NAMES[metric]}, {next(iter(cells.values())).questions} questions",
-                rows=rows,
-                columns=columns,
-                changes=changes,
                 row_label="masked layer (from 1), a / b",
                 column_label="masked zone, a / b",
-                verdicts=verdicts,
-                texts=texts,
             )
         )
     return panels
@@ -58,14 +48,11 @@ def of_attention(rows: Sequence[Sequence]) -> Panel:
         (_joined(str(one + 1), str(other + 1)), zone.upper()): difference
         for one, other, zone, _, _, difference in rows
     }
-    layers, zones = (list(dict.fromkeys(labels)) for labels in zip(*cells))
-    changes = np.array([[cells[layer, zone] for zone in zones] for layer in layers])
-    return Panel(
+    return panel_of_cells(
+        cells,
+        float,
+        text="{:+.3f}".format,
         title="mean mass of the heads",
-        rows=layers,
-        columns=zones,
-        changes=changes,
         row_label="layer (from 1), a / b",
         column_label="block of the zone",
-        texts=np.array([[f"{change:+.3f}" for change in row] for row in changes], object),
     )

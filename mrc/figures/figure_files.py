@@ -24,6 +24,16 @@ def check_matplotlib():
         raise InputError("drawing needs matplotlib: pip install -r requirements/figures.txt")
 
 
+def new_figure(size=None, **style):
+    """Returns a matplotlib figure of a width and height in inches, drawn without a display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, **style)
+    FigureCanvasAgg(figure)
+    return figure
+
+
 def extension(path: str) -> str:
     """Returns the extension of a path in lower case, without the dot."""
     return os.path.splitext(path)[1][1:].lower()

@@ -11,22 +11,9 @@ from mrc.util.errors import warn
 
 # Parts of the names of fonts that have ideographs, the preferred ones first.
 _NAMES = (
-    "noto sans cjk",
-    "source han sans",
-    "noto sans sc",
-    "pingfang",
-    "hiragino",
-    "microsoft yahei",
-    "simhei",
-    "malgun gothic",
-    "yu gothic",
-    "wenquanyi",
-    "droid sans fallback",
-    "noto serif cjk",
-    "ar pl",
-    "ipagothic",
-    "nanum",
-    "unifont",
+    *("noto sans cjk", "source han sans", "noto sans sc", "pingfang", "hiragino"),
+    *("microsoft yahei", "simhei", "malgun gothic", "yu gothic", "wenquanyi"),
+    *("droid sans fallback", "noto serif cjk", "ar pl", "ipagothic", "nanum", "unifont"),
 )
 _REGULAR = 400  # weight
 _MOST_LISTED = 20  # characters of a warning

@@ -9,12 +9,13 @@ for losses and another for gains.
 
 import math
 import textwrap
-from typing import List, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
 from mrc.answers import comparison, verdicts
 from mrc.figures import fonts
+from mrc.figures.figure_files import new_figure
 from mrc.figures.texts import plain
 from mrc.util.errors import InputError
 
@@ -65,6 +66,32 @@ class Panel(NamedTuple):
     verdicts: Optional[np.ndarray] = None
     texts: Optional[np.ndarray] = None
     about: str = ""
+
+
+def panel_of_cells(cells: Dict, change, verdict=lambda cell: "", text=None, **labels) -> Panel:
+    """Returns the panel of {(row, column): cell}, with rows and columns in the order of the cells.
+
+    Args:
+      change, verdict, text: functions of a cell that return what its place in the panel shows.
+      labels: further attributes of the `Panel`.
+    """
+    rows, columns = (list(dict.fromkeys(names)) for names in zip(*cells))
+
+    def shown(value, empty, kind):
+        values = [
+            [value(cells[row, column]) if (row, column) in cells else empty for column in columns]
+            for row in rows
+        ]
+        return np.array(values, kind)
+
+    return Panel(
+        rows=rows,
+        columns=columns,
+        changes=shown(change, np.nan, float),
+        verdicts=shown(verdict, "", object),
+        texts=shown(text, "", object) if text else None,
+        **labels,
+    )
 
 
 def numbers(changes: np.ndarray) -> np.ndarray:
@@ -247,9 +274,6 @@ def draw(
       width: of the figure in inches; None for what the cells need, up to `WIDTH`.
       columns: panels beside each other; None for as many as fit.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     fonts.use(text for panel in panels for text in [panel.title, *panel.rows, *panel.columns])
     low, high = range_of(panels, value_range)
     is_one_scale = value_range == "auto"
@@ -279,8 +303,7 @@ def draw(
             f"{max(len(panel.columns) for panel in panels)} columns is too large to draw; draw "
             "fewer of them"
         )
-    figure = Figure(figsize=size, constrained_layout=True)
-    FigureCanvasAgg(figure)
+    figure = new_figure(size, constrained_layout=True)
     ratios = [height] * lines + [legend_height] * bool(entries)
     grid = figure.add_gridspec(len(ratios), columns, height_ratios=ratios)
     axes = [figure.add_subplot(grid[divmod(place, columns)]) for place in range(len(panels))]
@@ -288,16 +311,8 @@ def draw(
         image = _draw(each, panel, norm, inside / len(panel.columns), title)
         if number % columns == 0:
             each.set_ylabel(panel.row_label, fontsize=TEXT_POINTS)
-    bar = figure.colorbar(
-        image,
-        ax=axes,
-        fraction=0.05,
-        pad=0.03,
-        aspect=30,
-        extend=_beyond(panels, low, high),
-        ticks=_ticks(low, high, is_one_scale),
-        format="%g",
-    )
+    style = dict(fraction=0.05, pad=0.03, aspect=30, format="%g", extend=_beyond(panels, low, high))
+    bar = figure.colorbar(image, ax=axes, ticks=_ticks(low, high, is_one_scale), **style)
     bar.ax.set_ylim(low, high)
     bar.ax.tick_params(labelsize=TEXT_POINTS)
     letters = max(_LETTERS_BESIDE, int(height * lines / _CHARACTER / 1.3))
@@ -312,12 +327,5 @@ def draw(
 def _add_legend(axes, entries, columns):
     """Draws the legend in otherwise empty axes, so that the layout leaves room."""
     axes.set_axis_off()
-    legend = axes.legend(
-        handles=entries,
-        loc="center",
-        fontsize=TEXT_POINTS,
-        frameon=False,
-        ncol=columns,
-        borderpad=0,
-    )
-    legend.set_in_layout(False)
+    style = dict(loc="center", fontsize=TEXT_POINTS, frameon=False, borderpad=0)
+    axes.legend(handles=entries, ncol=columns, **style).set_in_layout(False)

@@ -40,22 +40,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) ->
         " & ".join(field if field.startswith("$") else escaped(field) for field in line) + r" \\"
         for line in [header, *rows]
     )
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering",
-            rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
-            r"\toprule",
-            first,
-            r"\midrule",
-            *others,
-            r"\bottomrule",
-            r"\end{tabular}",
-            rf"\caption{{{caption}}}",
-            r"\end{table}",
-            "",
-        ]
-    )
+    columns = "l" + "r" * (len(header) - 1)
+    begin = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    end = [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption}}}", r"\end{table}", ""]
+    return "\n".join([*begin, first, r"\midrule", *others, *end])
 
 
 def _cell(panel, place):

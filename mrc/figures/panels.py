@@ -122,26 +122,16 @@ def of_heads(rows: Sequence, title: str, annotate: bool = False, path: str = "")
         mine = [row for row in rows if row.zone == zone and row.head]
         if not mine:
             continue
-        layers, heads = (
-            list(dict.fromkeys(getattr(row, name) for row in mine)) for name in ("layer", "head")
+        panel = heat_map.panel_of_cells(
+            {(row_name(row.layer), row_name(row.head)): row for row in mine},
+            lambda row: row.difference,
+            lambda row: row.verdict,
+            title=f"{title}: {zone.upper()}",
+            about=_about(mine[0].metric, mine[0].baseline, path, mine),
+            column_label="masked head (from 1)",
         )
-        changes = np.full([len(layers), len(heads)], np.nan)
-        cell_verdicts = np.full(changes.shape, "", object)
-        for row in mine:
-            place = layers.index(row.layer), heads.index(row.head)
-            changes[place], cell_verdicts[place] = row.difference, row.verdict
-        panels.append(
-            Panel(
-                title=f"{title}: {zone.upper()}",
-                about=_about(mine[0].metric, mine[0].baseline, path, mine),
-                rows=[row_name(layer) for layer in layers],
-                columns=[row_name(head) for head in heads],
-                changes=changes,
-                column_label="masked head (from 1)",
-                verdicts=cell_verdicts,
-                texts=heat_map.numbers(changes) if annotate else None,
-            )
-        )
+        texts = heat_map.numbers(panel.changes) if annotate else None
+        panels.append(panel._replace(texts=texts))
     return panels
 
 
@@ -201,13 +191,9 @@ def average(
     changes = np.array([_changes(table) for table in tables])
     mean = changes.mean(axis=0)
     spread = changes.std(axis=0, ddof=1) if len(tables) > 1 else np.zeros_like(mean)
-    texts = np.array(
-        [
-            ["" if np.isnan(m) else f"{m:.1f}\n±{s:.1f}" for m, s in zip(*pair)]
-            for pair in zip(mean, spread)
-        ],
-        object,
-    ).reshape(mean.shape)
+    texts = np.full(mean.shape, "", object)
+    for place in zip(*np.nonzero(~np.isnan(mean))):
+        texts[place] = f"{mean[place]:.1f}\n±{spread[place]:.1f}"
     cell_verdicts = np.full(mean.shape, "", object)
     if tested:
         for (layer, zone), verdict in zip(first.values, tested.verdict):
@@ -227,10 +213,9 @@ def effects_of(path: str, table: Table, metric: str) -> Optional[Sequence]:
         return None
     rows = [row for row in effects.read(beside) if row.metric == metric and not row.head]
     cells = {(row.layer, row.zone): row for row in rows}
-    matches = set(cells) == set(table.values) and all(
-        abs(cells[cell].value - value) < _SAME for cell, value in table.values.items()
-    )
-    if not matches:
+    if set(cells) != set(table.values) or any(
+        not abs(cells[cell].value - value) < _SAME for cell, value in table.values.items()
+    ):
         warn(
             f"{beside} is not of the results in {path}, so no verdict is drawn; score again with "
             "--do_eval to write both"

@@ -85,14 +85,10 @@ def _encoded(values, kind):
 def _reader(grid):
     scores, table = grid.scores, grid.table
     questions = grid.dataset.scored_questions(grid.passages)
-    texts = [
-        (
-            grid.passages[number].context,
-            question.text,
-            list(dict.fromkeys(answer.text for answer in question.answers)),
-        )
-        for number, question in questions
-    ]
+    texts = []
+    for number, question in questions:
+        gold = list(dict.fromkeys(answer.text for answer in question.answers))
+        texts.append((grid.passages[number].context, question.text, gold))
     distinct, indices = _distinct_answers(scores, table.answers)
     logp = np.clip(np.rint(100.0 * table.logp_change), 1 - _MOST_LOGP, _MOST_LOGP)
     types = list(grid.by_type)
@@ -172,11 +168,6 @@ def _common(grid, texts, indices):
         selections["lost"] = ~is_right[1:], is_right[0]
         selections["won"] = is_right[1:], ~is_right[0]
     for kind, (chosen, among) in selections.items():
-        kinds[kind] = [
-            [
-                list(map(_json, row))
-                for row in common_features.compare(features, each, among, clusters)
-            ]
-            for each in chosen
-        ]
+        tests = [common_features.compare(features, each, among, clusters) for each in chosen]
+        kinds[kind] = [[list(map(_json, row)) for row in rows] for rows in tests]
     return {"features": features.names, "common": kinds}

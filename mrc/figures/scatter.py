@@ -6,30 +6,25 @@ from typing import Dict, List, Optional
 
 from mrc.answers.correlation import LAYERS, Correlation
 from mrc.answers.effects import METRIC_NAMES
+from mrc.figures.figure_files import new_figure
 from mrc.figures.heat_map import TEXT_POINTS, WIDTH
 from mrc.figures.texts import plain
 
 _LEAST_INCHES, _BESIDE = 1.2, 0.65  # of a panel, and of the colour bar
 
 
-def _draw(axes, points, row, limits):
+def _draw(axes, points, row, last_layer):
     from matplotlib import cm
 
-    layers = max(1, limits)
-    colours = [cm.viridis(point.layer / layers) for point in points]
+    colours = [cm.viridis(point.layer / max(1, last_layer)) for point in points]
     axes.axhline(0.0, color="0.8", lw=0.8, zorder=0)
     axes.scatter(
         [point.mass for point in points], [point.loss for point in points], c=colours, s=12
     )
     if row.over == LAYERS:
+        style = dict(textcoords="offset points", xytext=(3, 2), fontsize=TEXT_POINTS)
         for point in points:
-            axes.annotate(
-                str(point.layer + 1),
-                (point.mass, point.loss),
-                textcoords="offset points",
-                xytext=(3, 2),
-                fontsize=TEXT_POINTS,
-            )
+            axes.annotate(str(point.layer + 1), (point.mass, point.loss), **style)
     text = f"{row.zone.upper()}, {METRIC_NAMES[row.metric]}\n{row.points} {row.over}"
     if row.p == row.p:
         text += f", p = {row.p:.2g}"
@@ -57,9 +52,7 @@ def draw(
       columns: panels beside each other; None for one a zone, if they fit.
     """
     from matplotlib import cm
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import BoundaryNorm
-    from matplotlib.figure import Figure
 
     width = width or WIDTH
     columns = columns or min(
@@ -68,8 +61,7 @@ def draw(
     most = max(point.layer for mine in points.values() for point in mine)
     lines = math.ceil(len(rows) / columns)
     height = 1.0 + min(1.8, (width - _BESIDE) / columns * 0.8)
-    figure = Figure(figsize=(width, height * lines), constrained_layout=True)
-    FigureCanvasAgg(figure)
+    figure = new_figure((width, height * lines), constrained_layout=True)
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for each in axes[len(rows) :]:
         each.set_axis_off()
