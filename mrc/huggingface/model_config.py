@@ -17,17 +17,9 @@ _ACTIVATIONS = {
     "linear": "linear",
 }
 _COPIED = (
-    "vocab_size",
-    "embedding_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "initializer_range",
+    *("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads"),
+    *("intermediate_size", "max_position_embeddings", "type_vocab_size"),
+    *("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range"),
 )
 _REASONS = {
     "roberta": "it numbers positions and cuts text differently",

@@ -222,18 +222,12 @@ class _LegacyFile:
         if not isinstance(self._keys, list) or not all(isinstance(key, str) for key in self._keys):
             raise ValueError("it has no list of storages")
 
-    def _sizes(self):
-        """Returns {key: bytes of a value} of the storages."""
-        return {
-            view.storage.key: stored_type(view.storage.kind).itemsize
-            for view in self.value.values()
-            if isinstance(view, _View)
-        }
-
     @functools.lru_cache(maxsize=None)
     def _places(self):
         """Returns {key: (first byte, length in values)} of the storages."""
-        places, sizes, position = {}, self._sizes(), self._start
+        views = [view for view in self.value.values() if isinstance(view, _View)]
+        sizes = {view.storage.key: stored_type(view.storage.kind).itemsize for view in views}
+        places, position = {}, self._start
         for key in self._keys:
             length = int.from_bytes(self._data[position : position + 8], "little")
             places[key] = position + 8, length

@@ -6,6 +6,7 @@ another way than BERT's is refused, or named in a warning where only some texts 
 """
 
 import os
+import re
 from typing import Dict, List, NamedTuple, Optional
 
 import tensorflow.compat.v1 as tf
@@ -54,11 +55,14 @@ class _Folder:
         self.names = dict(self._read(_SPECIAL_TOKENS_MAP), **self.settings)
         self.fast = self._read(TOKENIZER)
         self.model = self._object(self.fast, "model", TOKENIZER) or {}
-        self.has_pieces = tf.gfile.Exists(os.path.join(folder, VOCABULARY))
+        self.has_pieces = self._has(VOCABULARY)
+
+    def _has(self, name):
+        return tf.gfile.Exists(os.path.join(self.folder, name))
 
     def _read(self, name) -> dict:
         path = os.path.join(self.folder, name)
-        value = files.read_json(path, "tokenizer file") if tf.gfile.Exists(path) else {}
+        value = files.read_json(path, "tokenizer file") if self._has(name) else {}
         if not isinstance(value, dict):
             raise self.wrong(name, f"is {shown(value)}, not an object")
         return value
@@ -139,29 +143,20 @@ class _Folder:
 
     def added_tokens(self) -> Dict[str, int]:
         """Returns {token: id} of the tokens that are added to the vocabulary."""
-        added = self._numbered(self._read(_ADDED_TOKENS).items(), _ADDED_TOKENS)
         entries = self.fast.get("added_tokens") or []
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise self.wrong(TOKENIZER, f"has the added_tokens {shown(entries)}")
-        added.update(
-            self._numbered(
-                [(entry.get("content"), entry.get("id")) for entry in entries], TOKENIZER
-            )
-        )
+        listed = [(entry.get("content"), entry.get("id")) for entry in entries]
+        decoded = []
         decoder = self._object(self.settings, "added_tokens_decoder", TOKENIZER_CONFIG) or {}
-        added.update(
-            self._numbered(
-                [
-                    (
-                        entry.get("content") if isinstance(entry, dict) else None,
-                        int(number) if number.isdigit() and len(number) < 10 else None,
-                    )
-                    for number, entry in decoder.items()
-                ],
-                TOKENIZER_CONFIG,
-            )
-        )
-        return added
+        for number, entry in decoder.items():
+            piece = entry.get("content") if isinstance(entry, dict) else None
+            decoded.append((piece, int(number) if re.fullmatch("[0-9]{1,9}", number) else None))
+        return {
+            **self._numbered(self._read(_ADDED_TOKENS).items(), _ADDED_TOKENS),
+            **self._numbered(listed, TOKENIZER),
+            **self._numbered(decoded, TOKENIZER_CONFIG),
+        }
 
     def _numbered(self, pairs, name):
         """Returns {piece: id} of pairs, checked."""
@@ -177,24 +172,22 @@ class _Folder:
         path = os.path.join(self.folder, VOCABULARY)
         if self.has_pieces:
             lines = files.read_text(path, "vocabulary").split("\n")
-            pieces = [piece.rstrip("\r") for piece in lines]
-            while pieces and not pieces[-1]:
-                pieces.pop()
-            by_id = dict(enumerate(pieces))
-        elif self.family == "albert" and tf.gfile.Exists(
-            os.path.join(self.folder, SENTENCE_PIECES)
-        ):
+            by_id = {number: line.rstrip("\r") for number, line in enumerate(lines)}
+            while by_id and not by_id[len(by_id) - 1]:
+                by_id.popitem()
+        elif self.family == "albert" and self._has(SENTENCE_PIECES):
             return None
         else:
             by_id = self._pieces_of_tokenizer()
         for piece, number in self.added_tokens().items():
             by_id.setdefault(number, piece)
-        if max(by_id, default=-1) >= vocab_size:
+        size = 1 + max(by_id, default=-1)
+        if size > vocab_size:
             raise InputError(
-                f"the vocabulary of {self.folder} has {max(by_id) + 1} pieces and its config.json "
+                f"the vocabulary of {self.folder} has {size} pieces and its config.json "
                 f"{vocab_size}; download the model folder again"
             )
-        return [by_id.get(number, "") for number in range(max(by_id, default=-1) + 1)]
+        return [by_id.get(number, "") for number in range(size)]
 
     def _pieces_of_tokenizer(self):
         vocabulary = self.model.get("vocab")
@@ -240,15 +233,14 @@ def _check_pieces(folder, pieces):
 def _with_special_names(folder, pieces):
     """Returns the vocabulary with BERT's names for special tokens that have others."""
     pieces = list(pieces)
-    names = dict(_SPECIAL)
-    unknown = folder.model.get("unk_token") if folder.model else None
-    for key, name in names.items():
-        own = folder.special(key) or (unknown if key == "unk_token" else None) or name
+    for key, name in _SPECIAL.items():
+        unknown = folder.model.get("unk_token") if key == "unk_token" else None
+        own = folder.special(key) or unknown or name
         if own != name and own in pieces and name not in pieces:
             pieces[pieces.index(own)] = name
         elif own != name:
             raise folder.differs(f"has the {key} {shown(own)} in place of {name}")
-    missing = [name for name in names.values() if name not in pieces]
+    missing = [name for name in _SPECIAL.values() if name not in pieces]
     if missing:
         raise InputError(
             f"the vocabulary of {folder.folder} lacks {', '.join(missing)}; download the model "
@@ -274,8 +266,8 @@ def _warnings(folder, do_lower_case, has_pieces):
             "its tokenizer does not separate Chinese characters, but this project does; Chinese "
             "text is split differently"
         )
-    special = {folder.special(key) or name for key, name in {**_SPECIAL, **_OTHER_SPECIAL}.items()}
-    special |= set(_SPECIAL.values()) | set(_OTHER_SPECIAL.values())
+    names = {**_SPECIAL, **_OTHER_SPECIAL}
+    special = {*names.values(), *map(folder.special, names)}
     added = [token for token in folder.added_tokens() if token not in special]
     if added:
         more = f" and {len(added) - _SHOWN} more" if len(added) > _SHOWN else ""
