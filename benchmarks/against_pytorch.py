@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 import types
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -44,6 +45,7 @@ from mrc.huggingface import names
 
 GRID = ["--mask_zone=" + ",".join(PUBLISHED_ZONES), "--mask_layer=each"]
 SCRIPT = "run_squad.py"
+OURS, THEIRS = "one pass", "PyTorch loop"
 LOOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pytorch_loop.py")
 
 
@@ -145,22 +147,12 @@ def answers(inputs, folder):
     return texts
 
 
-def count_differing(some, others):
-    return sum(one != other for one, other in zip(some, others))
+class Result(NamedTuple):
+    """What came of a run of one side."""
 
-
-class Side:
-    """One side of the comparison: how it is run, and what came of it by (length, precision)."""
-
-    def __init__(self, name):
-        self.name, self.seconds, self.pass_seconds, self.answers = name, {}, {}, {}
-
-    def keep(self, form, seconds, pass_seconds, texts):
-        self.seconds[form], self.pass_seconds[form], self.answers[form] = (
-            seconds,
-            pass_seconds,
-            texts,
-        )
+    seconds: float
+    pass_seconds: float
+    answers: list
 
 
 class Comparison:
@@ -173,7 +165,7 @@ class Comparison:
         self._batches = forward_pass.make_batches(self._windows, inputs.options.predict_batch_size)
         export_reader(inputs, self._reader)
         export_windows(inputs, self._windows, self._batches, self._arrays)
-        self.ours, self.theirs = Side("one pass"), Side("PyTorch loop")
+        self._results = {}  # by (side, (length, precision))
 
     def run_pytorch(self, length, precision):
         output = os.path.join(self._folder, "logits.npz")
@@ -182,8 +174,8 @@ class Comparison:
         printed, seconds = run(command)
         folder = tempfile.mkdtemp(dir=self._folder)
         decode(self._inputs, self._windows, output, folder)
-        texts = answers(self._inputs, folder)
-        self.theirs.keep((length, precision), seconds, float(printed.split()[-1]), texts)
+        result = Result(seconds, float(printed.split()[-1]), answers(self._inputs, folder))
+        self._results[THEIRS, (length, precision)] = result
 
     def run_ours(self, length, precision):
         folder = tempfile.mkdtemp(dir=self._folder)
@@ -193,30 +185,31 @@ class Comparison:
         _, seconds = run(command)
         with open(os.path.join(folder, run_record.RECORD_FILE), encoding="utf-8") as reader:
             passes = json.load(reader)["runs"][-1]["parts"]["prediction"]
-        texts = answers(self._inputs, folder)
-        self.ours.keep((length, precision), seconds, passes, texts)
+        result = Result(seconds, passes, answers(self._inputs, folder))
+        self._results[OURS, (length, precision)] = result
 
     def report_times(self, form):
-        for side in (self.theirs, self.ours):
-            ratio = side.seconds[form] / self.theirs.seconds[form]
+        for side in (THEIRS, OURS):
+            result = self._results[side, form]
+            ratio = result.seconds / self._results[THEIRS, form].seconds
             print(
-                f"{' '.join(form):18} {side.name:12} {side.seconds[form]:8.1f} s   passes "
-                f"{side.pass_seconds[form]:8.1f} s   {ratio:.2f} of PyTorch",
+                f"{' '.join(form):18} {side:12} {result.seconds:8.1f} s   passes "
+                f"{result.pass_seconds:8.1f} s   {ratio:.2f} of PyTorch",
                 flush=True,
             )
 
     def report_answers(self, forms):
-        pairs = [(self.ours, form, self.theirs, form) for form in forms]
+        pairs = [((OURS, form), (THEIRS, form)) for form in forms]
         for length in self._args.lengths:
-            for side in (self.ours, self.theirs):
-                pairs.append((side, (length, "bfloat16"), side, (length, "float32")))
-        for side, form, other, other_form in pairs:
-            if form in side.answers and other_form in other.answers:
-                texts = side.answers[form]
+            for side in (OURS, THEIRS):
+                pairs.append(((side, (length, "bfloat16")), (side, (length, "float32"))))
+        for pair in pairs:
+            if all(key in self._results for key in pair):
+                texts = list(zip(*(self._results[key].answers for key in pair)))
+                (side, form), (other, other_form) = pair
                 print(
-                    f"answers of {side.name} ({' '.join(form)}) that differ from {other.name} "
-                    f"({' '.join(other_form)}): "
-                    f"{count_differing(texts, other.answers[other_form])} of {len(texts)}"
+                    f"answers of {side} ({' '.join(form)}) that differ from {other} "
+                    f"({' '.join(other_form)}): {sum(a != b for a, b in texts)} of {len(texts)}"
                 )
 
 

@@ -201,23 +201,13 @@ def make_config(language):
 
 
 def _as_squad(passages, title):
-    paragraphs = [
-        {
-            "context": passage.context,
-            "qas": [
-                {
-                    "id": question.id,
-                    "question": question.text,
-                    "answers": [
-                        {"text": answer.text, "answer_start": answer.start}
-                        for answer in question.answers
-                    ],
-                }
-                for question in passage.questions
-            ],
-        }
-        for passage in passages
-    ]
+    paragraphs = []
+    for passage in passages:
+        questions = []
+        for question in passage.questions:
+            answers = [{"text": each.text, "answer_start": each.start} for each in question.answers]
+            questions.append({"id": question.id, "question": question.text, "answers": answers})
+        paragraphs.append({"context": passage.context, "qas": questions})
     return {"version": "1.1", "data": [{"title": title, "paragraphs": paragraphs}]}
 
 

@@ -65,12 +65,8 @@ def _warn_of_blanks(passages, path):
             f"{path}: {len(blank)} passages are blank (the first is {blank[0]}); the text of their "
             f'answers is "{NO_TEXT}", or empty with SQuAD 2.0'
         )
-    blank = [
-        question.place
-        for passage in passages
-        for question in passage.questions
-        if not question.text.strip()
-    ]
+    questions = [question for passage in passages for question in passage.questions]
+    blank = [question.place for question in questions if not question.text.strip()]
     if blank:
         warn(
             f"{path}: {len(blank)} questions are blank (the first is {blank[0]}); they are "
@@ -79,9 +75,8 @@ def _warn_of_blanks(passages, path):
 
 
 def _warn_of_no_negatives(passages, path):
-    if all(
-        question.is_impossible is None for passage in passages for question in passage.questions
-    ):
+    questions = (question for passage in passages for question in passage.questions)
+    if all(question.is_impossible is None for question in questions):
         warn(f"{path}: no question has is_impossible; all are assumed to have an answer")
 
 

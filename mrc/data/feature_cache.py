@@ -77,17 +77,6 @@ def load(path, fingerprint):
     )
 
 
-def make_windows(
-    path, fingerprint, examples, tokenizer, max_seq_length, doc_stride, max_query_length
-):
-    """Returns the `Windows` of `examples`; their word pieces are cached at `path`."""
-    pieces = load(path, fingerprint)
-    if pieces is None:
-        pieces = cut(examples, tokenizer, max_query_length)
-        save(path, fingerprint, pieces)
-    return Windows(examples, tokenizer, max_seq_length, doc_stride, max_query_length, pieces)
-
-
 def windows_of_run(file_name, fingerprint, examples, tokenizer, options):
     """Returns the `Windows` of a run's examples, using the feature cache of its output folder.
 
@@ -98,15 +87,13 @@ def windows_of_run(file_name, fingerprint, examples, tokenizer, options):
       tokenizer: `WordPieceTokenizer`.
       options: the flags of the run.
     """
-    windows = make_windows(
-        os.path.join(options.output_dir, file_name),
-        fingerprint,
-        examples,
-        tokenizer,
-        options.max_seq_length,
-        options.doc_stride,
-        options.max_query_length,
-    )
+    path = os.path.join(options.output_dir, file_name)
+    pieces = load(path, fingerprint)
+    if pieces is None:
+        pieces = cut(examples, tokenizer, options.max_query_length)
+        save(path, fingerprint, pieces)
+    sizes = options.max_seq_length, options.doc_stride, options.max_query_length
+    windows = Windows(examples, tokenizer, *sizes, pieces)
     room = windows.least_room()
     if options.doc_stride > room and len(windows) > len(examples):
         warn(

@@ -6,6 +6,7 @@ located in its word by offsets, because normalization may change the number of c
 """
 
 import bisect
+import functools
 import itertools
 import re
 import unicodedata
@@ -102,7 +103,7 @@ class SentencePieceTokenizer:
 
     def __init__(self, vocabulary, do_lower_case):
         self.vocabulary, self._do_lower_case = vocabulary, do_lower_case
-        self._cached = {}
+        self._cut_once = functools.lru_cache(maxsize=None)(self._cut)
 
     def _encoded(self, text):
         encoded = self.vocabulary.processor.encode(text, out_type="immutable_proto")
@@ -139,11 +140,6 @@ class SentencePieceTokenizer:
                 end = places[bisect.bisect_right(places, places[piece.end - 1])]
             offsets.append((begin, end))
         return tuple(piece.id for piece in pieces), offsets
-
-    def _cut_once(self, word):
-        if word not in self._cached:
-            self._cached[word] = self._cut(word)
-        return self._cached[word]
 
     def word_ids(self, word):
         """Returns the ids of the pieces of `word` as a tuple."""

@@ -42,16 +42,12 @@ FUNCTION_WORDS = frozenset(
 
 def split(text: str) -> List[Tuple[int, int]]:
     """Returns (start, stop) of the sentences of a text, without the white space around them."""
-    ends = [
-        match.end()
-        for match in _END.finditer(text)
-        if not (
-            text[match.start()] == "."
-            and _ABBREVIATION.search(
-                text, max(0, match.start() - _LONGEST_ABBREVIATION), match.start()
-            )
-        )
-    ]
+    ends = []
+    for match in _END.finditer(text):
+        place = match.start()
+        before = max(0, place - _LONGEST_ABBREVIATION)
+        if text[place] != "." or not _ABBREVIATION.search(text, before, place):
+            ends.append(match.end())
     spans, start = [], 0
     for stop in ends + [len(text)]:
         sentence = text[start:stop]

@@ -139,9 +139,8 @@ def _read_is_impossible(question, keys):
     value = question.value.get("is_impossible")
     if value is None or isinstance(value, bool):
         return value
-    meaning = None
-    if type(value) in (str, int):
-        meaning = _BOOLEANS.get(value.lower() if isinstance(value, str) else value)
+    key = value.lower() if isinstance(value, str) else value
+    meaning = _BOOLEANS.get(key) if type(value) in (str, int) else None
     if meaning is None and "is_impossible" in keys:
         raise question.wrong(
             f"has {_kind(value)} for is_impossible that is not true, false, 1 or 0"
@@ -190,14 +189,11 @@ def _check_layout(path, value):
 
 
 def _warn_of_surrogates(passages, path):
-    places = []
+    texts = []
     for passage in passages:
-        places += [passage.place + ".context"] * bool(_SURROGATE.search(passage.context))
-        places += [
-            question.place
-            for question in passage.questions
-            if _SURROGATE.search(question.id + question.text)
-        ]
+        texts.append((passage.place + ".context", passage.context))
+        texts += [(each.place, each.id + each.text) for each in passage.questions]
+    places = [place for place, text in texts if _SURROGATE.search(text)]
     if places:
         warn(
             f"{path}: {len(places)} texts contain lone surrogates (the first is {places[0]}); the "

@@ -48,9 +48,8 @@ def encode_varints(values):
         here = num_bytes > number
         part = (values[here] >> np.uint64(number * _VARINT_BITS)) & np.uint64(_FOLLOWED - 1)
         followed = num_bytes[here] > number + 1
-        encoded[ends[here] - num_bytes[here] + number] = part.astype(
-            np.uint8
-        ) + followed * np.uint8(_FOLLOWED)
+        places = ends[here] - num_bytes[here] + number
+        encoded[places] = part.astype(np.uint8) + followed * np.uint8(_FOLLOWED)
     encoded, stops = encoded.tobytes(), ends[:, -1].tolist()
     return [encoded[start:stop] for start, stop in zip([0] + stops, stops)]
 
@@ -111,9 +110,8 @@ def write(path, windows, names, positions=None, rows=None):
             batch = windows.batch(block)
             arrays = {name: batch[name] for name in names}
             if positions is not None:
-                arrays["start_positions"], arrays["end_positions"] = (
-                    side[block] for side in positions
-                )
+                sides = (side[block] for side in positions)
+                arrays["start_positions"], arrays["end_positions"] = sides
             for record in serialize(arrays):
                 writer.write(record)
             bar.update(len(block))
@@ -143,12 +141,8 @@ def training_dataset(path, shapes, batch_size, seed, records_seen=0, host=0, num
       records_seen: number of records that a resumed training has seen, on all cores together.
       host, num_hosts: index and number of hosts; each host reads every `num_hosts`-th record.
     """
-    records = (
-        tf.data.TFRecordDataset(path)
-        .shard(num_hosts, host)
-        .repeat()
-        .shuffle(SHUFFLE_BUFFER, seed=seed)
-    )
+    records = tf.data.TFRecordDataset(path).shard(num_hosts, host).repeat()
+    records = records.shuffle(SHUFFLE_BUFFER, seed=seed)
     records = records.skip(records_seen // num_hosts).map(lambda record: _parse(record, shapes))
     return _batches(records, batch_size)
 

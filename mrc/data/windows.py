@@ -201,9 +201,7 @@ class Windows:
         self.question_ids, self.passage_of, self.passages = pieces or cut(
             examples, tokenizer, max_query_length
         )
-        self._question_lengths = np.array(
-            [len(question) for question in self.question_ids], np.int32
-        )
+        self._question_lengths = np.array(list(map(len, self.question_ids)), np.int32)
         self._check_room()
         self.example_of, self.starts, self.span_lengths = self._slide()
         self.token_sets = None
@@ -294,14 +292,12 @@ class Windows:
         ids, places = np.zeros([len(rows), length], np.int32), np.arange(len(rows))
         ids[:, 0] = self._cls
         ids[places, starts - 1] = ids[places, stops] = self._sep
-        for place, (row, start, stop) in enumerate(
-            zip(rows.tolist(), starts.tolist(), stops.tolist())
-        ):
+        windows = zip(rows.tolist(), starts.tolist(), stops.tolist())
+        for place, (row, start, stop) in enumerate(windows):
             example, first = self.example_of[row], self.starts[row]
+            passage = self.passages[self.passage_of[example]].ids
             ids[place, 1 : start - 1] = self.question_ids[example]
-            ids[place, start:stop] = self.passages[self.passage_of[example]].ids[
-                first : first + stop - start
-            ]
+            ids[place, start:stop] = passage[first : first + stop - start]
         return ids
 
     def answer_positions(self, refine):
