@@ -105,10 +105,6 @@ def exact_match(answer: str, prediction: str) -> int:
     return int(strip_punctuation(answer) == strip_punctuation(prediction))
 
 
-def _best(measure, question, prediction):
-    return max(measure(answer.text, prediction) for answer in question.answers)
-
-
 def _questions(passages):
     return [question for passage in passages for question in passage.questions]
 
@@ -147,6 +143,14 @@ class QuestionScore(NamedTuple):
     has_prediction: bool
 
 
+def _score(question, prediction):
+    if prediction is None:
+        return QuestionScore(0, 0.0, False)
+    golds = [answer.text for answer in question.answers]
+    em = max(exact_match(gold, prediction) for gold in golds)
+    return QuestionScore(em, max(segment_f1(gold, prediction) for gold in golds), True)
+
+
 def score_questions(
     passages: List[squad_format.Passage], predictions: Dict[str, str], data_name: str = "the data"
 ) -> List[QuestionScore]:
@@ -166,16 +170,7 @@ def score_questions(
         (question, predictions[question.id]) for question in questions if question.id in predictions
     ]
     _report_sentences(predicted)
-    return [
-        QuestionScore(
-            _best(exact_match, question, predictions[question.id]),
-            _best(segment_f1, question, predictions[question.id]),
-            True,
-        )
-        if question.id in predictions
-        else QuestionScore(0, 0.0, False)
-        for question in questions
-    ]
+    return [_score(question, predictions.get(question.id)) for question in questions]
 
 
 def summarize(scores: List[QuestionScore]) -> Dict[str, object]:

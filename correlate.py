@@ -75,23 +75,23 @@ def main():
         scores = _scores(folder, rows)
     run_record.origins(hashes)
     provenance.warn_of_other_reader(folder)
-    by_kind = {
-        over: {
-            (zone, over, metric): points[over]
-            for metric in effects.TESTED
-            for zone in attention_mask.BLOCKS
-            for points in [correlation.find_points(masses, rows, zone, metric)]
-            if over in points
-        }
-        for over in (correlation.LAYERS, correlation.HEADS)
+    found = {
+        (zone, metric): correlation.find_points(masses, rows, zone, metric)
+        for metric in effects.TESTED
+        for zone in attention_mask.BLOCKS
     }
-    points = {label: members for each in by_kind.values() for label, members in each.items()}
+    points = {
+        (zone, over, metric): by_kind[over]
+        for over in (correlation.LAYERS, correlation.HEADS)
+        for (zone, metric), by_kind in found.items()
+        if over in by_kind
+    }
     if not points:
         raise InputError(
             f"{effects_path} has no cell of a single layer and zone that can change an answer; "
             "decode a grid such as --mask_zone=q2,q2p,p2q,p2 --mask_layer=each"
         )
-    table = correlation.all_rows(points, scores)
+    table = [correlation.correlate(members, *label, scores) for label, members in points.items()]
     files.write(os.path.join(folder, TABLE_FILE), correlation.TABLE.to_csv(table))
     figure = scatter.draw(points, table, args.width, args.columns)
     origin = f"{TABLE_FILE} beside this file"

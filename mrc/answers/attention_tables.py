@@ -136,18 +136,11 @@ def read(path: str, value: str = "mass") -> Dict[Tuple[str, str], np.ndarray]:
     shape = [1 + max((label[axis] for label in values), default=-1) for axis in (2, 3)]
     sets = tuple(dict.fromkeys(key for _, key, *_ in values if key not in KEY_GROUPS))
     pairs = list(itertools.product(QUERY_GROUPS + sets, KEY_GROUPS + sets))
-    if not values or set(values) != set(
-        (*pair, *place) for pair in pairs for place in itertools.product(*map(range, shape))
-    ):
+    places = list(itertools.product(*map(range, shape)))
+    if not values or set(values) != {pair + place for pair in pairs for place in places}:
         raise InputError(f"{path} lacks rows of some layers, heads or groups; {_REMEDY}")
     return {
-        pair: np.array(
-            [
-                [values[pair + (layer, head)] for head in range(shape[1])]
-                for layer in range(shape[0])
-            ]
-        )
-        for pair in pairs
+        pair: np.array([values[pair + place] for place in places]).reshape(shape) for pair in pairs
     }
 
 

@@ -11,7 +11,7 @@ impossible                   neither mask can change an answer, by construction
 """
 
 import itertools
-from typing import Dict, FrozenSet, List, NamedTuple, Sequence, Tuple
+from typing import FrozenSet, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -232,11 +232,9 @@ def compare(
 
 def in_words(rows: Sequence[Difference]) -> str:
     """Returns the verdicts on the rows of one metric, with layers and heads from 1."""
-    by_verdict: Dict[str, List[Difference]] = {verdict: [] for verdict in _VERDICTS.values()}
-    for row in rows:
-        by_verdict[row.verdict].append(row)
     parts = []
-    for verdict, members in by_verdict.items():
+    for verdict in _VERDICTS.values():
+        members = [row for row in rows if row.verdict == verdict]
         if verdict in (A_LOSES_MORE, B_LOSES_MORE) and 0 < len(members) <= _MOST_NAMED:
             text = "; ".join(
                 f"{row.title} ({row.difference:+.1f} points [{row.low:+.1f}, {row.high:+.1f}])"

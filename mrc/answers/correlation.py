@@ -16,7 +16,7 @@ halves of the passages, stepped up to all passages (Spearman, 1910; Brown, 1910)
 """
 
 import math
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, NamedTuple, Optional, Sequence
 
 import numpy as np
 from scipy import stats
@@ -94,13 +94,10 @@ def find_points(masses: Dict, rows: Sequence[effects.Effect], zone: str, metric:
     every_head = "+".join(map(str, range(heads)))
     found = {LAYERS: {}, HEADS: {}}
     for row in rows:
-        if (row.zone, row.metric) != (zone, metric) or not row.layer.isdigit():
-            continue
-        if row.verdict == verdicts.IMPOSSIBLE:
+        is_asked = (row.zone, row.metric) == (zone, metric) and row.verdict != verdicts.IMPOSSIBLE
+        if not is_asked or not row.layer.isdigit() or int(row.layer) >= layers:
             continue
         layer = int(row.layer)
-        if layer >= layers:
-            continue
         if row.head in ("", every_head):
             found[LAYERS][layer, None] = Point(layer, None, float(mass[layer].mean()), row)
         elif row.head.isdigit() and int(row.head) < heads:
@@ -187,21 +184,13 @@ def correlate(
     )
     free = len(points) - len(np.unique(strata)) + 1  # each further mean takes a degree of freedom
     significant = sum(point.effect.verdict in (verdicts.NEEDED, verdicts.HELPS) for point in points)
-    return Correlation(
-        zone,
-        over,
-        metric,
-        len(points),
-        significant,
-        spearman,
-        *interval(spearman, free, is_rank=True),
-        pearson,
-        *interval(pearson, free),
-        permutation_p(mass, loss, strata),
-        math.nan
-        if scores is None
-        else ceiling(_differences(points, scores), scores.passages, strata),
-    )
+    of_ranks = spearman, *interval(spearman, free, is_rank=True)
+    of_values = pearson, *interval(pearson, free)
+    p, most = permutation_p(mass, loss, strata), math.nan
+    if scores is not None:
+        most = ceiling(_differences(points, scores), scores.passages, strata)
+    label = zone, over, metric
+    return Correlation(*label, len(points), significant, *of_ranks, *of_values, p, most)
 
 
 def _differences(points, scores):
@@ -244,8 +233,3 @@ def in_words(row: Correlation) -> str:
         return begin + f"; no loss of these {what} is more than noise, so this is no finding"
     more = "more" if row.spearman > 0.0 else "less"
     return begin + f"; {what} with more attention to the zone lose {more} when it is masked"
-
-
-def all_rows(points: Dict, scores: Optional[QuestionScores]) -> List[Correlation]:
-    """Returns the correlations of {(zone, what the points are, metric): points}."""
-    return [correlate(members, *label, scores) for label, members in points.items()]

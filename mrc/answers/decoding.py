@@ -5,6 +5,7 @@ All cells of a grid are decoded together, question by question, because most of 
 the same spans of the passage: the text of a span is computed once.
 """
 
+import functools
 import math
 import unicodedata
 from typing import List, NamedTuple, Optional
@@ -142,27 +143,19 @@ class _Alignment:
 
 
 class _PassageTexts:
-    """The texts of the spans of one passage, each computed once."""
+    """The texts of the spans of one passage."""
 
-    def __init__(self, text, pieces, vocabulary, joiner, tokens):
-        self._words, self._joiner, self._tokens = text.words, joiner, tokens
+    def __init__(self, text, pieces, vocabulary, joiner, tokenizer, joined_tokens):
+        self._words, self._joiner, self._tokenizer = text.words, joiner, tokenizer
         self._pieces = [vocabulary.pieces[index] for index in pieces.ids.tolist()]
         self._word_of = pieces.word_of.tolist()
         self._alignment = None
         if _tokens_are_those_of_words(text.context, joiner):
-            self._alignment = _Alignment(
-                text.words, [tokens.joined(word) for word in text.words], joiner
-            )
-        self._cached = {}
+            tokens = list(map(joined_tokens, text.words))
+            self._alignment = _Alignment(text.words, tokens, joiner)
 
     def __call__(self, first, last):
         """Returns the text of the pieces `first` to `last`."""
-        text = self._cached.get((first, last))
-        if text is None:
-            text = self._cached[first, last] = self._make(first, last)
-        return text
-
-    def _make(self, first, last):
         joined = (
             self._joiner.join(self._pieces[first : last + 1]).replace(" ##", "").replace("##", "")
         )
@@ -170,12 +163,8 @@ class _PassageTexts:
         first_word, last_word = self._word_of[first], self._word_of[last]
         if self._alignment is not None:
             return self._alignment.project(text, first_word, last_word)
-        return project(
-            text,
-            self._joiner.join(self._words[first_word : last_word + 1]),
-            self._joiner,
-            self._tokens.tokenizer,
-        )
+        words = self._joiner.join(self._words[first_word : last_word + 1])
+        return project(text, words, self._joiner, self._tokenizer)
 
 
 class _PassageTextsByOffsets:
@@ -195,20 +184,6 @@ class _PassageTextsByOffsets:
         (first_word, (begin, _)), (last_word, (_, end)) = self._offsets(first), self._offsets(last)
         text = self._joiner.join(self._words[first_word : last_word + 1])
         return text[begin : len(text) - len(self._words[last_word]) + end].strip() or text
-
-
-class _WordTokens:
-    """The joined basic tokens of words; each word is tokenized once per run."""
-
-    def __init__(self, tokenizer, joiner):
-        self.tokenizer, self._joiner = tokenizer, joiner
-        self._cached = {}
-
-    def joined(self, word):
-        tokens = self._cached.get(word)
-        if tokens is None:
-            tokens = self._cached[word] = self._joiner.join(self.tokenizer.tokenize(word))
-        return tokens
 
 
 def _in_turn(logits, places, order):
@@ -244,7 +219,11 @@ class Decoder:
         null_threshold=0.0,
     ):
         self._windows, self._vocabulary, self._dataset = windows, vocabulary, dataset
-        self._tokens = _WordTokens(BasicTokenizer(do_lower_case), dataset.joiner)
+        self._tokenizer = BasicTokenizer(do_lower_case)
+        # Each word is tokenized once per run.
+        self._joined_tokens = functools.lru_cache(maxsize=None)(
+            lambda word: dataset.joiner.join(self._tokenizer.tokenize(word))
+        )
         self._n_best_size = n_best_size
         self._max_answer_length = min(max_answer_length, windows.max_seq_length)
         self._with_negatives, self._null_threshold = with_negatives, null_threshold
@@ -273,8 +252,9 @@ class Decoder:
             if tokenizer.refines_by_offsets:
                 texts = _PassageTextsByOffsets(text, pieces, tokenizer, joiner)
             else:
-                texts = _PassageTexts(text, pieces, self._vocabulary, joiner, self._tokens)
-            self._texts_of_passage = passage, texts
+                tokens = self._tokenizer, self._joined_tokens
+                texts = _PassageTexts(text, pieces, self._vocabulary, joiner, *tokens)
+            self._texts_of_passage = passage, functools.lru_cache(maxsize=None)(texts)
         return self._texts_of_passage[1]
 
     def _pairs(self, example, rows, best):
@@ -304,10 +284,8 @@ class Decoder:
         cell, window, start = cell[pair], window[pair], start[pair]
         first, last = first[pair], lasts[pair, end]
         logits = np.empty([len(pair), 3])
-        logits[:, 1], logits[:, 2] = (
-            best["start_values"][cell, window, start],
-            best["end_values"][cell, window, end],
-        )
+        logits[:, 1] = best["start_values"][cell, window, start]
+        logits[:, 2] = best["end_values"][cell, window, end]
         logits[:, 0] = logits[:, 1] + logits[:, 2]
         shift = np.array([span.start for span in spans])[window] - first_place
         places = np.stack([first + shift, last + shift, first, last], axis=1)
@@ -316,19 +294,11 @@ class Decoder:
         return [_in_turn(logits, places, order[low:high]) for low, high in zip(bounds, bounds[1:])]
 
     def _null_entry(self, cell, best):
-        sums = best["start_nulls"][:, cell].astype(np.float64) + best["end_nulls"][:, cell].astype(
-            np.float64
-        )
-        if not len(sums):
+        logits = [best[name][:, cell].astype(float) for name in ("start_nulls", "end_nulls")]
+        if not len(logits[0]):
             return Entry("", 0.0, 0.0, 0, 0)
-        window = int(np.argmin(sums))
-        return Entry(
-            "",
-            float(best["start_nulls"][window, cell]),
-            float(best["end_nulls"][window, cell]),
-            0,
-            0,
-        )
+        window = int(np.argmin(sum(logits)))
+        return Entry("", *(float(each[window]) for each in logits), 0, 0)
 
     def _n_best(self, pairs, texts, null):
         """Returns the n-best list; the null answer is in it at its rank, else at the end."""

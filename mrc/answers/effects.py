@@ -156,12 +156,10 @@ def compare(
             columns = {"verdict": np.where(impossible, verdicts.IMPOSSIBLE, "")}
         columns["p_type"] = resampling.permuted_types(differences, types)
         columns.update(controls.compare(scores, metric, clusters, draws)._asdict())
+        values_of_cells = zip(*(column.tolist() for column in columns.values()))
         rows[metric] = [
             row._replace(**dict(zip(columns, values)))
-            for row, values in zip(
-                _rows(scores, metric, estimates),
-                zip(*(column.tolist() for column in columns.values())),
-            )
+            for row, values in zip(_rows(scores, metric, estimates), values_of_cells)
         ]
     return _by_cell(rows)
 

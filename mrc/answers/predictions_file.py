@@ -75,9 +75,8 @@ def _listed(ids, whole):
 
 def report_repeats(question_ids: Iterable[str], consequence: str):
     """Prints to stderr which ids occur more than once in the data, and the consequence."""
-    repeated = [
-        question_id for question_id, count in collections.Counter(question_ids).items() if count > 1
-    ]
+    counts = collections.Counter(question_ids)
+    repeated = [question_id for question_id, count in counts.items() if count > 1]
     if repeated:
         print(
             f"warning: {len(repeated)} question ids occur in the data more than once "

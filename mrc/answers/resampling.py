@@ -198,11 +198,8 @@ def _weights(clusters: int, draws: int, seed: int) -> Iterator[np.ndarray]:
     for rows in _blocks(max(1, _BLOCK_VALUES // clusters), draws):
         drawn = random.randint(0, clusters, size=(rows, clusters), dtype=np.int32)
         drawn = drawn + clusters * np.arange(rows)[:, None]
-        yield (
-            np.bincount(drawn.ravel(), minlength=rows * clusters)
-            .reshape(rows, clusters)
-            .astype(float)
-        )
+        counts = np.bincount(drawn.ravel(), minlength=rows * clusters)
+        yield counts.reshape(rows, clusters).astype(float)
 
 
 def _all_signs(clusters: int) -> Iterator[np.ndarray]:

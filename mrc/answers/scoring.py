@@ -152,32 +152,21 @@ def _score_cell(dataset, passages, names, output_dir, null_threshold, is_first):
 
 def _own_f1(dataset, passages, cells, cell):
     """Returns the F1 of a cell's answers with those of the first cell, by question."""
-    own, *_ = cells.values()
+    own, masked = next(iter(cells.values())).answers, cells[cell].answers
     ids = [question.id for _, question in dataset.scored_questions(passages)]
-    return [
-        dataset.answer_f1(
-            own.answers.get(question_id, ""), cells[cell].answers.get(question_id, "")
-        )
-        for question_id in ids
-    ]
+    return [dataset.answer_f1(own.get(each, ""), masked.get(each, "")) for each in ids]
 
 
 def _write_questions(dataset, passages, cells, file_names, output_dir):
     """Writes the table of questions beside the tables of effects; returns its name."""
-    return question_table.write(
-        output_dir,
-        question_scores.read(os.path.join(output_dir, question_scores.FILE)),
-        [
-            question_types.question_type(question.text, dataset.question_types)
-            for _, question in dataset.scored_questions(passages)
-        ],
-        [
-            question_table.CellAnswers(
-                scored.answers, os.path.join(output_dir, file_names[cell]["nbest"])
-            )
-            for cell, scored in cells.items()
-        ],
-    )
+    scores = question_scores.read(os.path.join(output_dir, question_scores.FILE))
+    questions = [question.text for _, question in dataset.scored_questions(passages)]
+    types = [question_types.question_type(text, dataset.question_types) for text in questions]
+    answers = []
+    for cell, scored in cells.items():
+        nbest = os.path.join(output_dir, file_names[cell]["nbest"])
+        answers.append(question_table.CellAnswers(scored.answers, nbest))
+    return question_table.write(output_dir, scores, types, answers)
 
 
 def _write_tables(dataset, evaluations, output_dir):

@@ -63,11 +63,8 @@ def compare(differences: Any, clusters: Any, margin: float = verdicts.MARGIN) ->
         correction = parts / ((parts - 1.0) * questions**2)
         over_readers = by_reader.var(axis=0, ddof=1) / readers
         over_clusters = correction * (by_cluster**2).sum(axis=1)
-        interaction = (
-            correction
-            * ((residuals - by_cluster) ** 2).sum(axis=(0, 2))
-            / (readers * (readers - 1.0))
-        )
+        squares = ((residuals - by_cluster) ** 2).sum(axis=(0, 2))
+        interaction = correction * squares / (readers * (readers - 1.0))
         # Either source alone is the least that the mean can vary.
         variance = np.maximum(
             over_readers + over_clusters - interaction, np.maximum(over_readers, over_clusters)
@@ -86,15 +83,8 @@ def compare(differences: Any, clusters: Any, margin: float = verdicts.MARGIN) ->
     p = np.where(np.isnan(p), 1.0, p)
     adjusted = holm(p)
     low, high = 100.0 * (mean - reach), 100.0 * (mean + reach)
-    return SeedEffects(
-        100.0 * mean,
-        100.0 * se,
-        low,
-        high,
-        p,
-        adjusted,
-        verdicts.verdicts(100.0 * mean, low, high, adjusted, margin),
-    )
+    verdict = verdicts.verdicts(100.0 * mean, low, high, adjusted, margin)
+    return SeedEffects(100.0 * mean, 100.0 * se, low, high, p, adjusted, verdict)
 
 
 def compare_files(

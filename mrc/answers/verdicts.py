@@ -144,9 +144,8 @@ def compare(
     estimates = estimate(differences, clusters, impossible, draws, seed)
     sums, counts = resampling.cluster_sums(differences, clusters)
     tests = resampling.sign_flips(sums, draws, seed)
-    verdict = verdicts(
-        estimates.difference, estimates.low, estimates.high, tests.p_adjusted, margin
-    )
+    interval = estimates.low, estimates.high
+    verdict = verdicts(estimates.difference, *interval, tests.p_adjusted, margin)
     verdict = np.where(impossible, IMPOSSIBLE, verdict)
     spread = _spread(differences, sums)
     power = _Power(tests.critical, counts, estimates.se, 100.0 * spread)
