@@ -34,14 +34,9 @@ _CHANGES = dict(
     do_predict=False,
     do_attention=True,
     use_tpu=False,
-    tpu_name=None,
-    master=None,
-    mask_zone=None,
-    mask_layer=None,
-    mask_head=None,
     precision=precision.FLOAT32,
-    zones_file=None,
-    attention_sets=None,
+    **dict.fromkeys(["tpu_name", "master", "mask_zone", "mask_layer", "mask_head"]),
+    **dict.fromkeys(["zones_file", "attention_sets"]),
 )
 # Of flags that a run before them did not record.
 _DEFAULTS = dict(spm_model_file=None)
@@ -92,8 +87,7 @@ def read_inputs(folder: str) -> Inputs:
         raise InputError(
             f"{path} names the dataset {entry.get('dataset')}; run with --do_attention again"
         )
-    values = dict(_DEFAULTS, **entry["flags"])
-    values = with_paths_from(entry.get("folder"), values)
+    values = with_paths_from(entry.get("folder"), dict(_DEFAULTS, **entry["flags"]))
     options = types.SimpleNamespace(**dict(values, output_dir=folder, **_CHANGES))
     vocabulary = run_inputs.vocabulary_flag(options)
     for name in ("bert_config_file", vocabulary, "predict_file", "max_seq_length", "n_best_size"):
@@ -116,36 +110,28 @@ def with_paths_from(folder, values):
 
 
 def _find_example(inputs, question_id):
-    examples = [example for example in inputs.prediction_examples if example.id == question_id]
-    if not examples:
+    examples = {example.id: example for example in inputs.prediction_examples}
+    if question_id not in examples:
         ids = ", ".join(example.id for example in inputs.prediction_examples[:_IDS_SHOWN])
         raise InputError(
             f"there is no question {question_id} in {inputs.options.predict_file}; its first ids "
             f"are {ids}"
         )
-    return examples[-1]
+    return examples[question_id]
 
 
 def _gold_answers(inputs, question_id):
     """Returns the answers to a question in the prediction file, none where the file has none."""
     try:
         with files.recorded_hashes(inputs.file_hashes):
-            passages = squad_format.read(
-                inputs.options.predict_file,
-                "prediction file",
-                squad_format.LOCATED_ANSWERS,
-            )
+            path = inputs.options.predict_file
+            passages = squad_format.read(path, "prediction file", squad_format.LOCATED_ANSWERS)
     except files.ChangedFile:
         raise
     except InputError:  # a file without answers can be read, too
         return ()
-    answers = [
-        question.answers
-        for passage in passages
-        for question in passage.questions
-        if question.id == question_id
-    ]
-    return answers[-1] if answers else ()
+    questions = {question.id: question for each in passages for question in each.questions}
+    return questions[question_id].answers if question_id in questions else ()
 
 
 def _gold_spans(dataset, windows, row, answers):
@@ -245,13 +231,8 @@ def read_window(inputs: Inputs, question_id: str, number: Optional[int] = None) 
       number: of the window, from 0; None for the one with the predicted answer.
     """
     options, example = inputs.options, _find_example(inputs, question_id)
-    windows = Windows(
-        [example],
-        inputs.tokenizer(),
-        options.max_seq_length,
-        options.doc_stride,
-        options.max_query_length,
-    )
+    sizes = options.max_seq_length, options.doc_stride, options.max_query_length
+    windows = Windows([example], inputs.tokenizer(), *sizes)
     if not len(windows):
         raise InputError(f"the passage of question {question_id} is blank; choose another question")
     if number is not None and number >= len(windows):
@@ -259,12 +240,9 @@ def read_window(inputs: Inputs, question_id: str, number: Optional[int] = None) 
             f"--window={number}: question {question_id} has {len(windows)} windows, from 0"
         )
     reader, rows = _Reader(inputs), range(len(windows))
-    best_of_windows = [reader.best(windows.batch([row])) for row in rows]
-    best = {
-        name: np.concatenate([each[name] for each in best_of_windows])
-        for name in best_of_windows[0]
-        if name != "unique_ids"
-    }
+    of_windows = [reader.best(windows.batch([row])) for row in rows]
+    names = [name for name in of_windows[0] if name != "unique_ids"]
+    best = {name: np.concatenate([each[name] for each in of_windows]) for name in names}
     decoder = prediction.make_decoder(inputs, windows)
     (answer,) = decoder.answer(0, rows, best)
     entry = next((each for each in answer.entries if each.text == answer.text), None)

@@ -68,12 +68,10 @@ def check_flags(options):
                 f"a remote TPU reads and writes gs:// paths only, and --{flag}={path} is local; "
                 "copy it to a bucket, or run on a TPU VM with --tpu_name=local"
             )
-    for is_used, flag in (
-        (options.do_train, "train_batch_size"),
-        (predicts, "predict_batch_size"),
-    ):
+    used = ["train_batch_size"] * bool(options.do_train) + ["predict_batch_size"] * bool(predicts)
+    for flag in used:
         size = getattr(options, flag)
-        if is_used and size % cores:
+        if size % cores:
             raise InputError(
                 f"--{flag}={size} is not a multiple of the {cores} TPU cores (--num_tpu_cores); "
                 f"use one such as {cores * (size // cores + 1)}"
@@ -81,10 +79,8 @@ def check_flags(options):
 
 
 def _warn_of_unused_flags(options):
-    for name, effect in (
-        ("tpu_name", "it is not used"),
-        ("master", "the model runs there, but not as on a TPU"),
-    ):
+    effects = {"tpu_name": "it is not used", "master": "the model runs there, but not as on a TPU"}
+    for name, effect in effects.items():
         if getattr(options, name):
             warn(
                 f"--{name}={getattr(options, name)} without --use_tpu: {effect}; add --use_tpu to "
@@ -128,11 +124,15 @@ def _reason(error):
 @contextlib.contextmanager
 def _explain_api_errors(name, zone, project):
     """Reports errors of the Cloud TPU API."""
+    no_such_tpu = InputError(
+        f'there is no TPU "{name}" in zone {zone} of project {project}; check --tpu_name, '
+        f"--tpu_zone and --gcp_project against `gcloud compute tpus list --zone={zone}`"
+    )
     try:
         yield
     except googleapiclient.errors.HttpError as error:
         if error.resp.status == 404:
-            raise _no_such_tpu(name, zone, project)
+            raise no_such_tpu
         if error.resp.status in (401, 403):
             raise InputError(
                 f'the current Google Cloud credentials have no access to the TPU "{name}" in '
@@ -144,7 +144,7 @@ def _explain_api_errors(name, zone, project):
             "pass the TPU's address: --tpu_name=grpc://address:8470"
         )
     except TypeError:  # the client rejects the name without a request
-        raise _no_such_tpu(name, zone, project)
+        raise no_such_tpu
     except oauth2client.client.Error as error:
         raise InputError(
             f"the Google Cloud credentials are refused ({first_line(error)}); run `gcloud "
@@ -155,13 +155,6 @@ def _explain_api_errors(name, zone, project):
             f"the Cloud TPU API cannot be reached ({first_line(error)}); check this machine's "
             "network, or pass the TPU's address: --tpu_name=grpc://address:8470"
         )
-
-
-def _no_such_tpu(name, zone, project):
-    return InputError(
-        f'there is no TPU "{name}" in zone {zone} of project {project}; check --tpu_name, '
-        f"--tpu_zone and --gcp_project against `gcloud compute tpus list --zone={zone}`"
-    )
 
 
 def _node(name, zone, project):

@@ -223,10 +223,6 @@ def check_answer_files(inputs: Inputs) -> Dict[str, str]:
     record, hashes = provenance.CellRecord(inputs.options.output_dir), {}
     _warn_of_mixed_cells(inputs, record)
     for cell in inputs.cells:
-        names = inputs.file_names(cell)
-        hashes.update(
-            record.check_together(
-                cell.name, [name for what, name in names.items() if what != "nbest"]
-            )
-        )
+        names = [name for what, name in inputs.file_names(cell).items() if what != "nbest"]
+        hashes.update(record.check_together(cell.name, names))
     return hashes

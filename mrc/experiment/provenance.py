@@ -19,16 +19,8 @@ from mrc.util.shards import Shard
 RECORD_FILE = "cells.json"
 # The names in a fingerprint of what tells readers and their windows apart.
 _READER = (
-    "dataset",
-    "checkpoint",
-    "bert_config_file",
-    "vocab_file",
-    "spm_model_file",
-    "predict_file",
-    "do_lower_case",
-    "max_seq_length",
-    "doc_stride",
-    "max_query_length",
+    *("dataset", "checkpoint", "bert_config_file", "vocab_file", "spm_model_file", "predict_file"),
+    *("do_lower_case", "max_seq_length", "doc_stride", "max_query_length"),
 )
 _UNFINISHED = "unfinished-"
 _FINGERPRINT_FILE = "made_from.json"

@@ -50,14 +50,8 @@ def read(folder: str) -> ScoredGrid:
     Raises:
       InputError: a table is missing, or the data file is missing or not the one that was scored.
     """
-    paths = [
-        path_in(folder, name, _REMEDY)
-        for name in (
-            question_scores.FILE,
-            effect_tables.EFFECTS_FILE,
-            effect_tables.BY_TYPE_FILE,
-        )
-    ]
+    tables = effect_tables.EFFECTS_FILE, effect_tables.BY_TYPE_FILE
+    paths = [path_in(folder, name, _REMEDY) for name in (question_scores.FILE, *tables)]
     with files.recorded_hashes() as hashes:
         scores = question_scores.read(paths[0])
         grid_effects, by_type = effects.read(paths[1]), effects.read_by_type(paths[2])

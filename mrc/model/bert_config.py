@@ -105,17 +105,14 @@ def make(values, where="bert_config"):
     given["family"] = _family(values, where)
     given.setdefault("embedding_size", given.get("hidden_size", BertConfig(1).hidden_size))
     values = BertConfig(**given)._asdict()
+    widths_differ = values["embedding_size"] != values["hidden_size"]
     if "project_embeddings" not in given:
-        values["project_embeddings"] = values["embedding_size"] != values["hidden_size"]
+        values["project_embeddings"] = widths_differ
     if values["family"] not in list(FAMILIES):  # it may be a list
         raise wrong("family", "one of " + ", ".join(FAMILIES))
     for key in _SIZES:
         most = _MOST_LAYERS if key == "num_hidden_layers" else _MOST
-        if (
-            not isinstance(values[key], int)
-            or isinstance(values[key], bool)
-            or not 1 <= values[key] <= most
-        ):
+        if type(values[key]) is not int or not 1 <= values[key] <= most:
             raise wrong(key, "a whole number from 1 to %d" % most)
     for key in _RATES:
         if not _is_number(values[key]) or not 0 <= values[key] < 1:
@@ -132,10 +129,7 @@ def make(values, where="bert_config"):
             f"{where}: {values['num_attention_heads']} attention heads do not divide a hidden_size "
             f"of {values['hidden_size']}; use the bert_config.json that came with the checkpoint"
         )
-    if values["project_embeddings"] not in (
-        True,
-        values["embedding_size"] != values["hidden_size"],
-    ):
+    if values["project_embeddings"] not in (True, widths_differ):
         raise wrong("project_embeddings", "true, or false where the widths are equal")
     config = BertConfig(**values)
     weights = _count_weights(config)

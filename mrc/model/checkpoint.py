@@ -96,14 +96,11 @@ def _read_shapes(path):
             "{} is a part of a checkpoint; remove {} from the path".format(*part.group(0, 2))
         )
     if tf.gfile.IsDirectory(path):
-        there = sorted(
-            name[: -len(".index")]
-            for name in tf.gfile.ListDirectory(path)
-            if name.endswith(".index")
-        )
+        names = [name for name in tf.gfile.ListDirectory(path) if name.endswith(".index")]
+        example = max(name[: -len(".index")] for name in names) if names else _RELEASED_NAME
         raise InputError(
             f"the checkpoint {path} is a folder; pass the path of what lies in it, as in "
-            f"{os.path.join(path, (there or ['bert_model.ckpt'])[-1])}"
+            f"{os.path.join(path, example)}"
         )
     orphan = None if exists(path) else _orphan_of(path)
     if orphan:
@@ -150,12 +147,6 @@ def _read_tensors(opened, names):
         values = opened.get_tensor(name)
         finite[name] = values.dtype.kind != "f" or bool(np.isfinite(values).all())
     return Contents(opened.get_variable_to_dtype_map(), finite)
-
-
-def _read_contents(path, names):
-    """Returns the `Contents` of some tensors of a checkpoint."""
-    with _explain_read_errors(path):
-        return _read_tensors(reader(path), names)
 
 
 def _check_values(path, names, contents):
@@ -256,7 +247,9 @@ def check(path, config, needs_head, trained_here=False, contents=None):
                 f"config asks for {shape}; "
                 "use the bert_config.json that came with it"
             )
-    _check_values(path, wanted, contents or _read_contents(path, wanted))
+    with _explain_read_errors(path):
+        contents = contents or _read_tensors(reader(path), wanted)
+    _check_values(path, wanted, contents)
     above = variables.layer(config, config.num_hidden_layers)[0].name
     if above in shapes and above not in wanted:
         warn(

@@ -68,11 +68,8 @@ def _initialize_from(checkpoint, use_tpu):
     """
     checkpoint = aliases.plain_path(checkpoint)
     in_checkpoint = dict(tf.train.list_variables(checkpoint))
-    names = {
-        variable.op.name: variable.op.name
-        for variable in tf.trainable_variables()
-        if variable.op.name in in_checkpoint
-    }
+    names = [variable.op.name for variable in tf.trainable_variables()]
+    names = {name: name for name in names if name in in_checkpoint}
     if not use_tpu:
         tf.train.init_from_checkpoint(checkpoint, names)
         return None
