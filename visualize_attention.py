@@ -74,7 +74,7 @@ def _parse_arguments():
 
 
 def _number(text):
-    if not (text.isdigit() and len(text) < 10):
+    if not (text.isdecimal() and len(text) < 10):
         raise argparse.ArgumentTypeError(f'"{text}" is not a number from 0')
     return int(text)
 
@@ -88,7 +88,7 @@ def _choices(text, count, what):
             choices.append((f"mean of {what}s", list(range(count))))
         elif part == EACH:
             choices.extend((f"{what} {number + 1}", [number]) for number in range(count))
-        elif part.isdigit() and len(part) < 10 and int(part) < count:
+        elif part.isdecimal() and len(part) < 10 and int(part) < count:
             choices.append((f"{what} {int(part) + 1}", [int(part)]))
         else:
             raise InputError(

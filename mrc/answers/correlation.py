@@ -95,12 +95,12 @@ def find_points(masses: Dict, rows: Sequence[effects.Effect], zone: str, metric:
     found = {LAYERS: {}, HEADS: {}}
     for row in rows:
         is_asked = (row.zone, row.metric) == (zone, metric) and row.verdict != verdicts.IMPOSSIBLE
-        if not is_asked or not row.layer.isdigit() or int(row.layer) >= layers:
+        if not is_asked or not row.layer.isdecimal() or int(row.layer) >= layers:
             continue
         layer = int(row.layer)
         if row.head in ("", every_head):
             found[LAYERS][layer, None] = Point(layer, None, float(mass[layer].mean()), row)
-        elif row.head.isdigit() and int(row.head) < heads:
+        elif row.head.isdecimal() and int(row.head) < heads:
             head = int(row.head)
             found[HEADS][layer, head] = Point(layer, head, float(mass[layer, head]), row)
     return {over: list(points.values()) for over, points in found.items() if points}

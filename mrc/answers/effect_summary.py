@@ -75,4 +75,4 @@ def _layers(labels):
 
 
 def _is_next(label, previous):
-    return label.isdigit() and previous.isdigit() and int(label) == int(previous) + 1
+    return label.isdecimal() and previous.isdecimal() and int(label) == int(previous) + 1

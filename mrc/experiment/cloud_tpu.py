@@ -192,7 +192,7 @@ def _check_node(node, name, zone):
 def _check_answers(address):
     """Checks that a server listens at "host:port"."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal():
         raise InputError(
             f'"{address}" is not the address of a TPU; pass host and port, as in '
             "grpc://10.240.1.2:8470"

@@ -194,6 +194,7 @@ def test_panels_are_written(command_lines, tmp_path):
         (["--question=nobody"], "there is no question nobody in"),
         (["--question=boat", "--layer=2"], 'there is no layer "2"; the layers are 0 to 1'),
         (["--question=boat", "--head=x"], 'there is no head "x"; the heads are 0 to 1'),
+        (["--question=boat", "--head=²"], 'there is no head "²"; the heads are 0 to 1'),
         (["--question=boat", "--window=99"], "--window=99: question boat has"),
     ],
 )

@@ -308,6 +308,10 @@ REFUSED = {
         dict(tokenizer=tokenizer_file(added_tokens=[{"id": None, "content": "q"}])),
         "has the id null",
     ),
+    "an added token with a superscript for an id": (
+        dict(tokenizer_config={"added_tokens_decoder": {"²": {"content": "q"}}}),
+        "has the id null",
+    ),
     "added tokens that are a text": (
         dict(tokenizer=tokenizer_file(added_tokens="q")),
         'has the added_tokens "q"',
