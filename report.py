@@ -18,9 +18,9 @@ from mrc.util import check_environment  # noqa: F401, first: it reports missing 
 
 # isort: split
 from mrc.answers import comparison
-from mrc.experiment import attention_window, explain, scored_grid
-from mrc.figures import attention_page, report_page
-from mrc.util import errors, files, tensorflow_versions
+from mrc.experiment import scored_grid
+from mrc.figures import report_page
+from mrc.util import errors, files
 from mrc.util.errors import InputError, exit_with_message
 
 
@@ -41,19 +41,24 @@ def _parse_arguments():
 
 def _attention_pages(grids, ids):
     """Returns {question id: attention page}."""
+    # Here, because they import TensorFlow, which takes seconds.
+    from mrc.experiment import attention_window, explain
+    from mrc.util import tensorflow_versions
+
+    folder_of = {}
+    for grid in reversed(grids):
+        folder_of.update(dict.fromkeys(grid.scores.ids.tolist(), grid.folder))
+    for question_id in ids:
+        if question_id not in folder_of:
+            raise InputError(f"--attention: no reader has the question {question_id}")
     tensorflow_versions.silence_deprecation_warnings()
     pages, inputs = {}, {}
     for question_id in ids:
-        folder = next(
-            (grid.folder for grid in grids if question_id in grid.scores.ids.tolist()), None
-        )
-        if folder is None:
-            raise InputError(f"--attention: no reader has the question {question_id}")
+        folder = folder_of[question_id]
         inputs[folder] = inputs.get(folder) or attention_window.read_inputs(folder)
         with explain.explain_tensorflow_errors(False):
             window = attention_window.read_window(inputs[folder], question_id)
-        masked = attention_window.masked_answers(folder, question_id, inputs[folder])
-        pages[question_id] = attention_page.make(window, masked)
+        pages[question_id] = attention_window.page(inputs[folder], folder, window)
     return pages
 
 
@@ -71,7 +76,9 @@ def _comparisons(folders):
 def main():
     args = _parse_arguments()
     grids = [scored_grid.read(folder) for folder in args.readers]
-    pages = _attention_pages(grids, args.attention.split(",") if args.attention else [])
+    pages = _attention_pages(
+        grids, [each.strip() for each in args.attention.split(",")] if args.attention else []
+    )
     page = report_page.make(grids, _comparisons(args.readers), pages)
     files.make_folder_of(args.output)
     files.write(args.output, page)

@@ -8,6 +8,7 @@
 #
 # Results go to FOLDER (default: $DEMO_OUTPUT or demo_output). Rerun the script to resume.
 set -euo pipefail
+case ${1:-} in -h | --help) sed -n "3,/^set/s/^# \\{0,1\\}//p" "$0"; exit ;; esac
 from=$PWD
 cd "$(dirname "$0")"
 output=${1:-${DEMO_OUTPUT:-}}
@@ -18,7 +19,6 @@ case $output in
 esac
 
 . scripts/setup_environment.sh requirements.txt requirements/figures.txt
-export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}
 begun=$SECONDS
 
 # Prints a command of the project and runs it: run SCRIPT [FLAGS]

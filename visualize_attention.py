@@ -25,7 +25,7 @@ import numpy as np
 from mrc.answers import attention_tables
 from mrc.cells import EACH
 from mrc.experiment import run_record
-from mrc.figures import attention_map, attention_page, figure_files, heat_map, latex
+from mrc.figures import attention_map, figure_files, heat_map, latex
 from mrc.util import errors, files
 from mrc.util.errors import InputError, exit_with_message
 
@@ -116,11 +116,8 @@ def _draw_question(args):
         window = attention_window.read_window(inputs, args.question, args.window)
     reader = inputs.trained or inputs.options.init_checkpoint
     if figure_files.extension(args.output) == _PAGE:
-        answers = attention_window.masked_answers(args.source, args.question, inputs)
         files.make_folder_of(args.output)
-        name = os.path.basename(os.path.dirname(os.path.abspath(reader)))
-        page = attention_page.make(window, answers, name, inputs.dataset.answer_f1)
-        files.write(args.output, page)
+        files.write(args.output, attention_window.page(inputs, args.source, window))
         return
     names, maps = [], []
     for layer_name, layer in layers:
@@ -151,7 +148,9 @@ def main():
     about = f"{folder}: {os.path.basename(args.source)}"
     panels, label = attention_map.panels_of(masses, uniform, about), attention_map.label_of(uniform)
     if figure_files.extension(args.output) == latex.EXTENSION:
-        latex.write(args.output, latex.of_panels(panels, label), origins)
+        latex.write(
+            args.output, latex.of_panels(panels, label, digits=2 if is_lift else 3), origins
+        )
         return
     value_range = _LIFTS if is_lift else "auto"
     figure = heat_map.draw(panels, label, value_range, args.width, args.columns)

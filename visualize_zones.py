@@ -207,7 +207,7 @@ def main():
                 for panel in _panels_of(path, title, metric, args)
             ]
     for panel in found:
-        if "baseline 0.00" in panel.about:
+        if panel.baseline == 0:
             print(
                 f"warning: {panel.title}: without a mask no answer scores in "
                 f"{METRIC_NAMES[metric]}, so no mask can cost anything; draw another --metric, or "

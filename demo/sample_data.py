@@ -156,6 +156,7 @@ def make_passages(language, facts, pairs, number, generator, people=PEOPLE, know
       known: texts that are not to be repeated.
     """
     pairs, known, passages = set(pairs), set(known), []
+    prefix = language.dataset.name.split()[0].lower()  # no id means two questions
     while len(passages) < number:
         text, found = tell(language, _draw_statements(language, facts, people, generator))
         asked = [pair for pair in found if pair in pairs]
@@ -164,7 +165,7 @@ def make_passages(language, facts, pairs, number, generator, people=PEOPLE, know
         known.add(text)
         place, questions = f"passage{len(passages)}", []
         for name, fact in generator.sample(asked, min(QUESTIONS, len(asked))):
-            question_id = f"{place}_question{len(questions)}"
+            question_id = f"{prefix}_{place}_question{len(questions)}"
             answers = (Answer(*found[name, fact]),)
             questions.append(
                 Question(question_id, fact.question.format(name), answers, None, place)

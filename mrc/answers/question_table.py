@@ -26,16 +26,16 @@ import os
 import re
 import sys
 import zlib
-from typing import Dict, List, NamedTuple, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from mrc.answers import predictions_file, question_scores
 from mrc.answers.question_scores import QuestionScores
 from mrc.cells import Label
 from mrc.util import files
 from mrc.util.errors import InputError
+from mrc.util.lazy_tensorflow import tf
 
 PLAIN, COMPRESSED = NAMES = "questions.csv", "questions.csv.gz"
 COMPRESSED_ABOVE = 100000  # rows
@@ -51,11 +51,11 @@ class CellAnswers(NamedTuple):
 
     Attributes:
       answers: {question id: answer}.
-      nbest: path of its file of n-best lists.
+      nbest: path of its file of n-best lists; None without one.
     """
 
     answers: Dict[str, str]
-    nbest: str
+    nbest: Optional[str]
 
 
 def write(
@@ -120,7 +120,7 @@ def _log_probabilities(path, ids, texts):
 
     Both are `[Q]`; the log probability is NaN without a list.
     """
-    lists = predictions_file.read_object(path, "n-best file") if files.exists(path) else {}
+    lists = predictions_file.read_object(path, "n-best file") if path and files.exists(path) else {}
     logp, listed = np.full(len(ids), np.nan), [0] * len(ids)
     try:
         for place, (question_id, text) in enumerate(zip(ids, texts)):

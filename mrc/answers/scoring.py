@@ -164,7 +164,8 @@ def _write_questions(dataset, passages, cells, file_names, output_dir):
     types = [question_types.question_type(text, dataset.question_types) for text in questions]
     answers = []
     for cell, scored in cells.items():
-        nbest = os.path.join(output_dir, file_names[cell]["nbest"])
+        nbest = file_names[cell].get("nbest")
+        nbest = nbest and os.path.join(output_dir, nbest)
         answers.append(question_table.CellAnswers(scored.answers, nbest))
     return question_table.write(output_dir, scores, types, answers)
 

@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 
 from mrc.answers import attention_tables
 from mrc.data.windows import PADDING_WINDOW, Windows
-from mrc.experiment import forward_pass, partial_results, provenance
+from mrc.experiment import forward_pass, memory, partial_results, provenance
 from mrc.experiment.inputs import TEXT_FLAGS, Inputs
 from mrc.model import estimator
 from mrc.util import files
@@ -149,7 +149,7 @@ def write(
         collections.OrderedDict(
             fingerprint,
             attention=True,
-            predict_batch_size=options.predict_batch_size,
+            predict_batch_size=memory.batch_size(options, [cell]),  # shards share batches
         ),
         estimator.attention_model_fn(inputs.config, cell, options.init_checkpoint, options.use_tpu),
         Totals,

@@ -21,6 +21,7 @@ from mrc.data.windows import Windows
 from mrc.experiment import inputs as run_inputs
 from mrc.experiment import prediction, provenance, run_flags, run_record
 from mrc.experiment.inputs import Inputs
+from mrc.figures import attention_page
 from mrc.model import precision, span_model
 from mrc.util import aliases, files, tensorflow_versions
 from mrc.util.errors import InputError, warn
@@ -87,26 +88,13 @@ def read_inputs(folder: str) -> Inputs:
         raise InputError(
             f"{path} names the dataset {entry.get('dataset')}; run with --do_attention again"
         )
-    values = with_paths_from(entry.get("folder"), dict(_DEFAULTS, **entry["flags"]))
+    values = run_flags.with_paths_from(entry.get("folder"), dict(_DEFAULTS, **entry["flags"]))
     options = types.SimpleNamespace(**dict(values, output_dir=folder, **_CHANGES))
     vocabulary = run_inputs.vocabulary_flag(options)
     for name in ("bert_config_file", vocabulary, "predict_file", "max_seq_length", "n_best_size"):
         if getattr(options, name, None) is None:
             raise InputError(f"{path} lacks the flag {name}; run with --do_attention again")
     return run_inputs.read(dataset, options)
-
-
-def with_paths_from(folder, values):
-    """Returns the flags of a run that began in `folder`, with its relative paths resolved."""
-    values = dict(values)
-    for name in run_flags.PATHS:
-        path = values.get(name)
-        if path and isinstance(folder, str) and "://" not in path:
-            resolved = os.path.join(folder, path)
-            # Otherwise the files were moved along with the output folder.
-            if files.exists(resolved) or files.exists(resolved + ".index"):
-                values[name] = resolved
-    return values
 
 
 def _find_example(inputs, question_id):
@@ -265,6 +253,14 @@ def read_window(inputs: Inputs, question_id: str, number: Optional[int] = None) 
         gold=_gold_spans(inputs.dataset, windows, row, gold),
         joiner=inputs.dataset.joiner,
     )
+
+
+def page(inputs: Inputs, folder: str, window: Window) -> str:
+    """Returns the page of a window with the answers in `folder` under each mask."""
+    checkpoint = inputs.trained or inputs.options.init_checkpoint
+    name = os.path.basename(os.path.dirname(os.path.abspath(checkpoint)))
+    answers = masked_answers(folder, window.question_id, inputs)
+    return attention_page.make(window, answers, name, inputs.dataset.answer_f1)
 
 
 def masked_answers(folder: str, question_id: str, inputs: Inputs) -> Dict[Label, str]:

@@ -281,7 +281,13 @@ def _find_checkpoint(options, config):
     )
     only_predicts = _reads_questions(options) and not options.do_train
     if trained:
-        checkpoint.check(trained, config, needs_head=True, trained_here=True, contents=contents)
+        try:
+            checkpoint.check(trained, config, needs_head=True, trained_here=True, contents=contents)
+        except InputError as error:
+            raise InputError(
+                f"{error}. {options.output_dir} has a reader that was trained there, which takes "
+                "precedence over --init_checkpoint; for another reader, pass another --output_dir"
+            )
     if trained and options.init_checkpoint and only_predicts:
         print(
             f"predicting with {trained}, which was trained in the output folder, not with "

@@ -7,6 +7,7 @@ from typing import Dict, List, Optional
 import numpy as np
 
 from mrc.answers import answer_files, decoding
+from mrc.cells import Cell
 from mrc.data.windows import Windows
 from mrc.experiment import forward_pass, memory, partial_results, provenance
 from mrc.experiment.inputs import TEXT_FLAGS, Inputs
@@ -213,6 +214,23 @@ def _warn_of_mixed_cells(inputs, record):
             f"scoring answers in {inputs.options.output_dir} that were decoded with another "
             f"{other}; decode the cells again with --do_predict"
         )
+
+
+def files_to_score(inputs: Inputs) -> Dict[Cell, Dict[str, str]]:
+    """Returns the names of the files of every cell, without n-best lists of other answers.
+
+    A cell that is decoded alone leaves the n-best file that an earlier grid wrote for it.
+    """
+    record, names = provenance.CellRecord(inputs.options.output_dir), {}
+    for cell in inputs.cells:
+        names[cell] = inputs.file_names(cell)
+        if not record.has_current(cell.name, names[cell]["nbest"]):
+            warn(
+                f"{names[cell]['nbest']} is not of the answers in {names[cell]['predictions']} and "
+                "is not read; decode the grid again for the changes of log probability"
+            )
+            del names[cell]["nbest"]
+    return names
 
 
 def check_answer_files(inputs: Inputs) -> Dict[str, str]:

@@ -123,6 +123,13 @@ class CellRecord:
                     )
         return hashes
 
+    def has_current(self, name, file_name):
+        """Whether a file is as recorded with a cell, or the cell is not recorded."""
+        path, entry = os.path.join(self._folder, file_name), self._cells.get(name)
+        if entry is None or not tf.gfile.Exists(path):
+            return True
+        return entry["files"].get(file_name) == files.sha256(path)
+
     def checkpoints(self):
         """Returns the set of the SHA-256 of the checkpoints whose answers are recorded."""
         prints = [entry["made_from"] for entry in self._cells.values()]

@@ -6,26 +6,25 @@
 Left out is what a run does (--do_train, --mask_zone, ...); scripts/study.sh adds it.
 """
 
-import sys
 from typing import List
 
-from mrc.experiment import attention_window, run_record
-from mrc.util import files
-from mrc.util.errors import InputError, exit_with_message
+from mrc.experiment import run_flags, run_record
+from mrc.util import errors, files
+from mrc.util.errors import InputError
 
 _SCRIPTS = {"SQuAD": "run_squad.py", "CMRC 2018": "run_cmrc2018.py"}
-_TASKS = ("do_train", "do_predict", "do_attention")
+_TASKS = ("do_predict", "do_attention")  # those that read the prediction file
 _LEFT_OUT = (
-    *(*_TASKS, "do_eval", "output_dir"),
-    *("mask_zone", "mask_layer", "mask_head", "zones_file", "attention_sets"),
+    *(*_TASKS, "do_train", "do_eval", "output_dir", "shard"),
+    *("mask_zone", "mask_layer", "mask_head", "attention_sets"),
 )
 
 
 def words(folder: str) -> List[str]:
-    """Returns the run script and the flags of the last run in `folder` that used a model."""
+    """Returns the run script and the flags of the last run in `folder` that read questions."""
     entry = run_record.last_with_flag(folder, _TASKS)
-    flags = entry and attention_window.with_paths_from(entry.get("folder"), entry["flags"])
-    if not entry or not flags.get("predict_file"):
+    flags = entry and run_flags.with_paths_from(entry.get("folder"), entry["flags"])
+    if not entry or entry["dataset"] not in _SCRIPTS or not flags.get("predict_file"):
         raise InputError(
             f"{folder}/{run_record.RECORD_FILE} names no run with a model and --predict_file; run "
             "the reader on its data with --do_predict first"
@@ -38,5 +37,7 @@ def words(folder: str) -> List[str]:
 
 
 if __name__ == "__main__":
-    with exit_with_message():
-        print("\n".join(words(files.normalized(sys.argv[1]))))
+    with errors.exit_with_message():
+        parser = errors.ArgumentParser(__doc__)
+        parser.add_argument("folder", type=files.normalized, help="output folder of a reader")
+        print("\n".join(words(parser.parse_args().folder)))

@@ -4,6 +4,7 @@
 import logging
 import os
 import types
+from typing import Optional
 
 import tensorflow.compat.v1 as tf
 
@@ -22,7 +23,7 @@ from mrc.experiment import (
 )
 from mrc.experiment import inputs as run_inputs
 from mrc.experiment.inputs import Inputs
-from mrc.model import estimator
+from mrc.model import checkpoint_folder, estimator
 from mrc.util import errors, files, locks, signals, tensorflow_versions
 from mrc.util.errors import InputError
 
@@ -115,20 +116,24 @@ def _train_predict_score(inputs: Inputs, handler: signals.SignalHandler, record)
             record.add_results(attention.write(inputs, prediction_windows, trained, handler))
     if options.do_eval:
         with record.part("scoring"):
-            hashes, written = _score(inputs, record.name)
+            hashes, written = _score(inputs, record.name, trained)
             for cell in inputs.cells:
                 name = inputs.file_names(cell)["predictions"]
                 record.add_scored(name, hashes[os.path.join(options.output_dir, name)])
             record.add_results(written)
 
 
-def _score(inputs: Inputs, run_name: str):
+def _score(inputs: Inputs, run_name: str, trained: Optional[str]):
     """Scores the answers of every cell.
+
+    Args:
+      run_name: of this run, in `run.json`.
+      trained: the checkpoint that predicted in this run; None for --init_checkpoint.
 
     Returns:
       {path: SHA-256} of the answer files as they were read, and the names of the files it writes.
     """
-    names = {cell: inputs.file_names(cell) for cell in inputs.cells}
+    names = prediction.files_to_score(inputs)
     with files.recorded_hashes(prediction.check_answer_files(inputs)) as hashes:
         written = scoring.score(
             inputs.dataset,
@@ -142,7 +147,7 @@ def _score(inputs: Inputs, run_name: str):
                 inputs.options.margin,
                 inputs.config.num_hidden_layers,
                 inputs.with_negatives,
-                _origin(inputs),
+                _origin(inputs, trained),
             ),
         )
     return hashes, written
@@ -154,14 +159,17 @@ def _warn_of_unused_gpu(inputs):
         tf.logging.warning("TensorFlow does not use the GPU of this machine; see docs/devices.md")
 
 
-def _origin(inputs):
+def _origin(inputs, trained):
     """Returns the columns of effects.csv that name the reader, its data and its seed.
 
-    A run that only scores has the reader of the last run that decoded in its folder.
+    A run that only scores has the reader of its folder, else that of the last run that decoded.
     """
     options = inputs.options
-    entry = run_record.last_with_flag(options.output_dir, ["do_predict"]) or {"flags": {}}
-    checkpoint = inputs.trained or entry["flags"].get("init_checkpoint") or ""
+    checkpoint = trained or options.init_checkpoint
+    if not inputs.has_model:
+        entry = run_record.last_with_flag(options.output_dir, ["do_predict"]) or {"flags": {}}
+        checkpoint = checkpoint_folder.find_trained(options.output_dir, to_train=False)[0]
+        checkpoint = checkpoint or entry["flags"].get("init_checkpoint")
     folder = (os.path.dirname(checkpoint) or os.curdir) if checkpoint else ""
     trained_with = training_record.read(folder).fingerprint if folder else None
     seed = trained_with.get("rand_seed", "") if isinstance(trained_with, dict) else ""

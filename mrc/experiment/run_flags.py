@@ -2,6 +2,7 @@
 """The flags of both run scripts: definitions, defaults and bounds."""
 
 import math
+import os
 import re
 import sys
 import textwrap
@@ -287,6 +288,19 @@ def with_normalized_paths(flag_values):
     """Returns the dict of flags with `files.normalized` paths."""
     paths = {name: files.normalized(flag_values[name]) for name in PATHS if name in flag_values}
     return dict(flag_values, **paths)
+
+
+def with_paths_from(folder, values):
+    """Returns the flags of a run that began in `folder`, with its relative paths resolved."""
+    values = dict(values)
+    for name in PATHS:
+        path = values.get(name)
+        if path and isinstance(folder, str) and "://" not in path:
+            resolved = os.path.join(folder, path)
+            # Otherwise the files were moved along with the output folder.
+            if files.exists(resolved) or files.exists(resolved + ".index"):
+                values[name] = resolved
+    return values
 
 
 def own(flag_values):

@@ -11,7 +11,7 @@ from mrc.answers.tables import path_in
 from mrc.data import squad_format
 from mrc.data.squad_format import Passage
 from mrc.datasets import Dataset
-from mrc.experiment import attention_window, run_record
+from mrc.experiment import run_flags, run_record
 from mrc.util import files
 from mrc.util.errors import InputError
 
@@ -58,7 +58,7 @@ def read(folder: str) -> ScoredGrid:
         table = question_table.read(question_table.path_in(folder), scores)
     run_record.origins(hashes)
     run = run_record.named(folder, run_record.find(paths[0], hashes[paths[0]]))
-    if not run:
+    if run.get("dataset") not in datasets.BY_NAME or "eval_file" not in run.get("inputs", {}):
         raise InputError(
             f"{folder}/{run_record.RECORD_FILE} does not name the run that scored the grid; rerun "
             "with --do_eval"
@@ -77,7 +77,7 @@ def read(folder: str) -> ScoredGrid:
 
 def _read_data(folder, run):
     """Returns the path and the passages of the data file that a run scored against."""
-    values = attention_window.with_paths_from(run.get("folder"), run["flags"])
+    values = run_flags.with_paths_from(run.get("folder"), run["flags"])
     path, sha256 = values.get("eval_file") or values["predict_file"], run["inputs"]["eval_file"]
     needed = f"{folder} was scored with {path} (SHA-256 {sha256})"
     if not files.exists(path):

@@ -53,8 +53,8 @@ def _masked_pairs(zone):
 def make(
     window,
     masked_answers: Dict[Label, str],
-    reader: str = "",
-    f1: Callable[[str, str], float] = lambda gold, text: 0.0,
+    reader: str,
+    f1: Callable[[str, str], float],
 ) -> str:
     """Returns the page.
 

@@ -55,6 +55,7 @@ class Panel(NamedTuple):
       verdicts: `[rows, columns]`, the verdicts on the effects (see `verdicts`), or None.
       texts: `[rows, columns]`, what is written in the cells, or None.
       about: the metric and its data; written once where all panels of a figure have the same.
+      baseline: the score without a mask, NaN if that is not what changes.
     """
 
     title: str
@@ -66,6 +67,7 @@ class Panel(NamedTuple):
     verdicts: Optional[np.ndarray] = None
     texts: Optional[np.ndarray] = None
     about: str = ""
+    baseline: float = math.nan
 
 
 def panel_of_cells(cells: Dict, change, verdict=lambda cell: "", text=None, **labels) -> Panel:

@@ -46,10 +46,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) ->
     return "\n".join([*begin, first, r"\midrule", *others, *end])
 
 
-def _cell(panel, place):
+def _cell(panel, place, digits):
     if np.isnan(panel.changes[place]):
         return "--"
-    text = f"{panel.changes[place]:.1f}" if panel.texts is None else panel.texts[place]
+    text = f"{panel.changes[place]:.{digits}f}" if panel.texts is None else panel.texts[place]
     mark = _MARKS.get(_verdict(panel, place))
     text = text.replace("\n", r"\ ").replace("±", r"\pm ")
     return f"${text}{f'^{{{mark}}}' if mark else ''}$"
@@ -59,8 +59,8 @@ def _verdict(panel, place):
     return "" if panel.verdicts is None else panel.verdicts[place]
 
 
-def of_panels(panels: Sequence[heat_map.Panel], values: str) -> str:
-    """Returns a table for each panel; `values` names what is in the cells."""
+def of_panels(panels: Sequence[heat_map.Panel], values: str, digits: int = 1) -> str:
+    """Returns a table for each panel; `values` names what is in the cells, with `digits` places."""
     texts = []
     for panel in panels:
         places = list(np.ndindex(panel.changes.shape))
@@ -69,7 +69,7 @@ def of_panels(panels: Sequence[heat_map.Panel], values: str) -> str:
         caption = ". ".join(escaped(part) for part in parts if part)
         caption += "".join(f"; ${{}}^{{{_MARKS[name]}}}$: {name}" for name in marked)
         rows = [
-            [label, *(_cell(panel, (row, column)) for column in range(len(panel.columns)))]
+            [label, *(_cell(panel, (row, column), digits) for column in range(len(panel.columns)))]
             for row, label in enumerate(panel.rows)
         ]
         texts.append(table([panel.row_label, *panel.columns], rows, caption + "."))

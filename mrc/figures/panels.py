@@ -76,6 +76,7 @@ def of_table(
     return Panel(
         title=title,
         about=_about(metric, table.baseline, path, rows),
+        baseline=table.baseline,
         rows=[row_name(layer) for layer in table.layers],
         columns=[zone.upper() for zone in table.zones],
         changes=changes,
@@ -128,6 +129,7 @@ def of_heads(rows: Sequence, title: str, annotate: bool = False, path: str = "")
             lambda row: row.verdict,
             title=f"{title}: {zone.upper()}",
             about=_about(mine[0].metric, mine[0].baseline, path, mine),
+            baseline=mine[0].baseline,
             column_label="masked head (from 1)",
         )
         texts = heat_map.numbers(panel.changes) if annotate else None

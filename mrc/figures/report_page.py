@@ -97,7 +97,9 @@ def _reader(grid):
         "name": os.path.basename(os.path.abspath(grid.folder)),
         "dataset": grid.dataset.name,
         "data": grid.data_path,
-        "runs": [_run(run) for run in (grid.decoding, grid.run) if run],
+        "runs": [
+            _run(run) for run in [grid.decoding] * (grid.decoding != grid.run) + [grid.run] if run
+        ],
         "layers": scores.layers,
         "metrics": list(scores.metrics),
         "sentences": [

@@ -125,7 +125,7 @@ def training_model_fn(
       use_tpu: whether the model runs on a TPU.
       seed: of the dropout.
       hooks: `SessionRunHook`s of the training.
-      micro_batch_size: windows of a batch that are computed together, about; None for all.
+      micro_batch_size: windows of a batch that are computed together, at most; None for all.
       trim_padding: whether to cut batches to their longest window.
       precision_name: of the products (see `precision`).
     """

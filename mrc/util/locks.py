@@ -62,8 +62,8 @@ def _lock(descriptor, folder, file, kind=fcntl.LOCK_EX):
             return error
         owner = os.read(file, 1000).decode("utf-8", "replace").strip()
         raise InputError(
-            f"another run is using {folder} ({owner or f'its {LOCK_FILE} names no process'}); wait "
-            "until it has ended, or pass another --output_dir"
+            f"another run is using {folder} ({owner or 'its lock names no process'}); wait until "
+            "it has ended, or pass another --output_dir"
         )
     return None
 

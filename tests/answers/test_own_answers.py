@@ -54,7 +54,7 @@ def test_data_without_answers_has_effects_on_the_own_answers(paths, tmp_path, ca
     ]
     out = capsys.readouterr().out
     assert "the data has no answers: cells are compared with the reader's own answers" in out
-    assert "F1 with own answers, layers from 1: lowest for q2 in layer 1, 70.0 points" in out
+    assert "F1 with own answers, layers from 1: q2 in layer 1 changes most; F1 falls to 70.0" in out
     scores = tiny.read_json(tmp_path, "scores.json")
     assert scores["layer0_q2"] == {"own": 70.0}
     assert not (tmp_path / "results.csv").exists()
