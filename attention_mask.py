@@ -201,9 +201,8 @@ def _check_keys_left(pairs, text):
         }
         if lost >= set(GROUPS) - {PADDING}:
             raise InputError(
-                f"--mask_zone={shortened(text)} leaves no key for {query} tokens, which would "
-                "attend to everything again, at reduced precision; to remove a layer's attention "
-                "use off"
+                f"--mask_zone={shortened(text)} leaves no key for {query} tokens, which would attend to everything "
+                "again, at reduced precision; to remove a layer's attention use off"
             )
 
 
@@ -223,8 +222,7 @@ def read_mask(text: str, own_sets: Iterable[str] = ()) -> Mask:
     if alone and len(masks) > 1:
         joined = "+".join(zone for zone, mask in ZONES.items() if mask.pairs)
         raise InputError(
-            f"--mask_zone={shortened(text)}: {alone[0]} does not join with other zones; every "
-            f"zone at once is {joined}"
+            f"--mask_zone={shortened(text)}: {alone[0]} does not join with other zones; every zone at once is {joined}"
         )
     if alone:
         return masks[alone[0]]

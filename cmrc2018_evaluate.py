@@ -128,9 +128,8 @@ def _report_sentences(predicted):
     )
     if affected:
         print(
-            f"warning: F1 of {affected} questions may differ from the official scorer: English "
-            "text with a full stop inside is split with NLTK's punkt model there; to use it, run: "
-            "python -m nltk.downloader punkt",
+            f"warning: F1 of {affected} questions may differ from the official scorer: English text with a full stop "
+            "inside is split with NLTK's punkt model there; to use it, run: python -m nltk.downloader punkt",
             file=sys.stderr,
         )
 
@@ -166,9 +165,7 @@ def score_questions(
     """
     check_answers(passages, data_name)
     questions = _questions(passages)
-    predicted = [
-        (question, predictions[question.id]) for question in questions if question.id in predictions
-    ]
+    predicted = [(question, predictions[question.id]) for question in questions if question.id in predictions]
     _report_sentences(predicted)
     return [_score(question, predictions.get(question.id)) for question in questions]
 
@@ -201,12 +198,8 @@ def evaluate(
 def main():
     """Scores the two files of the command line and prints one line of JSON."""
     parser = ArgumentParser("Scores predictions for CMRC 2018.")
-    parser.add_argument(
-        "data_file", type=files.normalized, help="CMRC 2018 data with answers, JSON in SQuAD format"
-    )
-    parser.add_argument(
-        "prediction_file", type=files.normalized, help="JSON object of question id to answer text"
-    )
+    parser.add_argument("data_file", type=files.normalized, help="CMRC 2018 data with answers, JSON in SQuAD format")
+    parser.add_argument("prediction_file", type=files.normalized, help="JSON object of question id to answer text")
     args = parser.parse_args()
     passages = squad_format.read(args.data_file, keys=squad_format.SCORING)
     predictions = predictions_file.read(args.prediction_file, reads_numbers=True)

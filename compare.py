@@ -33,24 +33,15 @@ SCORES_NAME, ATTENTION_NAME = "comparison", "attention_comparison"
 def _parse_arguments():
     parser = errors.ArgumentParser(__doc__)
     parser.add_argument(
-        "readers",
-        type=files.normalized,
-        nargs="+",
-        help="output folders of one or two readers, or two attention.csv",
+        "readers", type=files.normalized, nargs="+", help="output folders of one or two readers, or two attention.csv"
     )
     parser.add_argument(
         "--cells",
-        help="comma-separated names of cells of one reader, such as layer3_p2,layer3_p2q; each is "
-        "compared with each",
+        help="comma-separated names of cells of one reader, such as layer3_p2,layer3_p2q; each is compared with each",
     )
+    parser.add_argument("--metric", choices=effects.METRICS, help="metric to compare (default: all in the folders)")
     parser.add_argument(
-        "--metric", choices=effects.METRICS, help="metric to compare (default: all in the folders)"
-    )
-    parser.add_argument(
-        "--cluster",
-        choices=list(CLUSTERS),
-        default="paragraph",
-        help="what is resampled as a whole (default: paragraph)",
+        "--cluster", choices=list(CLUSTERS), default="paragraph", help="what is resampled as a whole (default: paragraph)"
     )
     parser.add_argument(
         "--margin",
@@ -58,9 +49,7 @@ def _parse_arguments():
         default=verdicts.MARGIN,
         help="points within which a difference does not matter (default: 1)",
     )
-    parser.add_argument(
-        "--output", type=files.normalized, help="folder to write to (default: the first reader's)"
-    )
+    parser.add_argument("--output", type=files.normalized, help="folder to write to (default: the first reader's)")
     figure_files.add_size_arguments(parser)
     figure_files.add_latex_argument(parser)
     args = parser.parse_args()
@@ -72,18 +61,13 @@ def _parse_arguments():
 
 def _metrics(readers, wanted):
     """Returns the metrics to compare."""
-    common = [
-        metric
-        for metric in effects.METRICS
-        if all(metric in reader.scores.metrics for reader in readers)
-    ]
+    common = [metric for metric in effects.METRICS if all(metric in reader.scores.metrics for reader in readers)]
     folders = " and ".join(reader.folder for reader in readers)
     if not common:
         raise InputError(f"{folders} have no metric in common; score both with --do_eval")
     if wanted and wanted not in common:
         raise InputError(
-            f"{folders} cannot be compared by {effects.METRIC_NAMES[wanted]}; pass "
-            f"--metric={' or '.join(common)}"
+            f"{folders} cannot be compared by {effects.METRIC_NAMES[wanted]}; pass --metric={' or '.join(common)}"
         )
     return [wanted] if wanted else common
 
@@ -94,23 +78,16 @@ def _two_readers(folders):
     a, b = comparison.on_common_questions(*readers)
     counts = [len(reader.scores.ids) for reader in readers]
     if counts != [len(a.scores.ids)] * 2:
-        print(
-            f"{len(a.scores.ids)} questions are in both: of {counts[0]} in {a.folder} and of "
-            f"{counts[1]} in {b.folder}"
-        )
+        print(f"{len(a.scores.ids)} questions are in both: of {counts[0]} in {a.folder} and of {counts[1]} in {b.folder}")
     pairs = comparison.common_cells(a, b)
     print(f"a: {a.folder}; b: {b.folder}; cells compared: {len(pairs)}")
     layers = a.scores.layers, b.scores.layers
     if 0 in layers:
         print(
-            "layers are matched by their number, as the scores lack the number of layers; rerun "
-            "with --do_eval to write it"
+            "layers are matched by their number, as the scores lack the number of layers; rerun with --do_eval to write it"
         )
     elif layers[0] != layers[1]:
-        print(
-            f"{layers[0]} and {layers[1]} layers are matched by relative depth, "
-            "(layer + 0.5) / layers"
-        )
+        print(f"{layers[0]} and {layers[1]} layers are matched by relative depth, (layer + 0.5) / layers")
     return a, b, pairs
 
 
@@ -127,9 +104,7 @@ def _one_reader(folder, cells):
 def _compare_scores(args):
     """Returns the rows of comparison.csv and the origins of the tables; prints a summary."""
     with files.recorded_hashes() as hashes:
-        a, b, pairs = (
-            _one_reader(args.readers[0], args.cells) if args.cells else _two_readers(args.readers)
-        )
+        a, b, pairs = _one_reader(args.readers[0], args.cells) if args.cells else _two_readers(args.readers)
     metrics, origins = _metrics([a, b], args.metric), run_record.origins(hashes)
     rows = []
     for metric in metrics:

@@ -34,9 +34,7 @@ TABLE_FILE, FIGURE_FILE, LATEX_FILE = "correlation.csv", "correlation.png", "cor
 
 def _parse_arguments():
     parser = errors.ArgumentParser(__doc__)
-    parser.add_argument(
-        "output_folder", type=files.normalized, help="folder with attention.csv and effects.csv"
-    )
+    parser.add_argument("output_folder", type=files.normalized, help="folder with attention.csv and effects.csv")
     figure_files.add_size_arguments(parser)
     figure_files.add_latex_argument(parser)
     return parser.parse_args()
@@ -60,9 +58,7 @@ def main():
     folder = args.output_folder
     figure_files.check_matplotlib()
     masses_path = path_in(
-        folder,
-        attention_tables.file_names(attention_tables.BASELINE)[0],
-        "run with --do_attention and without a mask first",
+        folder, attention_tables.file_names(attention_tables.BASELINE)[0], "run with --do_attention and without a mask first"
     )
     effects_path = path_in(
         folder,

@@ -35,8 +35,7 @@ def _check_downloaded(model_folder):
     raise InputError(
         f"there is no folder {model_folder}; if it is a model of the Hugging Face Hub, download it "
         f"first: pip install huggingface_hub && hf download {model_folder} --local-dir {target} "
-        f"(huggingface-cli download in older versions), then pass {target}"
-        + model_config.likely_refusal(model_folder)
+        f"(huggingface-cli download in older versions), then pass {target}" + model_config.likely_refusal(model_folder)
     )
 
 
@@ -86,15 +85,9 @@ def _report(folder, config, tokenizer, has_head):
     ]
     if has_head:
         lines.append(f"{folder} holds a reader. To draw its grid (run_cmrc2018.py for CMRC 2018):")
-        command += [
-            "--do_predict --do_eval --predict_file=dev.json",
-            "--mask_zone=all,q2,q2p,p2q,p2 --mask_layer=each",
-        ]
+        command += ["--do_predict --do_eval --predict_file=dev.json", "--mask_zone=all,q2,q2p,p2q,p2 --mask_layer=each"]
     else:
-        lines.append(
-            f"{folder} holds a model without a span head: train it before it can answer. For "
-            "example:"
-        )
+        lines.append(f"{folder} holds a model without a span head: train it before it can answer. For example:")
         command.append("--do_train --train_file=train.json")
     output = folder.rstrip("/") + "_output"
     lines.append(" \\\n  ".join(command + [f"--output_dir={output}"]))
@@ -106,12 +99,8 @@ def _report(folder, config, tokenizer, has_head):
 
 def main():
     parser = errors.ArgumentParser(__doc__)
-    parser.add_argument(
-        "model_folder", type=files.normalized, help="folder of the downloaded model"
-    )
-    parser.add_argument(
-        "output_folder", type=files.normalized, help="folder for the converted files"
-    )
+    parser.add_argument("model_folder", type=files.normalized, help="folder of the downloaded model")
+    parser.add_argument("output_folder", type=files.normalized, help="folder for the converted files")
     args = parser.parse_args()
     print(convert(args.model_folder, args.output_folder))
 

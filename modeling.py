@@ -89,13 +89,7 @@ def gelu_erf(x):
     return 0.5 * x * (1.0 + tf.erf(x * math.sqrt(0.5)))
 
 
-ACTIVATIONS = {
-    "gelu": gelu,
-    "gelu_erf": gelu_erf,
-    "relu": tf.nn.relu,
-    "tanh": tf.tanh,
-    "linear": tf.identity,
-}
+ACTIVATIONS = {"gelu": gelu, "gelu_erf": gelu_erf, "relu": tf.nn.relu, "tanh": tf.tanh, "linear": tf.identity}
 
 
 def product(x, kernel):
@@ -205,9 +199,7 @@ def distinct(tensors):
     for tensor in tensors:
         if not any(tensor is other for other in unique):
             unique.append(tensor)
-    return unique, [
-        next(index for index, other in enumerate(unique) if tensor is other) for tensor in tensors
-    ]
+    return unique, [next(index for index, other in enumerate(unique) if tensor is other) for tensor in tensors]
 
 
 def split_heads(x, heads):
@@ -234,10 +226,7 @@ def joined_biases(biases):
         return unique[0]
     # Exact: each head adds its own bias, and zeros.
     heads_of = ([float(index == other) for index in indices] for other in range(len(unique)))
-    return sum(
-        tf.constant(heads, tf.float32, [1, len(heads), 1, 1]) * bias
-        for heads, bias in zip(heads_of, unique)
-    )
+    return sum(tf.constant(heads, tf.float32, [1, len(heads), 1, 1]) * bias for heads, bias in zip(heads_of, unique))
 
 
 def batched_attention(attention_inputs, heads, dropout=no_dropout, see_probabilities=None):
@@ -364,30 +353,20 @@ class Layer:
         if self._dropout is no_dropout and see_probabilities is None:
             return self._ops.attention(attention_inputs, heads)
         return batched_attention(
-            attention_inputs,
-            heads,
-            lambda probabilities: self._dropout(probabilities, rate),
-            see_probabilities,
+            attention_inputs, heads, lambda probabilities: self._dropout(probabilities, rate), see_probabilities
         )
 
     def feed_forward(self, hidden, context):
         """Returns the output [B, R, H] from the input and the context of the attention."""
         w = self.weights
         attended = self._residual_norm(
-            context,
-            w.attention_kernel,
-            w.attention_bias,
-            hidden,
-            w.attention_beta,
-            w.attention_gamma,
+            context, w.attention_kernel, w.attention_bias, hidden, w.attention_beta, w.attention_gamma
         )
         activation = ACTIVATIONS[self._config.hidden_act]
         wide = self._ops.activated_dense(  # [B, R, I]
             activation, attended, w.intermediate_kernel, w.intermediate_bias
         )
-        return self._residual_norm(
-            wide, w.output_kernel, w.output_bias, attended, w.output_beta, w.output_gamma
-        )
+        return self._residual_norm(wide, w.output_kernel, w.output_bias, attended, w.output_beta, w.output_gamma)
 
     def _residual_norm(self, x, kernel, bias, residual, beta, gamma):
         if self._dropout is no_dropout:
@@ -423,14 +402,7 @@ class Bert:
       layers: the `Layer`s, from the one next to the embeddings.
     """
 
-    def __init__(
-        self,
-        config,
-        dropout=no_dropout,
-        one_hot_embeddings=False,
-        ops=PLAIN_OPS,
-        convert=lambda kernel: kernel,
-    ):
+    def __init__(self, config, dropout=no_dropout, one_hot_embeddings=False, ops=PLAIN_OPS, convert=lambda kernel: kernel):
         self.config, self.ops, self._dropout = config, ops, dropout
         self._embeddings = Embeddings(config, one_hot_embeddings)
         weights = list(_make_layers(config, convert))
@@ -441,9 +413,7 @@ class Bert:
     def embeddings(self, input_ids, segment_ids):
         """Returns the encoder's input [B, T, H] for word and segment ids [B, T]."""
         rate = self.config.hidden_dropout_prob
-        return self._embeddings(
-            input_ids, segment_ids, lambda embedded: self._dropout(embedded, rate)
-        )
+        return self._embeddings(input_ids, segment_ids, lambda embedded: self._dropout(embedded, rate))
 
     def encode(self, hidden, bias, see_probabilities=None):
         """Returns the output [B, T, H] of all layers for the encoder's input [B, T, H].

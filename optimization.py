@@ -23,9 +23,7 @@ def learning_rate(peak, step, num_steps, num_warmup_steps):
     After it, the rate follows a line from `peak` at step 0 to 0 at `num_steps`. The step is counted
     differently in the two, as in the released training, whose recorded weights require it.
     """
-    decayed = tf.train.polynomial_decay(
-        tf.constant(peak, tf.float32), step, num_steps, end_learning_rate=0.0
-    )
+    decayed = tf.train.polynomial_decay(tf.constant(peak, tf.float32), step, num_steps, end_learning_rate=0.0)
     if not num_warmup_steps:
         return decayed
     begun = tf.cast(step, tf.int32) + 1
@@ -59,13 +57,7 @@ class AdamWeightDecay(tf.train.Optimizer):
         self._not_decayed = re.compile("|".join(not_decayed))
 
     def _moment(self, name, which, like):
-        return tf.get_variable(
-            f"{name}/{which}",
-            like.shape.as_list(),
-            tf.float32,
-            tf.zeros_initializer(),
-            trainable=False,
-        )
+        return tf.get_variable(f"{name}/{which}", like.shape.as_list(), tf.float32, tf.zeros_initializer(), trainable=False)
 
     def _updates(self, gradient, variable):
         name = variable.op.name
@@ -77,11 +69,7 @@ class AdamWeightDecay(tf.train.Optimizer):
         update = new_first / (tf.sqrt(new_second) + self._epsilon)
         if not self._not_decayed.search(name):
             update += self._weight_decay * variable
-        return [
-            variable.assign(variable - self._rate * update),
-            first.assign(new_first),
-            second.assign(new_second),
-        ]
+        return [variable.assign(variable - self._rate * update), first.assign(new_first), second.assign(new_second)]
 
     def apply_gradients(self, grads_and_vars, global_step=None, name=None):
         """Returns the op that updates the variables; it does not increment the global step."""

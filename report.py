@@ -26,13 +26,9 @@ from mrc.util.errors import InputError, exit_with_message
 
 def _parse_arguments():
     parser = errors.ArgumentParser(__doc__)
-    parser.add_argument(
-        "readers", type=files.normalized, nargs="+", help="output folders of scored grids"
-    )
+    parser.add_argument("readers", type=files.normalized, nargs="+", help="output folders of scored grids")
     parser.add_argument("output", type=files.normalized, help="the file to write: .html")
-    parser.add_argument(
-        "--attention", help="comma-separated ids of questions whose attention is embedded"
-    )
+    parser.add_argument("--attention", help="comma-separated ids of questions whose attention is embedded")
     args = parser.parse_args()
     if not args.output.endswith(".html"):
         parser.error(f"the output {args.output} must end in .html")
@@ -76,9 +72,7 @@ def _comparisons(folders):
 def main():
     args = _parse_arguments()
     grids = [scored_grid.read(folder) for folder in args.readers]
-    pages = _attention_pages(
-        grids, [each.strip() for each in args.attention.split(",")] if args.attention else []
-    )
+    pages = _attention_pages(grids, [each.strip() for each in args.attention.split(",")] if args.attention else [])
     page = report_page.make(grids, _comparisons(args.readers), pages)
     files.make_folder_of(args.output)
     files.write(args.output, page)

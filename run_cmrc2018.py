@@ -24,9 +24,7 @@ def main(_):
 
 
 if __name__ == "__main__":
-    run_flags.define(
-        datasets.CMRC2018.do_lower_case, with_negatives=datasets.CMRC2018.may_have_no_answer
-    )
+    run_flags.define(datasets.CMRC2018.do_lower_case, with_negatives=datasets.CMRC2018.may_have_no_answer)
     app.define_help_flags()
     run_flags.parse(sys.argv)  # before TensorFlow is imported, which takes seconds
 

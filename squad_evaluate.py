@@ -120,9 +120,7 @@ def score_questions(passages: List[squad_format.Passage], predictions: Dict[str,
       predictions: question id -> text; a question without one scores 0.
     """
     return {
-        question.id: _score(question, predictions.get(question.id))
-        for passage in passages
-        for question in passage.questions
+        question.id: _score(question, predictions.get(question.id)) for passage in passages for question in passage.questions
     }
 
 
@@ -142,8 +140,7 @@ def credits(scores, metric, na_probs=None, na_threshold=1.0):
     """
     na_probs = na_probs or {}
     return [
-        _with_threshold(score, metric, na_probs.get(question_id, 0.0), na_threshold)
-        for question_id, score in scores.items()
+        _with_threshold(score, metric, na_probs.get(question_id, 0.0), na_threshold) for question_id, score in scores.items()
     ]
 
 
@@ -161,9 +158,7 @@ def _averages(scores, na_probs, na_threshold):
 def _ranked(scores, na_probs):
     """Returns the ids of the predicted questions, lowest no-answer score first."""
     predicted = [
-        question_id
-        for question_id in na_probs
-        if question_id in scores and scores[question_id].prediction is not None
+        question_id for question_id in na_probs if question_id in scores and scores[question_id].prediction is not None
     ]
     return sorted(predicted, key=na_probs.get)
 
@@ -186,9 +181,7 @@ def best_threshold(scores, na_probs, metric):
       na_probs: question id -> no-answer score; ties are broken by the order of the dict.
       metric: one of `METRICS`.
     """
-    total = best = sum(
-        not score.has_answer and score.prediction is not None for score in scores.values()
-    )
+    total = best = sum(not score.has_answer and score.prediction is not None for score in scores.values())
     threshold = 0.0
     for question_id in _ranked(scores, na_probs):
         total += _gain_of_answering(scores[question_id], metric)
@@ -275,10 +268,7 @@ def precision_recall(scores, credits, na_probs):
 def _credits(scores, curve_name):
     if curve_name == "pr_oracle":
         return {question_id: float(score.has_answer) for question_id, score in scores.items()}
-    return {
-        question_id: getattr(score, curve_name[len("pr_") :])
-        for question_id, score in scores.items()
-    }
+    return {question_id: getattr(score, curve_name[len("pr_") :]) for question_id, score in scores.items()}
 
 
 @contextlib.contextmanager
@@ -289,10 +279,7 @@ def _figure(path, title, xlabel, ylabel):
 
         figure = new_figure()
     except ImportError:
-        raise InputError(
-            "-p draws with matplotlib, which is not installed; run: pip install -r "
-            "requirements/figures.txt"
-        )
+        raise InputError("-p draws with matplotlib, which is not installed; run: pip install -r requirements/figures.txt")
     axes, image = figure.subplots(), io.BytesIO()
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     yield axes
@@ -312,14 +299,9 @@ def _draw_histogram(na_probs, path, kind):
     # The official range is that of a probability; most log odds are outside it.
     span = (min(0.0, min(na_probs)), max(1.0, max(na_probs)))
     with _figure(
-        path,
-        "Histogram of no-answer probability: " + kind,
-        "Model probability of no-answer",
-        "Proportion of dataset",
+        path, "Histogram of no-answer probability: " + kind, "Model probability of no-answer", "Proportion of dataset"
     ) as axes:
-        axes.hist(
-            na_probs, weights=[1 / len(na_probs)] * len(na_probs), bins=_HISTOGRAM_BINS, range=span
-        )
+        axes.hist(na_probs, weights=[1 / len(na_probs)] * len(na_probs), bins=_HISTOGRAM_BINS, range=span)
 
 
 def draw(scores, na_probs, folder):
@@ -348,11 +330,7 @@ def draw(scores, na_probs, folder):
             _draw_curve(curve, os.path.join(folder, name + ".png"), title)
             precisions[name + "_ap"] = 100.0 * curve.average_precision
     for kind, has_answer in (("hasAns", True), ("noAns", False)):
-        of_kind = [
-            na_probs[key]
-            for key in _ranked(scores, na_probs)
-            if scores[key].has_answer == has_answer
-        ]
+        of_kind = [na_probs[key] for key in _ranked(scores, na_probs) if scores[key].has_answer == has_answer]
         if of_kind:
             _draw_histogram(of_kind, os.path.join(folder, f"na_prob_hist_{kind}.png"), kind)
     return precisions
@@ -382,8 +360,7 @@ def read_na_probs(path: str, question_ids: List[str]) -> Dict[str, float]:
     for question_id in question_ids:
         if question_id not in na_probs:
             raise InputError(
-                f"the {what} {path} has no value for question {question_id}; pass the "
-                "null_odds.json of these predictions"
+                f"the {what} {path} has no value for question {question_id}; pass the null_odds.json of these predictions"
             )
     return na_probs
 
@@ -392,23 +369,13 @@ def _parse_arguments():
     parser = ArgumentParser("Scores predictions for SQuAD 1.1 and 2.0.")
     parser.add_argument("data_file", type=files.normalized, help="SQuAD data, JSON")
     parser.add_argument(
-        "pred_file",
-        type=files.normalized,
-        help="JSON object of question id to answer text, empty for no answer",
+        "pred_file", type=files.normalized, help="JSON object of question id to answer text, empty for no answer"
     )
     parser.add_argument(
-        "--out-file",
-        "-o",
-        type=files.normalized,
-        metavar="FILE",
-        help="write the scores to FILE instead of stdout",
+        "--out-file", "-o", type=files.normalized, metavar="FILE", help="write the scores to FILE instead of stdout"
     )
     parser.add_argument(
-        "--na-prob-file",
-        "-n",
-        type=files.normalized,
-        metavar="FILE",
-        help="JSON object of question id to no-answer score",
+        "--na-prob-file", "-n", type=files.normalized, metavar="FILE", help="JSON object of question id to no-answer score"
     )
     parser.add_argument(
         "--na-prob-thresh",
@@ -425,10 +392,7 @@ def _parse_arguments():
         help="draw precision-recall curves and no-answer histograms into this folder (needs -n)",
     )
     parser.add_argument(
-        "--verbose",
-        "-v",
-        action="store_true",
-        help="list every question without a prediction, not only the first few",
+        "--verbose", "-v", action="store_true", help="list every question without a prediction, not only the first few"
     )
     return parser.parse_args()
 
@@ -445,8 +409,7 @@ def _score_files(args):
     predicted = [question_id for question_id in scores if question_id in predictions]
     na_probs = read_na_probs(args.na_prob_file, predicted) if args.na_prob_file else None
     predictions_file.report_repeats(
-        [question.id for passage in passages for question in passage.questions],
-        "only the last question of each is scored",
+        [question.id for passage in passages for question in passage.questions], "only the last question of each is scored"
     )
     predictions_file.report_gaps(list(scores), predictions, whole=args.verbose)
     summary = summarize(scores, na_probs, threshold)

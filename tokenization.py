@@ -137,10 +137,7 @@ def _warn_of_odd_lines(vocabulary, path):
     twice = [piece for piece, count in collections.Counter(pieces).items() if count > 1]
     if twice:
         shown = ", ".join(f'"{piece}"' for piece in twice[:3])
-        warn(
-            f"the vocabulary {path}: {len(twice)} pieces occur more than once ({shown}); the id is "
-            "the last line of each"
-        )
+        warn(f"the vocabulary {path}: {len(twice)} pieces occur more than once ({shown}); the id is the last line of each")
     if len(pieces) < len(vocabulary):
         warn(
             f"the vocabulary {path}: {len(vocabulary) - len(pieces)} lines are blank (the first is "
@@ -164,9 +161,7 @@ def read_vocabulary(path: str) -> Vocabulary:
     """
     text = read_text(path, "vocabulary")
     if not text.strip(_ASCII_SPACE + "\n"):
-        raise InputError(
-            f"the vocabulary {path} is empty; use the vocab.txt that came with the checkpoint"
-        )
+        raise InputError(f"the vocabulary {path} is empty; use the vocab.txt that came with the checkpoint")
     pieces = [_piece(line) for line in text.split("\n")]
     while not pieces[-1]:
         pieces.pop()
@@ -174,8 +169,7 @@ def read_vocabulary(path: str) -> Vocabulary:
     missing = [token for token in SPECIAL_TOKENS if token not in vocabulary.ids]
     if missing:
         raise InputError(
-            f"the vocabulary {path} lacks {', '.join(missing)}; use the vocab.txt that came with "
-            "the checkpoint"
+            f"the vocabulary {path} lacks {', '.join(missing)}; use the vocab.txt that came with the checkpoint"
         )
     _warn_of_odd_lines(vocabulary, path)
     return vocabulary

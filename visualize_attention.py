@@ -37,23 +37,12 @@ _LIFTS = (-5.0, 5.0)  # of colours: logarithms of 1/32 and 32
 
 def _parse_arguments():
     parser = errors.ArgumentParser(__doc__)
-    parser.add_argument(
-        "source",
-        type=files.normalized,
-        help="an attention.csv or, with --question, an output folder",
-    )
-    parser.add_argument(
-        "output", type=files.normalized, help="the file to write: .png, .pdf, .svg or .html"
-    )
+    parser.add_argument("source", type=files.normalized, help="an attention.csv or, with --question, an output folder")
+    parser.add_argument("output", type=files.normalized, help="the file to write: .png, .pdf, .svg or .html")
     parser.add_argument("--question", help="id of the question to read")
-    parser.add_argument(
-        "--window", type=_number, help="window of the question, from 0 (default: the answer's)"
-    )
+    parser.add_argument("--window", type=_number, help="window of the question, from 0 (default: the answer's)")
     for name in ("layer", "head"):
-        parser.add_argument(
-            f"--{name}",
-            help=f'{name}s from 0, separated by commas, "{EACH}" or "{MEAN}" (default: {MEAN})',
-        )
+        parser.add_argument(f"--{name}", help=f'{name}s from 0, separated by commas, "{EACH}" or "{MEAN}" (default: {MEAN})')
     parser.add_argument(
         "--show",
         choices=[attention_map.LIFT, attention_map.MASS],
@@ -92,8 +81,7 @@ def _choices(text, count, what):
             choices.append((f"{what} {int(part) + 1}", [int(part)]))
         else:
             raise InputError(
-                f'--{what}: there is no {what} "{part[:20]}"; the {what}s are 0 to {count - 1}, '
-                f'"{EACH}" or "{MEAN}"'
+                f'--{what}: there is no {what} "{part[:20]}"; the {what}s are 0 to {count - 1}, "{EACH}" or "{MEAN}"'
             )
     return choices
 
@@ -148,9 +136,7 @@ def main():
     about = f"{folder}: {os.path.basename(args.source)}"
     panels, label = attention_map.panels_of(masses, uniform, about), attention_map.label_of(uniform)
     if figure_files.extension(args.output) == latex.EXTENSION:
-        latex.write(
-            args.output, latex.of_panels(panels, label, digits=2 if is_lift else 3), origins
-        )
+        latex.write(args.output, latex.of_panels(panels, label, digits=2 if is_lift else 3), origins)
         return
     value_range = _LIFTS if is_lift else "auto"
     figure = heat_map.draw(panels, label, value_range, args.width, args.columns)

@@ -39,13 +39,9 @@ def _parse_range(text):
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f'"{text}" is neither "auto" nor two numbers; write for example --range=-10,2'
-        )
+        raise argparse.ArgumentTypeError(f'"{text}" is neither "auto" nor two numbers; write for example --range=-10,2')
     if not low < 0 < high:
-        raise argparse.ArgumentTypeError(
-            f'"{text}" must go from below 0 to above 0, as in --range=-10,2'
-        )
+        raise argparse.ArgumentTypeError(f'"{text}" must go from below 0 to above 0, as in --range=-10,2')
     if not all(_SMALLEST_END <= abs(end) <= _LARGEST_END for end in (low, high)):
         raise argparse.ArgumentTypeError(
             f'"{text}" has an end closer to 0 than {_SMALLEST_END:g} or larger than '
@@ -56,15 +52,8 @@ def _parse_range(text):
 
 def _parse_arguments():
     parser = errors.ArgumentParser(__doc__)
-    parser.add_argument(
-        "results",
-        type=files.normalized,
-        nargs="+",
-        help="results.csv of one or more grids, or effects.csv",
-    )
-    parser.add_argument(
-        "figure", type=files.normalized, help="the file to write: .png, .pdf or .svg, or .tex"
-    )
+    parser.add_argument("results", type=files.normalized, nargs="+", help="results.csv of one or more grids, or effects.csv")
+    parser.add_argument("figure", type=files.normalized, help="the file to write: .png, .pdf or .svg, or .tex")
     parser.add_argument(
         "--metric",
         choices=list(METRIC_NAMES),
@@ -165,9 +154,7 @@ def _panels_of(path, title, metric, args):
             found = [panels.of_table(table, title, metric, args.annotate, whole, path)]
         return found + panels.of_heads(rows, title, args.annotate, path)
     if args.above_control:
-        raise InputError(
-            f"--above_control draws an effects.csv, not {path}; pass the one beside it"
-        )
+        raise InputError(f"--above_control draws an effects.csv, not {path}; pass the one beside it")
     table = results_table.read_table(path)
     rows = panels.effects_of(path, table, metric) if panels.is_results(path) else None
     return [panels.of_table(table, title, metric, args.annotate, rows or (), path)]
@@ -185,9 +172,8 @@ def _average(paths, title, metric):
     for number, (layer, zone) in enumerate(tables[0].values if tested else ()):
         if tested.verdict[number] in (verdicts.NEEDED, verdicts.HELPS):
             print(
-                f"{zone}, layer {panels.row_name(layer)}: {tested.difference[number]:.1f} points "
-                f"[{tested.low[number]:.1f}, {tested.high[number]:.1f}], p = "
-                f"{tested.p_adjusted[number]:.2g} after Holm's correction"
+                f"{zone}, layer {panels.row_name(layer)}: {tested.difference[number]:.1f} points [{tested.low[number]:.1f}, "
+                f"{tested.high[number]:.1f}], p = {tested.p_adjusted[number]:.2g} after Holm's correction"
             )
     return panel
 
@@ -201,17 +187,12 @@ def main():
         if args.average:
             found = [_average(paths, titles[0], metric)]
         else:
-            found = [
-                panel
-                for path, title in zip(paths, titles)
-                for panel in _panels_of(path, title, metric, args)
-            ]
+            found = [panel for path, title in zip(paths, titles) for panel in _panels_of(path, title, metric, args)]
     for panel in found:
         if panel.baseline == 0:
             print(
-                f"warning: {panel.title}: without a mask no answer scores in "
-                f"{METRIC_NAMES[metric]}, so no mask can cost anything; draw another --metric, or "
-                "check the checkpoint and --do_lower_case"
+                f"warning: {panel.title}: without a mask no answer scores in {METRIC_NAMES[metric]}, so no mask can "
+                "cost anything; draw another --metric, or check the checkpoint and --do_lower_case"
             )
     label = f"change of {METRIC_NAMES[metric]} (points)"
     origins = run_record.origins(hashes)

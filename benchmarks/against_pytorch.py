@@ -60,10 +60,7 @@ def read_inputs(script_flags, folder):
     run_flags.parse([sys.argv[0], "--do_predict", "--output_dir=" + folder] + script_flags)
     values = run_flags.with_normalized_paths(flags.FLAGS.flag_values_dict())
     inputs = run_inputs.read(dataset, types.SimpleNamespace(**values))
-    if any(
-        cell.mask.heads is not None or set(_zones(cell)) - {"", *PUBLISHED_ZONES}
-        for cell in inputs.cells
-    ):
+    if any(cell.mask.heads is not None or set(_zones(cell)) - {"", *PUBLISHED_ZONES} for cell in inputs.cells):
         sys.exit("the loop of PyTorch masks the published zones in whole layers; remove the others")
     return inputs
 
@@ -77,9 +74,7 @@ def export_reader(inputs, path):
         source, array = names.source_of(variable.name), reader.get_tensor(variable.name)
         arrays[source.name] = array.T if source.is_transposed else array
     activation = {"gelu": "gelu_new", "gelu_erf": "gelu"}.get(config.hidden_act, config.hidden_act)
-    values = dict(
-        config._asdict(), hidden_act=activation, layer_norm_eps=modeling.LAYER_NORM_EPSILON
-    )
+    values = dict(config._asdict(), hidden_act=activation, layer_norm_eps=modeling.LAYER_NORM_EPSILON)
     np.savez(path, config=json.dumps(values), **arrays)
 
 
@@ -90,9 +85,7 @@ def export_windows(inputs, windows, batches, path):
     np.savez(
         path,
         batches=np.array(batches),
-        zones=np.array(
-            [[zone in _zones(cell) for zone in PUBLISHED_ZONES] for cell in inputs.cells]
-        ),
+        zones=np.array([[zone in _zones(cell) for zone in PUBLISHED_ZONES] for cell in inputs.cells]),
         layers=np.array([[layer in cell.layers for layer in layers] for cell in inputs.cells]),
         **{name: arrays[name] for name in ("input_ids", "input_mask", "segment_ids")},
     )
@@ -214,24 +207,12 @@ class Comparison:
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--torch_python", required=True)
-    for name, choices in (
-        ("precisions", ["float32", "bfloat16"]),
-        ("lengths", ["padded", "trimmed"]),
-    ):
-        parser.add_argument(
-            "--" + name,
-            type=lambda text: text.split(","),
-            default=choices,
-            help="of " + ",".join(choices),
-        )
+    for name, choices in (("precisions", ["float32", "bfloat16"]), ("lengths", ["padded", "trimmed"])):
+        parser.add_argument("--" + name, type=lambda text: text.split(","), default=choices, help="of " + ",".join(choices))
     parser.add_argument(
-        "--share",
-        action="store_true",
-        help="PyTorch computes the layers below the masked ones once, the best loop by hand",
+        "--share", action="store_true", help="PyTorch computes the layers below the masked ones once, the best loop by hand"
     )
     args, script_flags = parser.parse_known_args()
     if not any(flag.startswith("--mask_zone") for flag in script_flags):

@@ -72,10 +72,7 @@ class Masks:
         self.bias, self.replaces, self.layers = None, False, ()
         for number, layer in enumerate(model.bert.encoder.layer):
             layer.attention.self.register_forward_pre_hook(
-                lambda module, arguments, options, number=number: self._change(
-                    number, arguments, options
-                ),
-                with_kwargs=True,
+                lambda module, arguments, options, number=number: self._change(number, arguments, options), with_kwargs=True
             )
 
     def _change(self, number, arguments, options):
@@ -149,9 +146,7 @@ def run(model, masks, windows, trim, share):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reader")
     parser.add_argument("windows")
     parser.add_argument("logits")

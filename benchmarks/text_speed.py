@@ -96,9 +96,7 @@ class Texts:
 
     def fast_answers(self, made, logits):
         """Writes the answer files of all cells with the project's code."""
-        decoder = decoding.Decoder(
-            made, self.vocabulary, self.dataset, self.lower, N_BEST, LONGEST_ANSWER
-        )
+        decoder = decoding.Decoder(made, self.vocabulary, self.dataset, self.lower, N_BEST, LONGEST_ANSWER)
         names = [self.answer_files("fast", cell) for cell in range(logits.shape[1])]
         source = BestPositions(logits)
         prediction.decode(made, source, decoder, self.dataset, self.folder, names)
@@ -220,9 +218,7 @@ def show_lengths(texts, data):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="a data file in SQuAD format")
     parser.add_argument("--dataset", choices=sorted(DATASETS), default="squad")
     parser.add_argument("--vocab_file", required=True)
@@ -235,9 +231,7 @@ def main():
         ("cells", 31, "cells for logits to answers; 0: none"),
     ):
         parser.add_argument("--" + name, type=int, default=default, help=text)
-    parser.add_argument(
-        "--lengths", action="store_true", help="time against the length of the passage"
-    )
+    parser.add_argument("--lengths", action="store_true", help="time against the length of the passage")
     args = parser.parse_args()
     tf.logging.set_verbosity(tf.logging.ERROR)
     with open(args.data, encoding="utf-8") as reader:

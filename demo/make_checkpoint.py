@@ -68,9 +68,7 @@ def make_windows(language, stage, tokenizer, generator):
     asked = (language.naming,) if stage.names_alone else facts + (language.naming,)
     pairs = [(name, fact) for name in language.names for fact in asked]
     passages = sample_data.make_passages(language, facts, pairs, PASSAGES, generator, stage.people)
-    training_examples = examples.make_training_examples(
-        language.dataset, passages, "the sample text"
-    )
+    training_examples = examples.make_training_examples(language.dataset, passages, "the sample text")
     return Windows(training_examples, tokenizer, MAX_SEQ_LENGTH, MAX_SEQ_LENGTH, MAX_SEQ_LENGTH)
 
 
@@ -79,9 +77,7 @@ def find_owners(batch, names):
     ids, inside = batch["input_ids"], batch["segment_ids"]
     places = np.where(np.isin(ids, names) & (inside == 1), np.arange(ids.shape[1]), 0)
     last = np.maximum.accumulate(places, axis=1)
-    return np.where((last > 0) & (inside == 1), np.take_along_axis(ids, last, axis=1), 0).astype(
-        np.int32
-    )
+    return np.where((last > 0) & (inside == 1), np.take_along_axis(ids, last, axis=1), 0).astype(np.int32)
 
 
 def batches(language, seed):
@@ -96,19 +92,12 @@ def batches(language, seed):
         for _ in range(stage.steps):
             rows = generator.sample(range(len(windows)), BATCH_SIZE)
             batch = windows.batch(rows, longest)
-            yield dict(
-                batch,
-                start_positions=starts[rows],
-                end_positions=ends[rows],
-                owners=find_owners(batch, names),
-            )
+            yield dict(batch, start_positions=starts[rows], end_positions=ends[rows], owners=find_owners(batch, names))
 
 
 def learning_rate(step, num_steps):
     """Returns the learning rate of a step: linear warm-up, then linear decay to 0."""
-    return PEAK_RATE * min(
-        (step + 1) / float(WARM_UP), (num_steps - step) / float(num_steps - WARM_UP)
-    )
+    return PEAK_RATE * min((step + 1) / float(WARM_UP), (num_steps - step) / float(num_steps - WARM_UP))
 
 
 def _placeholders(batch):
@@ -165,17 +154,13 @@ class Trainer:
         self._inputs = inputs
         self._rate = tf.placeholder(tf.float32, [])
         self._encoder = tf.trainable_variables()
-        self._loss = span_model.SpanModel(bert, language.dataset.masks_question).training_loss(
-            inputs
-        )
+        self._loss = span_model.SpanModel(bert, language.dataset.masks_question).training_loss(inputs)
         self._owner_loss = owner_loss(bert.below, inputs["owners"], config)
         self._step = self._training_op()
 
     def _training_op(self):
         variables = tf.trainable_variables()
-        gradients, _ = tf.clip_by_global_norm(
-            tf.gradients(self._loss + self._owner_loss, variables), LARGEST_NORM
-        )
+        gradients, _ = tf.clip_by_global_norm(tf.gradients(self._loss + self._owner_loss, variables), LARGEST_NORM)
         return tf.train.AdamOptimizer(self._rate).apply_gradients(zip(gradients, variables))
 
     def train(self, session, all_batches, num_steps):
@@ -186,18 +171,13 @@ class Trainer:
                 feed = {self._inputs[name]: array for name, array in batch.items()}
                 feed[self._rate] = learning_rate(step, num_steps)
                 losses.append(session.run([self._loss, self._owner_loss, self._step], feed)[:2])
-                bar.set_postfix(
-                    loss="{:.4f}, owner {:.4f}".format(*tuple(np.mean(losses, axis=0))),
-                    refresh=False,
-                )
+                bar.set_postfix(loss="{:.4f}, owner {:.4f}".format(*tuple(np.mean(losses, axis=0))), refresh=False)
                 bar.update(1)
 
     def save(self, session, path):
         """Writes the encoder, without head and optimizer state, to the checkpoint `path`."""
         with files.explain_write_errors(path):
-            tf.train.Saver(self._encoder).save(
-                session, path, write_meta_graph=False, write_state=False
-            )
+            tf.train.Saver(self._encoder).save(session, path, write_meta_graph=False, write_state=False)
 
 
 def make(language, output_dir, seed):

@@ -167,9 +167,7 @@ def make_passages(language, facts, pairs, number, generator, people=PEOPLE, know
         for name, fact in generator.sample(asked, min(QUESTIONS, len(asked))):
             question_id = f"{prefix}_{place}_question{len(questions)}"
             answers = (Answer(*found[name, fact]),)
-            questions.append(
-                Question(question_id, fact.question.format(name), answers, None, place)
-            )
+            questions.append(Question(question_id, fact.question.format(name), answers, None, place))
         passages.append(Passage(text, tuple(questions), place))
     return passages
 
@@ -180,9 +178,7 @@ def make_sets(language, seed):
     asked, held_out = split_pairs(language, language.facts, generator)
     training = make_passages(language, language.facts, asked, TRAINING_PASSAGES, generator)
     known = [passage.context for passage in training]
-    return training, make_passages(
-        language, language.facts, held_out, HELD_OUT_PASSAGES, generator, known=known
-    )
+    return training, make_passages(language, language.facts, held_out, HELD_OUT_PASSAGES, generator, known=known)
 
 
 def make_vocabulary(language):
@@ -216,9 +212,7 @@ def write(language, output_dir, seed):
     """Writes train.json, dev.json, vocab.txt and bert_config.json to the folder `output_dir`."""
     files.make_folder(output_dir)
     for name, passages in zip(("train", "dev"), make_sets(language, seed)):
-        files.write_json(
-            os.path.join(output_dir, name + ".json"), _as_squad(passages, name), sort_keys=True
-        )
+        files.write_json(os.path.join(output_dir, name + ".json"), _as_squad(passages, name), sort_keys=True)
     files.write(os.path.join(output_dir, "vocab.txt"), "\n".join(make_vocabulary(language)) + "\n")
     files.write_json(os.path.join(output_dir, "bert_config.json"), make_config(language))
 
@@ -236,12 +230,8 @@ _seed.__name__ = "int"  # used in the messages of argparse
 def parse_arguments(description, what, seed):
     """Parses the arguments language, output_dir and seed of a script that writes `what`."""
     parser = errors.ArgumentParser(description)
-    parser.add_argument(
-        "--language", choices=sorted(LANGUAGES), default="en", help="language of the text"
-    )
-    parser.add_argument(
-        "--output_dir", type=files.normalized, required=True, help="output folder for " + what
-    )
+    parser.add_argument("--language", choices=sorted(LANGUAGES), default="en", help="language of the text")
+    parser.add_argument("--output_dir", type=files.normalized, required=True, help="output folder for " + what)
     parser.add_argument("--seed", type=_seed, default=seed, help="random seed")
     return parser.parse_args()
 

@@ -86,8 +86,7 @@ def _parts(text, separator, flag):
     parts = [part.strip() for part in text.split(separator)]
     if not all(parts):
         raise InputError(
-            f"--{flag}={shortened(text)} has an empty part; write it as in "
-            "--mask_zone=q2,p2q+p2 or --mask_layer=0,8+9"
+            f"--{flag}={shortened(text)} has an empty part; write it as in --mask_zone=q2,p2q+p2 or --mask_layer=0,8+9"
         )
     return parts
 
@@ -114,14 +113,10 @@ def _windows(text, count):
     width = text[len(EACH) + 1 :]
     if not re.match("[0-9]{1,%d}$" % _MOST_DIGITS, width) or not int(width) % 2:
         raise InputError(
-            f"--mask_layer={shortened(text)}: the width of a window is an odd number of layers; "
-            f"write it as in {EACH}:3"
+            f"--mask_layer={shortened(text)}: the width of a window is an odd number of layers; write it as in {EACH}:3"
         )
     reach = int(width) // 2
-    return [
-        frozenset(range(max(0, layer - reach), min(count, layer + reach + 1)))
-        for layer in range(count)
-    ]
+    return [frozenset(range(max(0, layer - reach), min(count, layer + reach + 1))) for layer in range(count)]
 
 
 def _choices(text, count, what):
@@ -143,9 +138,7 @@ def _choices(text, count, what):
     return [("+".join(str(number) for number in sorted(numbers)), numbers) for numbers in choices]
 
 
-def read_cells(
-    mask_zone, mask_layer, num_layers, mask_head=None, num_heads=1, own_sets: Iterable[str] = ()
-):
+def read_cells(mask_zone, mask_layer, num_layers, mask_head=None, num_heads=1, own_sets: Iterable[str] = ()):
     """Returns the list of `Cell` that the mask flags name.
 
     No flag is the baseline alone; one cell is that cell alone, as released; a grid of several
@@ -167,10 +160,7 @@ def read_cells(
     if mask_zone is None:
         for flag, value in (("mask_layer", mask_layer), ("mask_head", mask_head)):
             if value is not None:
-                raise InputError(
-                    f"--{flag}={shortened(value)} needs a zone to mask; add --mask_zone "
-                    f"({', '.join(ZONES)})"
-                )
+                raise InputError(f"--{flag}={shortened(value)} needs a zone to mask; add --mask_zone ({', '.join(ZONES)})")
         return [BASELINE]
     zone_choices = [
         ("+".join(dict.fromkeys(_parts(label, "+", "mask_zone"))), read_mask(label, own_sets))

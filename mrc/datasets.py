@@ -33,11 +33,7 @@ class Evaluation(NamedTuple):
 
 def _all_questions(passages):
     """Returns (number of the passage, question) of every question."""
-    return [
-        (number, question)
-        for number, passage in enumerate(passages)
-        for question in passage.questions
-    ]
+    return [(number, question) for number, passage in enumerate(passages) for question in passage.questions]
 
 
 def _check_not_empty(answer):
@@ -48,15 +44,12 @@ def _check_not_empty(answer):
 def _points_at_white_space(answer):
     if not answer.text.strip():
         return AnswerNotFound(f"the answer {answer.text!r} is white space")
-    return AnswerNotFound(
-        f"answer_start {answer.start} points at white space, not at the answer {answer.text!r}"
-    )
+    return AnswerNotFound(f"answer_start {answer.start} points at white space, not at the answer {answer.text!r}")
 
 
 def _outside(text, answer):
     return AnswerNotFound(
-        f"the answer {answer.text!r} at {answer.start} is outside the passage of "
-        f"{len(text.context)} characters"
+        f"the answer {answer.text!r} at {answer.start} is outside the passage of {len(text.context)} characters"
     )
 
 
@@ -133,9 +126,7 @@ class Dataset:
             by_id[question.id] = number, question
         return list(by_id.values())
 
-    def evaluate(
-        self, passages, predictions, null_odds=None, threshold=0.0, data_name="the data"
-    ) -> Evaluation:
+    def evaluate(self, passages, predictions, null_odds=None, threshold=0.0, data_name="the data") -> Evaluation:
         """Returns the scores of the predictions.
 
         Args:
@@ -147,10 +138,7 @@ class Dataset:
         """
         self.check_answers(passages, data_name)
         scores = squad_evaluate.score_questions(passages, predictions)
-        em, f1 = (
-            squad_evaluate.credits(scores, metric, null_odds, threshold)
-            for metric in squad_evaluate.METRICS
-        )
+        em, f1 = (squad_evaluate.credits(scores, metric, null_odds, threshold) for metric in squad_evaluate.METRICS)
         return Evaluation(squad_evaluate.summarize(scores, null_odds, threshold), em, f1)
 
     def answer_f1(self, answer: str, other: str) -> float:
@@ -169,9 +157,7 @@ class Cmrc2018(Dataset):
     """CMRC 2018 (Cui et al., 2019, https://doi.org/10.18653/v1/D19-1600)."""
 
     name = "CMRC 2018"
-    word_pattern = re.compile(
-        "[{0}{1}]|[^{0}{1}{2}]+".format(_IDEOGRAPHS, re.escape(_CMRC_MARKS), _CMRC_WHITE_SPACE)
-    )
+    word_pattern = re.compile("[{0}{1}]|[^{0}{1}{2}]+".format(_IDEOGRAPHS, re.escape(_CMRC_MARKS), _CMRC_WHITE_SPACE))
     joiner = ""
     do_lower_case = False
     allows_several_answers = True
@@ -204,8 +190,7 @@ class Cmrc2018(Dataset):
             first_word += 1
         if first_word == len(text.words):
             raise AnswerNotFound(
-                f"the answer {answer.text!r} at {answer.start} is only a punctuation mark at the "
-                "end of the passage"
+                f"the answer {answer.text!r} at {answer.start} is only a punctuation mark at the end of the passage"
             )
         return first_word, last_word
 

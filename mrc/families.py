@@ -77,10 +77,7 @@ FAMILIES = {
             "type_vocab_size": 2,
         },
         hub_names=(
-            (
-                "bert/encoder/transformer/group_0/inner_group_0/",
-                "encoder.albert_layer_groups.0.albert_layers.0.",
-            ),
+            ("bert/encoder/transformer/group_0/inner_group_0/", "encoder.albert_layer_groups.0.albert_layers.0."),
             ("attention_1/self/", "attention."),
             ("attention_1/output/dense/", "attention.dense."),
             ("0.LayerNorm/", "0.attention.LayerNorm."),

@@ -35,10 +35,7 @@ def file_names(cell, alone, with_negatives):
       with_negatives: whether null odds are written (SQuAD 2.0).
     """
     suffix = "" if alone else "_" + cell.name
-    names = {
-        "predictions": f"predictions_{cell.name}.json",
-        "nbest": f"nbest_predictions{suffix}.json",
-    }
+    names = {"predictions": f"predictions_{cell.name}.json", "nbest": f"nbest_predictions{suffix}.json"}
     if with_negatives:
         names["null_odds"] = f"null_odds{suffix}.json"
     return names
@@ -73,18 +70,14 @@ class _ObjectWriter:
 
 def _unescaped_json(text):
     """Returns `text` as JSON, unescaped except for lone surrogates, which UTF-8 cannot encode."""
-    return _SURROGATE.sub(
-        lambda half: f"\\u{ord(half.group()):04x}", json.dumps(text, ensure_ascii=False)
-    )
+    return _SURROGATE.sub(lambda half: f"\\u{ord(half.group()):04x}", json.dumps(text, ensure_ascii=False))
 
 
 def _nbest_json(answer, with_places):
     entries = []
     for entry, probability in zip(answer.entries, answer.probabilities):
         places = _PLACES % (entry.start_index, entry.end_index) if with_places else ""
-        entries.append(
-            _ENTRY % (_to_json(entry.text), probability, entry.start_logit, entry.end_logit, places)
-        )
+        entries.append(_ENTRY % (_to_json(entry.text), probability, entry.start_logit, entry.end_logit, places))
     return "[\n{}\n    ]".format(",\n".join(entries))
 
 
@@ -113,8 +106,7 @@ class CellFiles:
         encode = _to_json if self._dataset.escapes_json else _unescaped_json
         self._writers["predictions"].add(encode(question_id), encode(answer.text))
         self._writers["nbest"].add(
-            json.dumps(question_id),
-            _nbest_json(answer, with_places=self._dataset.nbest_has_positions),
+            json.dumps(question_id), _nbest_json(answer, with_places=self._dataset.nbest_has_positions)
         )
         if "null_odds" in self._writers:
             self._writers["null_odds"].add(json.dumps(question_id), repr(answer.null_odds))

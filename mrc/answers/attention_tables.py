@@ -26,11 +26,7 @@ from mrc.util.errors import InputError
 KEY_GROUPS, QUERY_GROUPS = GROUPS, GROUPS[:-1]  # padding is no query
 _MOST = 10**4 - 1  # layers or heads in a file
 _REMEDY = "pass the attention.csv that --do_attention writes"
-_LABELS = [
-    Column("layer", int, least=0, most=_MOST),
-    Column("head", int, least=0, most=_MOST),
-    Column("query"),
-]
+_LABELS = [Column("layer", int, least=0, most=_MOST), Column("head", int, least=0, most=_MOST), Column("query")]
 _VALUES = {  # earlier versions wrote only the first
     "mass": Column("mass", float, ".6f", least=0.0),
     "uniform": Column("uniform", float, ".6f"),
@@ -52,11 +48,7 @@ DIFFERENCES = Table(
         *(Column(name, float, ".6f") for name in ("mass_a", "mass_b", "difference")),
     ],
 )
-_ENTROPIES = Table(
-    "table of entropies",
-    _REMEDY,
-    [*_LABELS, Column("entropy", float, ".6f"), Column("share", float, ".6f")],
-)
+_ENTROPIES = Table("table of entropies", _REMEDY, [*_LABELS, Column("entropy", float, ".6f"), Column("share", float, ".6f")])
 
 
 class Uniform(NamedTuple):
@@ -97,9 +89,7 @@ def _labelled(values, *groups):
     return ([*label, *row] for label, row in zip(labels, values.reshape(-1, values.shape[-1])))
 
 
-def to_csv(
-    masses: np.ndarray, entropies: np.ndarray, uniform: Uniform, sets: Sequence[str] = ()
-) -> Tuple[str, str]:
+def to_csv(masses: np.ndarray, entropies: np.ndarray, uniform: Uniform, sets: Sequence[str] = ()) -> Tuple[str, str]:
     """Returns the texts of both tables.
 
     Args:
@@ -115,9 +105,7 @@ def to_csv(
         lifts = np.where(expected > 0.0, masses / expected, np.nan)
         shares = entropies / uniform.entropies
     return (
-        _table(_VALUES).to_csv(
-            _labelled(np.stack([masses, expected, lifts], axis=-1), queries, keys)
-        ),
+        _table(_VALUES).to_csv(_labelled(np.stack([masses, expected, lifts], axis=-1), queries, keys)),
         _ENTROPIES.to_csv(_labelled(np.stack([entropies, shares], axis=-1), queries)),
     )
 
@@ -129,19 +117,14 @@ def read(path: str, value: str = "mass") -> Dict[Tuple[str, str], np.ndarray]:
       path: of the table.
       value: "mass", "uniform" or "lift".
     """
-    values = {
-        (query, key, layer, head): each
-        for layer, head, query, key, each in _table([value]).read(path)
-    }
+    values = {(query, key, layer, head): each for layer, head, query, key, each in _table([value]).read(path)}
     shape = [1 + max((label[axis] for label in values), default=-1) for axis in (2, 3)]
     sets = tuple(dict.fromkeys(key for _, key, *_ in values if key not in KEY_GROUPS))
     pairs = list(itertools.product(QUERY_GROUPS + sets, KEY_GROUPS + sets))
     places = list(itertools.product(*map(range, shape)))
     if not values or set(values) != {pair + place for pair in pairs for place in places}:
         raise InputError(f"{path} lacks rows of some layers, heads or groups; {_REMEDY}")
-    return {
-        pair: np.array([values[pair + place] for place in places]).reshape(shape) for pair in pairs
-    }
+    return {pair: np.array([values[pair + place] for place in places]).reshape(shape) for pair in pairs}
 
 
 def differences(a: Dict, b: Dict) -> List[list]:

@@ -57,11 +57,7 @@ def of_question(context: str, question: str, answers: Sequence[str]) -> List[flo
     starts = [start for start, _ in sentences.words(context)]
     overlap = token_sets.overlap_spans(context, question)
     asked = _words(question) - sentences.FUNCTION_WORDS
-    places = [
-        match.span()
-        for answer in filter(None, answers)
-        for match in re.finditer(re.escape(answer), context)
-    ]
+    places = [match.span() for answer in filter(None, answers) for match in re.finditer(re.escape(answer), context)]
     near_answer = token_sets.sentence_spans(context, places)
     near = {
         context[start:stop].casefold()

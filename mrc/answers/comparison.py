@@ -109,9 +109,7 @@ def read(folder: str) -> Reader:
     rows = effects.read(effects_path)
     scores = question_scores.read(scores_path)
     impossible = frozenset(
-        _as_in_flags(Label(row.layer, row.head, row.zone))
-        for row in rows
-        if row.verdict == verdicts.IMPOSSIBLE
+        _as_in_flags(Label(row.layer, row.head, row.zone)) for row in rows if row.verdict == verdicts.IMPOSSIBLE
     )
     return Reader(folder, scores._replace(cells=list(map(_as_in_flags, scores.cells))), impossible)
 
@@ -130,10 +128,7 @@ def on_common_questions(a: Reader, b: Reader) -> Tuple[Reader, Reader]:
             "questions, which are matched by id"
         )
     others = [numbers_b[ids[number]] for number in numbers_a]
-    return (
-        a._replace(scores=a.scores.subset(np.array(numbers_a))),
-        b._replace(scores=b.scores.subset(np.array(others))),
-    )
+    return (a._replace(scores=a.scores.subset(np.array(numbers_a))), b._replace(scores=b.scores.subset(np.array(others))))
 
 
 def same_depth(layers_a: int, layers_b: int) -> List[Tuple[int, int]]:
@@ -170,8 +165,7 @@ def common_cells(a: Reader, b: Reader) -> List[Pair]:
     pairs = [pair for pair in pairs if pair[1] in cells_b]
     if not pairs:
         raise InputError(
-            f"{a.folder} and {b.folder} have no cell in common; decode both with the same "
-            "--mask_zone and --mask_layer"
+            f"{a.folder} and {b.folder} have no cell in common; decode both with the same --mask_zone and --mask_layer"
         )
     return pairs
 
@@ -181,10 +175,7 @@ def named_cells(reader: Reader, names: Sequence[str]) -> List[Pair]:
     labels = {label.name: label for label in reader.scores.cells}
     for name in names:
         if name not in labels:
-            raise InputError(
-                f'{reader.folder} has no cell "{name}"; pass --cells with two or more of '
-                + ", ".join(labels)
-            )
+            raise InputError(f'{reader.folder} has no cell "{name}"; pass --cells with two or more of ' + ", ".join(labels))
     return list(itertools.combinations([labels[name] for name in dict.fromkeys(names)], 2))
 
 
@@ -212,9 +203,7 @@ def compare(
         for reader, cells in zip((a, b), zip(*pairs))
     ]
     impossible = [one in a.impossible and other in b.impossible for one, other in pairs]
-    tested = verdicts.compare(
-        losses[0] - losses[1], a.scores.clusters(cluster), margin, impossible, draws=draws
-    )
+    tested = verdicts.compare(losses[0] - losses[1], a.scores.clusters(cluster), margin, impossible, draws=draws)
     estimates = tested.estimates
     columns = (
         *(100.0 * each.mean(axis=1) for each in losses),
@@ -237,8 +226,7 @@ def in_words(rows: Sequence[Difference]) -> str:
         members = [row for row in rows if row.verdict == verdict]
         if verdict in (A_LOSES_MORE, B_LOSES_MORE) and 0 < len(members) <= _MOST_NAMED:
             text = "; ".join(
-                f"{row.title} ({row.difference:+.1f} points [{row.low:+.1f}, {row.high:+.1f}])"
-                for row in members
+                f"{row.title} ({row.difference:+.1f} points [{row.low:+.1f}, {row.high:+.1f}])" for row in members
             )
         else:
             text = str(len(members))

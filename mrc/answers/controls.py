@@ -44,16 +44,11 @@ def control_of(zone: str) -> str:
 def _pairs(cells) -> Dict[int, int]:
     """Returns {index of a cell: index of its control} of the cells that have one in the grid."""
     place_of = {tuple(label): place for place, label in enumerate(cells)}
-    controls = {
-        place: place_of.get(tuple(label._replace(zone=control_of(label.zone))))
-        for place, label in enumerate(cells)
-    }
+    controls = {place: place_of.get(tuple(label._replace(zone=control_of(label.zone)))) for place, label in enumerate(cells)}
     return {place: control for place, control in controls.items() if control is not None}
 
 
-def compare(
-    scores: QuestionScores, metric: str, clusters: np.ndarray, draws: int = resampling.DRAWS
-) -> AboveControl:
+def compare(scores: QuestionScores, metric: str, clusters: np.ndarray, draws: int = resampling.DRAWS) -> AboveControl:
     """Returns the effects above control of every cell on one metric.
 
     Args:
@@ -68,14 +63,9 @@ def compare(
         places, controls = (list(side) for side in (pairs.keys(), pairs.values()))
         differences = scores.differences(metric)
         tested = verdicts.compare(
-            differences[places] - differences[controls],
-            clusters,
-            impossible=np.zeros(len(places), bool),
-            draws=draws,
+            differences[places] - differences[controls], clusters, impossible=np.zeros(len(places), bool), draws=draws
         )
         estimates = tested.estimates
-        for column, values in zip(
-            columns, (estimates.difference, estimates.low, estimates.high, tested.p_adjusted)
-        ):
+        for column, values in zip(columns, (estimates.difference, estimates.low, estimates.high, tested.p_adjusted)):
             column[places] = values
     return AboveControl(*columns)

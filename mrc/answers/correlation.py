@@ -167,11 +167,7 @@ def ceiling(differences, clusters, strata, splits: int = _SPLITS, seed: int = 0)
 
 
 def correlate(
-    points: Sequence[Point],
-    zone: str,
-    over: str,
-    metric: str,
-    scores: Optional[QuestionScores] = None,
+    points: Sequence[Point], zone: str, over: str, metric: str, scores: Optional[QuestionScores] = None
 ) -> Correlation:
     """Returns the `Correlation` of mass and loss; without `scores` the ceiling is unknown."""
     mass, loss = np.array([[point.mass, point.loss] for point in points]).T
@@ -179,8 +175,7 @@ def correlate(
         mass = np.zeros_like(mass)
     strata = np.array([point.layer if over == HEADS else 0 for point in points])
     spearman, pearson = (
-        float(_coefficients(_centred(mass, strata, by_rank), _centred(loss, strata, by_rank)))
-        for by_rank in (True, False)
+        float(_coefficients(_centred(mass, strata, by_rank), _centred(loss, strata, by_rank))) for by_rank in (True, False)
     )
     free = len(points) - len(np.unique(strata)) + 1  # each further mean takes a degree of freedom
     significant = sum(point.effect.verdict in (verdicts.NEEDED, verdicts.HELPS) for point in points)

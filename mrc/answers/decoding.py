@@ -94,8 +94,7 @@ def _tokens_are_those_of_words(context, joiner):
     and the order of combining marks depend on their neighbours.
     """
     return bool(joiner) or not any(
-        char == "\u03a3" or unicodedata.combining(unicodedata.normalize("NFD", char)[0])
-        for char in set(context)
+        char == "\u03a3" or unicodedata.combining(unicodedata.normalize("NFD", char)[0]) for char in set(context)
     )
 
 
@@ -113,9 +112,7 @@ class _Alignment:
         self._tokenized = joiner.join(token for token in tokenized if token)
         lengths = np.array([len(word) for word in words], np.int64)
         self._first_letter = np.concatenate([[0], np.cumsum(lengths)]).tolist()
-        self._place_of_letter = (
-            np.arange(lengths.sum()) + np.repeat(np.arange(len(words)), lengths) * len(joiner)
-        ).tolist()
+        self._place_of_letter = (np.arange(lengths.sum()) + np.repeat(np.arange(len(words)), lengths) * len(joiner)).tolist()
         lengths = np.array([len(token) for token in tokenized], np.int64)
         letters = lengths - np.array([token.count(" ") for token in tokenized], np.int64)
         self._tokenized_letters = np.concatenate([[0], np.cumsum(letters)]).tolist()
@@ -126,9 +123,7 @@ class _Alignment:
         """Returns the part of these words that was tokenized to `text`; all if that fails."""
         first_letter = self._first_letter[first_word]
         stop_letter = self._first_letter[last_word + 1]
-        tokenized_letters = (
-            self._tokenized_letters[last_word + 1] - self._tokenized_letters[first_word]
-        )
+        tokenized_letters = self._tokenized_letters[last_word + 1] - self._tokenized_letters[first_word]
         start = self._starts[first_word]
         first = self._tokenized.find(text, start, self._stops[last_word])
         if first < 0 or not text or tokenized_letters != stop_letter - first_letter:
@@ -137,9 +132,7 @@ class _Alignment:
         return self._original_of(first_letter, first_letter + len(text) - text.count(" "))
 
     def _original_of(self, first_letter, stop_letter):
-        return self._original[
-            self._place_of_letter[first_letter] : self._place_of_letter[stop_letter - 1] + 1
-        ]
+        return self._original[self._place_of_letter[first_letter] : self._place_of_letter[stop_letter - 1] + 1]
 
 
 class _PassageTexts:
@@ -156,9 +149,7 @@ class _PassageTexts:
 
     def __call__(self, first, last):
         """Returns the text of the pieces `first` to `last`."""
-        joined = (
-            self._joiner.join(self._pieces[first : last + 1]).replace(" ##", "").replace("##", "")
-        )
+        joined = self._joiner.join(self._pieces[first : last + 1]).replace(" ##", "").replace("##", "")
         text = " ".join(joined.split())
         first_word, last_word = self._word_of[first], self._word_of[last]
         if self._alignment is not None:

@@ -21,9 +21,7 @@ def in_words(rows: Sequence[Effect]) -> str:
         return begin + f"{_named([lowest])} changes most; F1 falls to {lowest.value:.1f}"
     if rows[0].baseline == 0:
         return begin + "no answer scores without a mask, so no mask can cost anything"
-    by_verdict = {
-        verdict: [row for row in rows if row.verdict == verdict] for verdict in verdicts.VERDICTS
-    }
+    by_verdict = {verdict: [row for row in rows if row.verdict == verdict] for verdict in verdicts.VERDICTS}
     undecided = by_verdict[verdicts.UNDECIDED]
     parts = [f"needed: {_named(by_verdict[verdicts.NEEDED])}"]
     if by_verdict[verdicts.HELPS]:

@@ -44,8 +44,7 @@ def write(dataset, passages, metrics, output_dir, options):
         articles=np.array([passages[number].article for number in numbers]),
         cells=list(map(label_of, cells)),
         metrics={
-            metric: np.array([by_cell[cell] for cell in [BASELINE, *cells]], float)
-            for metric, by_cell in metrics.items()
+            metric: np.array([by_cell[cell] for cell in [BASELINE, *cells]], float) for metric, by_cell in metrics.items()
         },
         layers=options.layers,
     )
@@ -53,8 +52,7 @@ def write(dataset, passages, metrics, output_dir, options):
     types = [question_type(question.text, dataset.question_types) for _, question in questions]
     names = type_names(dataset.question_types)
     rows = [
-        row._replace(**options.origin)
-        for row in effects.compare(scores, options.cluster, types, impossible, options.margin)
+        row._replace(**options.origin) for row in effects.compare(scores, options.cluster, types, impossible, options.margin)
     ]
     by_type = effects.estimate_by_type(scores, options.cluster, types, names, impossible)
     question_scores.write(output_dir, scores)
@@ -78,9 +76,6 @@ def _impossible(dataset, cells, scores, options):
     read = {PASSAGE} | ({CLS} if options.reads_null or dataset.masks_question else set())
     last = options.layers - 1
     is_unread = [
-        cell.layers == {last}
-        and bool(cell.mask_at(last).pairs)
-        and not cell.mask_at(last).queries & read
-        for cell in cells
+        cell.layers == {last} and bool(cell.mask_at(last).pairs) and not cell.mask_at(last).queries & read for cell in cells
     ]
     return np.array(is_unread, bool) & ~scores.differences("own").any(axis=1)

@@ -196,10 +196,7 @@ def estimate_by_type(
         )
         by_metric = zip(*(np.split(column, len(part.metrics)) for column in estimates))
         table[name] = _by_cell(
-            {
-                metric: _rows(part, metric, verdicts.Estimates(*columns))
-                for metric, columns in zip(part.metrics, by_metric)
-            }
+            {metric: _rows(part, metric, verdicts.Estimates(*columns)) for metric, columns in zip(part.metrics, by_metric)}
         )
     return table
 

@@ -39,10 +39,7 @@ def read_object(path: str, what: str) -> dict:
     """
     value = read_json(path, what)
     if not isinstance(value, dict):
-        raise InputError(
-            f"the {what} {path} is {shown(value)}, not an object of question id to value; check "
-            "the path"
-        )
+        raise InputError(f"the {what} {path} is {shown(value)}, not an object of question id to value; check the path")
     return value
 
 
@@ -62,8 +59,7 @@ def read(path: str, reads_numbers: bool = False) -> Dict[str, str]:
             predictions[question_id] = str(text)
         elif not isinstance(text, str):
             raise InputError(
-                f"the prediction file {path} has {shown(text)} for question {question_id}, not a "
-                "text; check the path"
+                f"the prediction file {path} has {shown(text)} for question {question_id}, not a text; check the path"
             )
     return predictions
 

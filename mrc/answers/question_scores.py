@@ -95,8 +95,6 @@ def read(path: str) -> QuestionScores:
         if cells.shape[1:] != (3,) or any(each.shape != shape for each in values.values()):
             raise ValueError
     except (ValueError, TypeError, KeyError, OSError, EOFError, AttributeError, zipfile.BadZipFile):
-        raise InputError(
-            f"{path} is not a file of question scores; rerun with --do_eval to write it again"
-        )
+        raise InputError(f"{path} is not a file of question scores; rerun with --do_eval to write it again")
     labels = [Label(*map(str, cell)) for cell in cells[1:]]
     return QuestionScores(ids, passages, articles, labels, values, layers)

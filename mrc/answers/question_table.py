@@ -58,9 +58,7 @@ class CellAnswers(NamedTuple):
     nbest: Optional[str]
 
 
-def write(
-    folder: str, scores: QuestionScores, types: Sequence[str], cells: Sequence[CellAnswers]
-) -> str:
+def write(folder: str, scores: QuestionScores, types: Sequence[str], cells: Sequence[CellAnswers]) -> str:
     """Writes the table to `folder` and returns its name; reads one n-best file at a time.
 
     Args:
@@ -73,9 +71,7 @@ def write(
     name, other = reversed(NAMES) if is_large else NAMES
     ids = scores.ids.tolist()
     own = [cells[0].answers.get(question_id, "") for question_id in ids]
-    values = np.array(
-        [scores.metrics.get(metric, np.full((len(cells), len(ids)), np.nan)) for metric in METRICS]
-    )
+    values = np.array([scores.metrics.get(metric, np.full((len(cells), len(ids)), np.nan)) for metric in METRICS])
     changes, before = values - values[:, :1], None
     with _writing(os.path.join(folder, name)) as writer:
         writer.write((",".join(COLUMNS) + "\n").encode("ascii"))
@@ -171,9 +167,7 @@ def read(path: str, scores: QuestionScores) -> Answers:
         reader = csv.DictReader(io.TextIOWrapper(raw, "utf-8", newline=""))
         for number, label in enumerate(labels):
             rows = list(itertools.islice(reader, len(ids)))
-            if [(row["id"], row["layer"], row["head"], row["zone"]) for row in rows] != [
-                (each, *label) for each in ids
-            ]:
+            if [(row["id"], row["layer"], row["head"], row["zone"]) for row in rows] != [(each, *label) for each in ids]:
                 raise ValueError
             found.answers.append([row["answer"] for row in rows])
             found.logp_change[number] = [float(row["logp_change"] or "nan") for row in rows]
@@ -181,9 +175,6 @@ def read(path: str, scores: QuestionScores) -> Answers:
         if next(reader, None):
             raise ValueError
     except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error, csv.Error):
-        raise InputError(
-            f"{path} does not match {question_scores.FILE} beside it; rerun with --do_eval to "
-            "write both again"
-        )
+        raise InputError(f"{path} does not match {question_scores.FILE} beside it; rerun with --do_eval to write both again")
     found.types.extend(row["type"] for row in rows)
     return found

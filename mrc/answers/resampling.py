@@ -48,9 +48,7 @@ def cluster_sums(differences: Any, clusters: Any) -> Tuple[np.ndarray, np.ndarra
     differences = np.asarray(differences, float)
     numbers = np.unique(np.asarray(clusters), return_inverse=True)[1].ravel()
     if differences.ndim != 2 or differences.shape[1] != len(numbers) or not len(numbers):
-        raise ValueError(
-            f"{len(numbers)} questions have clusters, the differences are {differences.shape}"
-        )
+        raise ValueError(f"{len(numbers)} questions have clusters, the differences are {differences.shape}")
     counts = np.bincount(numbers)
     sums = np.array([np.bincount(numbers, row, len(counts)) for row in differences])
     sums = sums.reshape(len(differences), len(counts))
@@ -109,8 +107,7 @@ def permuted_types(
     random = np.random.RandomState(seed)
     most = max(1, _BLOCK_VALUES // (len(type_of) * len(counts)))
     drawn = (
-        statistics(np.array([random.permutation(type_of) for _ in range(rows)]).T)
-        for rows in _blocks(most, permutations)
+        statistics(np.array([random.permutation(type_of) for _ in range(rows)]).T) for rows in _blocks(most, permutations)
     )
     observed = statistics(type_of[:, np.newaxis])[0]
     return _max_t(observed * (1.0 - 1e-5), drawn, is_exact=False).p_adjusted  # in float32
@@ -173,9 +170,7 @@ def bootstrap_interval(
             totals = weights @ columns
             means[:, done : done + len(weights)] = (totals[:, :-1] / totals[:, -1:]).T
             done += len(weights)
-        bounds = np.percentile(
-            means, [100.0 * tail, 100.0 * (1.0 - tail)], axis=1, overwrite_input=True
-        )
+        bounds = np.percentile(means, [100.0 * tail, 100.0 * (1.0 - tail)], axis=1, overwrite_input=True)
         mean = block.sum(axis=1) / counts.sum()
         # Only rounding puts the mean outside, as when all differences are 0.1.
         low[start : start + len(block)] = np.minimum(bounds[0], mean)

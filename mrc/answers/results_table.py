@@ -49,15 +49,10 @@ def make_table(values):
     """Returns the `Table` of {cell: value of the metric}, which must include the baseline."""
     masked = [cell for cell in values if cell != BASELINE]
     labels = list(dict.fromkeys(cell.label.zone for cell in masked))
-    zones = [zone for zone in ZONES if zone in labels] + [
-        label for label in labels if label not in ZONES
-    ]
+    zones = [zone for zone in ZONES if zone in labels] + [label for label in labels if label not in ZONES]
     layers = list(dict.fromkeys(row_label(cell.label) for cell in masked))
     return Table(
-        zones,
-        layers,
-        values[BASELINE],
-        {(row_label(cell.label), cell.label.zone): values[cell] for cell in masked},
+        zones, layers, values[BASELINE], {(row_label(cell.label), cell.label.zone): values[cell] for cell in masked}
     )
 
 
@@ -101,16 +96,8 @@ def read_table(path):
     zones = names[1:]
     baseline, *rows = _columns(zones).parse(path, lines)
     if any(map(math.isnan, baseline[1:])):
-        raise InputError(
-            f"{path}, line 2: the baseline has no value in some column; decode and score the grid "
-            "again"
-        )
-    values = {
-        (layer, zone): value
-        for layer, *scores in rows
-        for zone, value in zip(zones, scores)
-        if not math.isnan(value)
-    }
+        raise InputError(f"{path}, line 2: the baseline has no value in some column; decode and score the grid again")
+    values = {(layer, zone): value for layer, *scores in rows for zone, value in zip(zones, scores) if not math.isnan(value)}
     if not values:
         raise InputError(
             f"{path} has no values of masked cells; decode and score a grid, for example with "

@@ -6,13 +6,7 @@ import os
 from typing import Dict, NamedTuple, Optional
 
 import squad_evaluate
-from mrc.answers import (
-    predictions_file,
-    question_scores,
-    question_table,
-    question_types,
-    results_table,
-)
+from mrc.answers import predictions_file, question_scores, question_table, question_types, results_table
 from mrc.cells import BASELINE
 from mrc.data import squad_format
 from mrc.datasets import Evaluation
@@ -92,8 +86,7 @@ def score(dataset, passages, file_names, output_dir, null_threshold, run_name, e
             evaluations = {cell: scored.evaluation for cell, scored in cells.items()}
             written += _write_tables(dataset, evaluations, output_dir)
             metrics = {
-                metric: {cell: getattr(each, metric) for cell, each in evaluations.items()}
-                for metric in dataset.metrics
+                metric: {cell: getattr(each, metric) for cell, each in evaluations.items()} for metric in dataset.metrics
             }
         from mrc.answers import effect_tables  # imports SciPy, which takes a second
 
@@ -102,8 +95,7 @@ def score(dataset, passages, file_names, output_dir, null_threshold, run_name, e
         written.append(_write_questions(dataset, passages, cells, file_names, output_dir))
         print(
             f"the tables are in {output_dir}; a page of them: python report.py {output_dir} "
-            f"{os.path.join(output_dir, 'report.html')}; a figure: "
-            f"{_drawing(output_dir, cells, has_answers)}"
+            f"{os.path.join(output_dir, 'report.html')}; a figure: {_drawing(output_dir, cells, has_answers)}"
         )
     return written
 
@@ -140,9 +132,7 @@ def _score_cell(dataset, passages, names, output_dir, null_threshold, is_first):
     if squad_format.has_answers(passages):
         evaluation = dataset.evaluate(passages, predictions, odds, threshold)
         if odds is not None and is_first:
-            squad_evaluate.report_threshold(
-                evaluation.summary, odds, threshold, "--null_score_diff_threshold"
-            )
+            squad_evaluate.report_threshold(evaluation.summary, odds, threshold, "--null_score_diff_threshold")
     answers = {
         question_id: "" if odds and odds.get(question_id, 0.0) > threshold else text
         for question_id, text in predictions.items()

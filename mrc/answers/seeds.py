@@ -66,9 +66,7 @@ def compare(differences: Any, clusters: Any, margin: float = verdicts.MARGIN) ->
         squares = ((residuals - by_cluster) ** 2).sum(axis=(0, 2))
         interaction = correction * squares / (readers * (readers - 1.0))
         # Either source alone is the least that the mean can vary.
-        variance = np.maximum(
-            over_readers + over_clusters - interaction, np.maximum(over_readers, over_clusters)
-        )
+        variance = np.maximum(over_readers + over_clusters - interaction, np.maximum(over_readers, over_clusters))
         freedom = variance**2 / (
             over_readers**2 / (readers - 1.0)
             + over_clusters**2 / (parts - 1.0)
@@ -87,9 +85,7 @@ def compare(differences: Any, clusters: Any, margin: float = verdicts.MARGIN) ->
     return SeedEffects(100.0 * mean, 100.0 * se, low, high, p, adjusted, verdict)
 
 
-def compare_files(
-    paths: Sequence[str], cells: Sequence[Tuple[str, str]], metric: str
-) -> Optional[SeedEffects]:
+def compare_files(paths: Sequence[str], cells: Sequence[Tuple[str, str]], metric: str) -> Optional[SeedEffects]:
     """Returns the effects on the mean of readers from the question scores beside their tables.
 
     Returns None, with a warning, where a reader has no scores or they are of other questions.
@@ -102,10 +98,7 @@ def compare_files(
     beside = [os.path.join(os.path.dirname(path), question_scores.FILE) for path in paths]
     for path in beside:
         if not files.exists(path):
-            warn(
-                f"{path} does not exist, so the mean is not tested; score with --do_eval to write "
-                "it"
-            )
+            warn(f"{path} does not exist, so the mean is not tested; score with --do_eval to write it")
             return None
     readers = [question_scores.read(path) for path in beside]
     differences = []
@@ -113,10 +106,7 @@ def compare_files(
         labels = [(results_table.row_label(label), label.zone) for label in scores.cells]
         is_alike = np.array_equal(scores.ids, readers[0].ids) and metric in scores.metrics
         if not is_alike or not set(cells) <= set(labels):
-            warn(
-                f"{path} has other questions, cells or metrics than {beside[0]}, so the mean is "
-                "not tested"
-            )
+            warn(f"{path} has other questions, cells or metrics than {beside[0]}, so the mean is not tested")
             return None
         differences.append(scores.differences(metric)[[labels.index(cell) for cell in cells]])
     return compare(differences, readers[0].passages)

@@ -110,11 +110,7 @@ class Table(NamedTuple):
     def parse(self, path: str, lines: Dict[int, List[str]]) -> List[list]:
         """Returns the rows of `read_fields`, a value for each column."""
         names, *_ = lines.values()
-        missing = [
-            column.name
-            for column in self.columns
-            if column.name not in names and not column.is_optional
-        ]
+        missing = [column.name for column in self.columns if column.name not in names and not column.is_optional]
         if missing:
             raise InputError(
                 f"{path} is not a {self.what} of this version: it lacks the column"
@@ -125,13 +121,9 @@ class Table(NamedTuple):
         for line, fields in list(lines.items())[1:]:
             if len(fields) != len(names):
                 raise InputError(
-                    f"{path}, line {line} has {len(fields)} columns, but the first line has "
-                    f"{len(names)}; {self.remedy}"
+                    f"{path}, line {line} has {len(fields)} columns, but the first line has {len(names)}; {self.remedy}"
                 )
-            by_column = [
-                fields[places[column.name]] if column.name in places else ""
-                for column in self.columns
-            ]
+            by_column = [fields[places[column.name]] if column.name in places else "" for column in self.columns]
             rows.append(self._values(path, line, by_column))
         return rows
 
@@ -142,7 +134,6 @@ class Table(NamedTuple):
                 values.append(column.parse(field))
             except ValueError as expected:
                 raise InputError(
-                    f'{path}, line {line}: {column.name} is "{field[:_MOST_SHOWN]}", not '
-                    f"{expected}; {self.remedy}"
+                    f'{path}, line {line}: {column.name} is "{field[:_MOST_SHOWN]}", not ' f"{expected}; {self.remedy}"
                 )
         return values

@@ -16,13 +16,7 @@ from scipy import stats
 from mrc.answers import resampling
 from mrc.answers.resampling import ALPHA, LEVEL
 
-NEEDED, HELPS, NOT_NEEDED, UNDECIDED, IMPOSSIBLE = VERDICTS = (
-    "needed",
-    "helps",
-    "not needed",
-    "undecided",
-    "impossible",
-)
+NEEDED, HELPS, NOT_NEEDED, UNDECIDED, IMPOSSIBLE = VERDICTS = ("needed", "helps", "not needed", "undecided", "impossible")
 MARGIN = 1.0  # points
 POWER = 0.8
 _FEW_CHANGES = 10  # questions; with fewer, the bootstrap sees too little of the variance
@@ -69,11 +63,7 @@ class Comparisons(NamedTuple):
 
 
 def estimate(
-    differences: Any,
-    clusters: Any,
-    impossible: Any = False,
-    draws: int = resampling.DRAWS,
-    seed: int = 0,
+    differences: Any, clusters: Any, impossible: Any = False, draws: int = resampling.DRAWS, seed: int = 0
 ) -> Estimates:
     """Returns the mean differences and their intervals.
 
@@ -196,19 +186,14 @@ class _Power(NamedTuple):
         # The statistic's denominator contains the effect itself: it never exceeds sqrt(P).
         share = self.critical**2 * (self.counts**2).sum() / questions**2
         wald = self.critical / np.sqrt(1.0 - share) if share < 1.0 else np.nan
-        return np.maximum(
-            (wald + _Z_POWER) * self.se,
-            (self.critical + _Z_POWER) ** 2 * self.spread / questions,
-        )
+        return np.maximum((wald + _Z_POWER) * self.se, (self.critical + _Z_POWER) ** 2 * self.spread / questions)
 
     def needed_questions(self, difference, margin) -> np.ndarray:
         """Returns the questions that decide between an effect and none within the margin, `[C]`."""
         questions, size = self.counts.sum(), np.abs(difference)
         reach = self.critical + _Z_POWER
         with np.errstate(divide="ignore", invalid="ignore"):  # an impossible cell has no error
-            for_effect = np.maximum(
-                questions * (reach * self.se / size) ** 2, reach**2 * self.spread / size
-            )
+            for_effect = np.maximum(questions * (reach * self.se / size) ** 2, reach**2 * self.spread / size)
             distance = np.where(size < margin, margin - size, 0.0)
             for_none = questions * ((_Z_LEVEL + _Z_POWER) * self.se / distance) ** 2
         return np.ceil(np.maximum(np.minimum(for_effect, for_none), questions))

@@ -57,9 +57,7 @@ def _training_answer(dataset, question, with_negatives, path):
 
 def _warn_of_blanks(passages, path):
     """Warns of questions and passages that are white space only."""
-    blank = [
-        passage.place for passage in passages if passage.questions and not passage.context.strip()
-    ]
+    blank = [passage.place for passage in passages if passage.questions and not passage.context.strip()]
     if blank:
         warn(
             f"{path}: {len(blank)} passages are blank (the first is {blank[0]}); the text of their "
@@ -68,10 +66,7 @@ def _warn_of_blanks(passages, path):
     questions = [question for passage in passages for question in passage.questions]
     blank = [question.place for question in questions if not question.text.strip()]
     if blank:
-        warn(
-            f"{path}: {len(blank)} questions are blank (the first is {blank[0]}); they are "
-            "answered like others"
-        )
+        warn(f"{path}: {len(blank)} questions are blank (the first is {blank[0]}); they are answered like others")
 
 
 def _warn_of_no_negatives(passages, path):
@@ -86,15 +81,12 @@ def _warn_of_mismatch(dataset, text, span, question, path):
     answer = question.answers[0].text
     if dataset.joiner.join(answer.split()) not in learned:
         warn(
-            f"{path}: {question.place} ({question.id}): training uses the words at answer_start, "
-            f"{learned!r}, which differ from the answer {answer!r}; correct answer_start if that "
-            "is wrong"
+            f"{path}: {question.place} ({question.id}): training uses the words at answer_start, {learned!r}, which "
+            f"differ from the answer {answer!r}; correct answer_start if that is wrong"
         )
 
 
-def make_training_examples(
-    dataset, passages: List[Passage], path: str, with_negatives: bool = False
-) -> List[Example]:
+def make_training_examples(dataset, passages: List[Passage], path: str, with_negatives: bool = False) -> List[Example]:
     """Returns the examples to train on; a question whose answer is not located is skipped.
 
     Args:

@@ -66,10 +66,7 @@ def load(path, fingerprint):
         return None
     if cached is None:
         return None
-    passages = zip(
-        _split(cached["passages"], cached["passage_lengths"]),
-        _split(cached["words"], cached["word_counts"]),
-    )
+    passages = zip(_split(cached["passages"], cached["passage_lengths"]), _split(cached["words"], cached["word_counts"]))
     return Pieces(
         _split(cached["questions"], cached["question_lengths"]),
         cached["passage_of"].tolist(),
@@ -97,9 +94,8 @@ def windows_of_run(file_name, fingerprint, examples, tokenizer, options):
     room = windows.least_room()
     if options.doc_stride > room and len(windows) > len(examples):
         warn(
-            f"--doc_stride={options.doc_stride} exceeds the {room} passage pieces that fit into a "
-            "window with the longest question: windows do not overlap, and answers across their "
-            "boundaries are not found"
+            f"--doc_stride={options.doc_stride} exceeds the {room} passage pieces that fit into a window with the "
+            "longest question: windows do not overlap, and answers across their boundaries are not found"
         )
     return windows
 

@@ -54,10 +54,7 @@ def read(path: str) -> SentencePieces:
     try:
         import sentencepiece
     except ImportError:
-        raise InputError(
-            f"reading {path} needs the sentencepiece package: pip install -r "
-            "requirements/huggingface.txt"
-        )
+        raise InputError(f"reading {path} needs the sentencepiece package: pip install -r requirements/huggingface.txt")
     data = files.read_bytes(path, "sentencepiece model")
     if not data:
         raise InputError(f"the sentencepiece model {path} is empty; {_REMEDY}")
@@ -72,9 +69,7 @@ def read(path: str) -> SentencePieces:
 
 
 def _without_accents(char):
-    return "".join(
-        part for part in unicodedata.normalize("NFKD", char) if not unicodedata.combining(part)
-    )
+    return "".join(part for part in unicodedata.normalize("NFKD", char) if not unicodedata.combining(part))
 
 
 def normalize(word: str, do_lower_case: bool) -> Tuple[str, List[int]]:
@@ -113,10 +108,7 @@ class SentencePieceTokenizer:
         """Returns the pieces of the number and of the comma in a piece like "▁1902,"."""
         number = piece.text[:-1].replace(SPACE, "")
         shift = piece.end - 1 - len(number)
-        pieces = [
-            each._replace(begin=each.begin + shift, end=each.end + shift)
-            for each in self._encoded(number)
-        ]
+        pieces = [each._replace(begin=each.begin + shift, end=each.end + shift) for each in self._encoded(number)]
         if not piece.text.startswith(SPACE) and pieces[0].text.startswith(SPACE):
             rest = pieces[0].text[len(SPACE) :]
             first = pieces[0]._replace(text=rest, id=self._id(rest))

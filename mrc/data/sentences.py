@@ -28,15 +28,13 @@ _WORD = re.compile(f"[{_IDEOGRAPHS}]|[^\\W{_IDEOGRAPHS}]+")
 
 FUNCTION_WORDS = frozenset(
     (
-        "a about after all also an and any are as at be because been before but by can "
-        "could did do does for from had has have he her his how i if in into is it its many "
-        "may more most much no not of on one or other over s she so some such t than that "
-        "the their them then there these they this those to under up was we were what when "
-        "where which who whom whose why will with would you your "
-        "的 了 是 在 和 与 與 及 或 也 都 就 而 以 于 於 为 為 之 其 这 這 那 有 被 把 对 對 "
-        "从 從 到 由 个 個 们 們 什 么 麼 谁 誰 哪 几 幾 何 多 少 吗 嗎 呢 吧 着 著 过 過 中 "
-        "上 下 不"
+        "a about after all also an and any are as at be because been before but by can could did do does for from had "
+        "has have he her his how i if in into is it its many may more most much no not of on one or other over s she so "
+        "some such t than that the their them then there these they this those to under up was we were what when where "
+        "which who whom whose why will with would you your"
     ).split()
+) | frozenset(
+    "的了是在和与與及或也都就而以于於为為之其这這那有被把对對从從到由个個们們什么麼谁誰哪几幾何多少吗嗎呢吧着著过過中上下不"
 )
 
 

@@ -112,10 +112,7 @@ class _Place:
 
     def items(self, key):
         entries = self.get(key, list)
-        return [
-            _Place(self.path, "%s[%d]" % (entries.place, i), value)
-            for i, value in enumerate(entries.value)
-        ]
+        return [_Place(self.path, "%s[%d]" % (entries.place, i), value) for i, value in enumerate(entries.value)]
 
 
 def _read_answers(question, keys):
@@ -126,10 +123,7 @@ def _read_answers(question, keys):
     read = answers[:1] if _FIRST_ANSWER in keys else answers
     has_start = keys & {_FIRST_ANSWER, "answer_start"}
     return tuple(
-        Answer(
-            answer.get("text", str).value,
-            answer.get("answer_start", int).value if has_start else None,
-        )
+        Answer(answer.get("text", str).value, answer.get("answer_start", int).value if has_start else None)
         for answer in read
     ) + (Answer("", None),) * (len(answers) - len(read))
 
@@ -142,9 +136,7 @@ def _read_is_impossible(question, keys):
     key = value.lower() if isinstance(value, str) else value
     meaning = _BOOLEANS.get(key) if type(value) in (str, int) else None
     if meaning is None and "is_impossible" in keys:
-        raise question.wrong(
-            f"has {_kind(value)} for is_impossible that is not true, false, 1 or 0"
-        )
+        raise question.wrong(f"has {_kind(value)} for is_impossible that is not true, false, 1 or 0")
     return meaning
 
 
@@ -179,9 +171,7 @@ def _check_layout(path, value):
     """Raises an `InputError` where a file has the original layout of CMRC 2018."""
     articles = value.get("data", [value]) if isinstance(value, dict) else value
     first = articles[0] if isinstance(articles, list) and articles else None
-    if isinstance(first, dict) and (
-        "context_text" in first or ("qas" in first and articles is value)
-    ):
+    if isinstance(first, dict) and ("context_text" in first or ("qas" in first and articles is value)):
         raise InputError(
             f"{path} has the original layout of CMRC 2018, which is not read; use the same file "
             "from the folder squad-style-data of https://github.com/ymcui/cmrc2018"
@@ -201,9 +191,7 @@ def _warn_of_surrogates(passages, path):
         )
 
 
-def read(
-    path: str, what: str = "data file", keys: FrozenSet[str] = TRAINING_WITH_NEGATIVES
-) -> List[Passage]:
+def read(path: str, what: str = "data file", keys: FrozenSet[str] = TRAINING_WITH_NEGATIVES) -> List[Passage]:
     """Returns the passages of the SQuAD-format file at `path`.
 
     Args:

@@ -20,14 +20,7 @@ _VARINT_BITS = 7  # per byte; the eighth bit says whether another byte follows
 _FOLLOWED = 1 << _VARINT_BITS
 
 # Tags of the nested fields that hold the integers: features.feature[name].int64_list.value.
-_FEATURES, _MAP_ENTRY, _KEY, _VALUE, _INT64_LIST, _PACKED = (
-    b"\x0a",
-    b"\x0a",
-    b"\x0a",
-    b"\x12",
-    b"\x1a",
-    b"\x0a",
-)
+_FEATURES, _MAP_ENTRY, _KEY, _VALUE, _INT64_LIST, _PACKED = (b"\x0a", b"\x0a", b"\x0a", b"\x12", b"\x1a", b"\x0a")
 
 
 def encode_varints(values):
@@ -78,8 +71,7 @@ def serialize(arrays):
       arrays: {name: integers [rows, ...]}.
     """
     columns = [
-        (name, encode_varints(array.reshape([len(array), int(np.prod(array.shape[1:]))])))
-        for name, array in arrays.items()
+        (name, encode_varints(array.reshape([len(array), int(np.prod(array.shape[1:]))]))) for name, array in arrays.items()
     ]
     serialized = []
     for row in range(len(columns[0][1])):
@@ -118,9 +110,7 @@ def write(path, windows, names, positions=None, rows=None):
 
 
 def _parse(record, shapes):
-    features = tf.parse_single_example(
-        record, {name: tf.FixedLenFeature(shape, tf.int64) for name, shape in shapes.items()}
-    )
+    features = tf.parse_single_example(record, {name: tf.FixedLenFeature(shape, tf.int64) for name, shape in shapes.items()})
     # TPUs have no int64.
     return {name: tf.cast(value, tf.int32) for name, value in features.items()}
 
@@ -161,9 +151,7 @@ def training_dataset_by_length(path, shapes, batch_size, seed, num_records, reco
         return {name: tf.gather(array, order) for name, array in features.items()}
 
     records = tf.data.TFRecordDataset(path).repeat().shuffle(SHUFFLE_BUFFER, seed=seed)
-    groups = records.map(lambda record: _parse(record, shapes)).batch(
-        together * batch_size, drop_remainder=True
-    )
+    groups = records.map(lambda record: _parse(record, shapes)).batch(together * batch_size, drop_remainder=True)
     batches = groups.map(cut).flat_map(tf.data.Dataset.from_tensor_slices)
     batches = batches.shuffle(together, seed=seed).skip(records_seen // batch_size)
     return tensorflow_versions.without_autotuning(batches.prefetch(1))

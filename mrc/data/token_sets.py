@@ -54,27 +54,19 @@ def _read_spans(value, where):
             and 0 <= span[0] < span[1]
         ):
             raise InputError(
-                f"{where} has the span {shown(span)}; a span is two character offsets, start "
-                "below stop, as in [4, 8]"
+                f"{where} has the span {shown(span)}; a span is two character offsets, start below stop, as in [4, 8]"
             )
     return tuple(map(tuple, value))
 
 
 def _read_set(value, name, where):
     if not _NAME.match(name):
-        raise InputError(
-            f'{where} has a set called "{name}"; use lower-case letters, digits and underscores'
-        )
+        raise InputError(f'{where} has a set called "{name}"; use lower-case letters, digits and underscores')
     if name in GROUPS + (ANY,) or name in DATA_SETS:
         raise InputError(f'{where} has a set called "{name}", which exists already; rename it')
     if not isinstance(value, dict) or not set(value) <= set(_SIDES):
-        raise InputError(
-            f'{where}, "{name}" is {shown(value)}; write it as in '
-            '{"question": [[4, 8]], "passage": []}'
-        )
-    return Spans(
-        *(_read_spans(value.get(side, []), f'{where}, "{name}", "{side}"') for side in _SIDES)
-    )
+        raise InputError(f'{where}, "{name}" is {shown(value)}; write it as in {{"question": [[4, 8]], "passage": []}}')
+    return Spans(*(_read_spans(value.get(side, []), f'{where}, "{name}", "{side}"') for side in _SIDES))
 
 
 def read_zones_file(path: str) -> Dict[str, Dict[str, Spans]]:
@@ -87,8 +79,7 @@ def read_zones_file(path: str) -> Dict[str, Dict[str, Spans]]:
         )
     return {
         question_id: {
-            name: _read_set(spans, name, f"the zones file {path}, question {question_id}")
-            for name, spans in sets.items()
+            name: _read_set(spans, name, f"the zones file {path}, question {question_id}") for name, spans in sets.items()
         }
         for question_id, sets in value.items()
     }
@@ -123,11 +114,7 @@ def answer_spans(example: Example, question: Question, dataset) -> CharacterSpan
     context, spans = example.text.context, set()
     for answer in question.answers:
         starts = [answer.start - shift for shift in range(_ANSWER_SHIFTS + 1)]
-        exact = [
-            start
-            for start in starts
-            if start >= 0 and context[start : start + len(answer.text)] == answer.text
-        ]
+        exact = [start for start in starts if start >= 0 and context[start : start + len(answer.text)] == answer.text]
         if exact and answer.text:
             spans.add((exact[0], exact[0] + len(answer.text)))
             continue
@@ -153,11 +140,7 @@ def overlap_spans(context: str, question: str) -> CharacterSpans:
     """Returns the words of a passage that also stand in the question, but for function words."""
     asked = {question[start:stop].casefold() for start, stop in sentences.words(question)}
     asked -= sentences.FUNCTION_WORDS
-    return tuple(
-        (start, stop)
-        for start, stop in sentences.words(context)
-        if context[start:stop].casefold() in asked
-    )
+    return tuple((start, stop) for start, stop in sentences.words(context) if context[start:stop].casefold() in asked)
 
 
 def used_sets(cells, attention_sets: Optional[str], own_sets: Sequence[str]) -> List[str]:
@@ -167,8 +150,7 @@ def used_sets(cells, attention_sets: Optional[str], own_sets: Sequence[str]) -> 
     for name in filter(None, (attention_sets or "").split(",")):
         if name not in known:
             raise InputError(
-                f'--attention_sets: there is no set of tokens "{shortened(name)}"; the sets are '
-                f"{', '.join(known)}"
+                f'--attention_sets: there is no set of tokens "{shortened(name)}"; the sets are ' f"{', '.join(known)}"
             )
         names.add(name)
     return sorted(names)
@@ -214,10 +196,7 @@ def find_spans(names, examples, questions, dataset, zones) -> Dict[str, List[Spa
 
 def _overlapping(offsets, spans):
     """Returns, for each (begin, end), whether it overlaps one of the spans."""
-    return np.array(
-        [any(begin < stop and start < end for start, stop in spans) for begin, end in offsets],
-        bool,
-    )
+    return np.array([any(begin < stop and start < end for start, stop in spans) for begin, end in offsets], bool)
 
 
 def _passage_members(text, pieces, tokenizer, spans):
@@ -226,9 +205,7 @@ def _passage_members(text, pieces, tokenizer, spans):
     for start, stop in spans:
         for word in range(max(text.word_at(start), 0), text.word_at(stop - 1) + 1):
             begin, first = text.starts[word], pieces.first_piece[word]
-            inside = _overlapping(
-                tokenizer.offsets(text.words[word]), [(start - begin, stop - begin)]
-            )
+            inside = _overlapping(tokenizer.offsets(text.words[word]), [(start - begin, stop - begin)])
             members[first : first + len(inside)] |= inside
     return members
 
@@ -268,9 +245,7 @@ class TokenSetArrays:
         self._windows, self._members, self._cut = windows, {}, {}
         self.features = [set_feature(name) for name in spans]
         for name, of_examples in spans.items():
-            self._members[name] = [
-                self._of_example(name, example, each) for example, each in enumerate(of_examples)
-            ]
+            self._members[name] = [self._of_example(name, example, each) for example, each in enumerate(of_examples)]
         self._report()
 
     def _of_example(self, name, index, spans):
@@ -294,15 +269,9 @@ class TokenSetArrays:
         for name, members in self._members.items():
             lacking = sum(not (q.any() or p.any()) for q, p in members)
             if lacking and name != "random_question":
-                print(
-                    f"{name}: {lacking} of {len(members)} questions have no such token and keep "
-                    "the baseline"
-                )
+                print(f"{name}: {lacking} of {len(members)} questions have no such token and keep the baseline")
         for name, ids in self._cut.items():
-            warn(
-                f"{name}: --max_query_length cuts off spans of {len(ids)} questions (the first is "
-                f"{ids[0]})"
-            )
+            warn(f"{name}: --max_query_length cuts off spans of {len(ids)} questions (the first is {ids[0]})")
 
     def counts(self) -> np.ndarray:
         """Returns the number of members of each set in each window, [W, S]."""

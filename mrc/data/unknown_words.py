@@ -18,10 +18,7 @@ _REMEDY = (
     "use the vocabulary that came with the checkpoint, and a model of the language of the data; "
     "split text without spaces between words, such as Thai, into words first"
 )
-_LOWER_CASE = (
-    "the vocabulary has these words in lower case: if the model is uncased, pass "
-    "--do_lower_case=True"
-)
+_LOWER_CASE = "the vocabulary has these words in lower case: if the model is uncased, pass --do_lower_case=True"
 
 
 def _count(windows, unknown):
@@ -41,8 +38,7 @@ def _listed(counts):
 
 def _warn(path, vocabulary, share, counts, remedy):
     warn(
-        f"{path}: {100 * share:.1f} % of the word pieces with letters are {vocabulary.unknown} "
-        f"({_listed(counts)}); {remedy}"
+        f"{path}: {100 * share:.1f} % of the word pieces with letters are {vocabulary.unknown} ({_listed(counts)}); {remedy}"
     )
 
 

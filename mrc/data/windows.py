@@ -64,18 +64,14 @@ class Span(NamedTuple):
 def passage_pieces(ids, counts):
     """Returns the `PassagePieces` of piece ids, [n], and the number of pieces per word, [words]."""
     first_piece = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    return PassagePieces(
-        ids, np.repeat(np.arange(len(counts), dtype=np.int32), counts), first_piece
-    )
+    return PassagePieces(ids, np.repeat(np.arange(len(counts), dtype=np.int32), counts), first_piece)
 
 
 def _cut_passage(text, tokenizer):
     """Returns the `PassagePieces` of a `passages.Text`."""
     words = [tokenizer.word_ids(word) for word in text.words]
     counts = np.fromiter(map(len, words), np.int32, len(words))
-    return passage_pieces(
-        np.fromiter(itertools.chain.from_iterable(words), np.int32, counts.sum()), counts
-    )
+    return passage_pieces(np.fromiter(itertools.chain.from_iterable(words), np.int32, counts.sum()), counts)
 
 
 def cut(examples, tokenizer, max_query_length):
@@ -133,8 +129,7 @@ def slide(num_pieces, longest, stride):
         most[covered][better] = context[better]
         owner[covered][better] = number
     return tuple(
-        Span(start, length, owner[start : start + length] == number)
-        for number, (start, length) in enumerate(spans)
+        Span(start, length, owner[start : start + length] == number) for number, (start, length) in enumerate(spans)
     )
 
 
@@ -191,16 +186,12 @@ class Windows:
       token_sets: `token_sets.TokenSetArrays` that `batch` adds, or None.
     """
 
-    def __init__(
-        self, examples, tokenizer, max_seq_length, doc_stride, max_query_length, pieces=None
-    ):
+    def __init__(self, examples, tokenizer, max_seq_length, doc_stride, max_query_length, pieces=None):
         """Creates the windows of `examples`; `pieces`, if given, are the result of `cut`."""
         self.examples, self.max_seq_length = examples, max_seq_length
         self.tokenizer, self._stride = tokenizer, doc_stride
         self._cls, self._sep = tokenizer.vocabulary.to_ids(["[CLS]", "[SEP]"])
-        self.question_ids, self.passage_of, self.passages = pieces or cut(
-            examples, tokenizer, max_query_length
-        )
+        self.question_ids, self.passage_of, self.passages = pieces or cut(examples, tokenizer, max_query_length)
         self._question_lengths = np.array(list(map(len, self.question_ids)), np.int32)
         self._check_room()
         self.example_of, self.starts, self.span_lengths = self._slide()
@@ -210,9 +201,7 @@ class Windows:
         return len(self.example_of)
 
     def _check_room(self):
-        for number in np.flatnonzero(
-            self._question_lengths + SPECIAL_TOKENS_IN_WINDOW >= self.max_seq_length
-        ):
+        for number in np.flatnonzero(self._question_lengths + SPECIAL_TOKENS_IN_WINDOW >= self.max_seq_length):
             length = self._question_lengths[number]
             raise InputError(
                 f"--max_seq_length={self.max_seq_length} leaves no room for the passage beside "
@@ -231,16 +220,10 @@ class Windows:
 
     def _slide(self):
         """Returns three arrays: example, first piece and number of pieces of each window."""
-        spans = [
-            _starts_and_lengths(*self._shape(example)) for example in range(len(self.examples))
-        ]
+        spans = [_starts_and_lengths(*self._shape(example)) for example in range(len(self.examples))]
         counts = np.fromiter(map(len, spans), np.int32, len(spans))
         placed = np.array(list(itertools.chain.from_iterable(spans)), np.int32).reshape([-1, 2])
-        return (
-            np.repeat(np.arange(len(spans), dtype=np.int32), counts),
-            placed[:, 0].copy(),
-            placed[:, 1].copy(),
-        )
+        return (np.repeat(np.arange(len(spans), dtype=np.int32), counts), placed[:, 0].copy(), placed[:, 1].copy())
 
     def spans(self, example):
         """Returns the `Span`s of the windows of an example."""
@@ -252,9 +235,7 @@ class Windows:
 
     def lengths(self):
         """Returns the number of real tokens of each window, [windows]."""
-        return (
-            self._question_lengths[self.example_of] + SPECIAL_TOKENS_IN_WINDOW + self.span_lengths
-        )
+        return self._question_lengths[self.example_of] + SPECIAL_TOKENS_IN_WINDOW + self.span_lengths
 
     def batch(self, rows, length=None):
         """Returns the padded arrays of a batch of windows.
@@ -315,8 +296,6 @@ class Windows:
             for example, passage in zip(self.examples, self.passage_of)
         ]
         first, last = np.array(answers, np.int32).reshape([-1, 2])[self.example_of].T
-        inside = (
-            (first != NO_ANSWER) & (first >= self.starts) & (last < self.starts + self.span_lengths)
-        )
+        inside = (first != NO_ANSWER) & (first >= self.starts) & (last < self.starts + self.span_lengths)
         shift = self.passage_start(np.arange(len(self))) - self.starts
         return np.where(inside, first + shift, 0), np.where(inside, last + shift, 0)

@@ -111,9 +111,7 @@ def _tokens_by_group(windows):
     return np.concatenate([counts, windows.token_sets.counts()], axis=1)
 
 
-def write(
-    inputs: Inputs, windows: Windows, trained: Optional[str], handler: SignalHandler
-) -> List[str]:
+def write(inputs: Inputs, windows: Windows, trained: Optional[str], handler: SignalHandler) -> List[str]:
     """Writes both tables of the attention over `windows`, unless the output folder has them.
 
     Args:

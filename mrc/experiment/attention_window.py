@@ -79,15 +79,10 @@ def read_inputs(folder: str) -> Inputs:
     path = os.path.join(folder, run_record.RECORD_FILE)
     entry = run_record.last_with_flag(folder, ("do_predict", "do_attention"))
     if entry is None:
-        raise InputError(
-            f"{path} names no run that read questions; run with --do_predict or --do_attention "
-            "first"
-        )
+        raise InputError(f"{path} names no run that read questions; run with --do_predict or --do_attention first")
     dataset = datasets.BY_NAME.get(entry.get("dataset"))
     if dataset is None:
-        raise InputError(
-            f"{path} names the dataset {entry.get('dataset')}; run with --do_attention again"
-        )
+        raise InputError(f"{path} names the dataset {entry.get('dataset')}; run with --do_attention again")
     values = run_flags.with_paths_from(entry.get("folder"), dict(_DEFAULTS, **entry["flags"]))
     options = types.SimpleNamespace(**dict(values, output_dir=folder, **_CHANGES))
     vocabulary = run_inputs.vocabulary_flag(options)
@@ -101,10 +96,7 @@ def _find_example(inputs, question_id):
     examples = {example.id: example for example in inputs.prediction_examples}
     if question_id not in examples:
         ids = ", ".join(example.id for example in inputs.prediction_examples[:_IDS_SHOWN])
-        raise InputError(
-            f"there is no question {question_id} in {inputs.options.predict_file}; its first ids "
-            f"are {ids}"
-        )
+        raise InputError(f"there is no question {question_id} in {inputs.options.predict_file}; its first ids are {ids}")
     return examples[question_id]
 
 
@@ -148,29 +140,20 @@ class _Reader:
             # The length is that of the window, so that there is no padding.
             self._arrays = {name: tf.placeholder(tf.int32, [1, None]) for name in _ARRAYS}
             self._arrays["unique_ids"] = tf.placeholder(tf.int32, [1])
-            model = span_model.SpanModel(
-                modeling.Bert(inputs.config), inputs.dataset.masks_question
-            )
+            model = span_model.SpanModel(modeling.Bert(inputs.config), inputs.dataset.masks_question)
             self._best = model.best_positions(
-                self._arrays,
-                [grid_cells.BASELINE],
-                min(options.n_best_size, options.max_seq_length),
-                options.trim_padding,
+                self._arrays, [grid_cells.BASELINE], min(options.n_best_size, options.max_seq_length), options.trim_padding
             )
             self._see(model)
             weights = aliases.plain_path(inputs.trained or options.init_checkpoint)
             saver = tf.train.Saver(_in_checkpoint(weights))
-            self._session = tf.Session(
-                graph=graph, config=tensorflow_versions.session_config(use_tpu=False)
-            )
+            self._session = tf.Session(graph=graph, config=tensorflow_versions.session_config(use_tpu=False))
             self._session.run(tf.global_variables_initializer())
             saver.restore(self._session, weights)
         inputs.check_unchanged(inputs.trained or options.init_checkpoint)
 
     def _see(self, model):
-        ids, mask, segments = (
-            self._arrays[name] for name in ("input_ids", "input_mask", "segment_ids")
-        )
+        ids, mask, segments = (self._arrays[name] for name in ("input_ids", "input_mask", "segment_ids"))
         model.bert.encode(
             model.bert.embeddings(ids, segments),
             modeling.padding_bias(mask),
@@ -179,9 +162,7 @@ class _Reader:
         self._groups = tf.argmax(attention_mask.find_groups(mask, segments)[0], axis=1)
 
     def _run(self, tensors, arrays):
-        return self._session.run(
-            tensors, {self._arrays[name]: arrays[name] for name in self._arrays}
-        )
+        return self._session.run(tensors, {self._arrays[name]: arrays[name] for name in self._arrays})
 
     def best(self, arrays):
         """Returns the best positions of one window (see `SpanModel.best_positions`)."""
@@ -224,9 +205,7 @@ def read_window(inputs: Inputs, question_id: str, number: Optional[int] = None) 
     if not len(windows):
         raise InputError(f"the passage of question {question_id} is blank; choose another question")
     if number is not None and number >= len(windows):
-        raise InputError(
-            f"--window={number}: question {question_id} has {len(windows)} windows, from 0"
-        )
+        raise InputError(f"--window={number}: question {question_id} has {len(windows)} windows, from 0")
     reader, rows = _Reader(inputs), range(len(windows))
     of_windows = [reader.best(windows.batch([row])) for row in rows]
     names = [name for name in of_windows[0] if name != "unique_ids"]
@@ -290,9 +269,7 @@ def _why_not_shown(folder, name, cell_name, inputs):
     theirs = record.made_from(cell_name)
     if theirs is None:
         return f"{provenance.RECORD_FILE} does not say what it was decoded with"
-    ours = inputs.fingerprint(
-        "predict_file", run_inputs.TEXT_FLAGS, inputs.trained or inputs.options.init_checkpoint
-    )
+    ours = inputs.fingerprint("predict_file", run_inputs.TEXT_FLAGS, inputs.trained or inputs.options.init_checkpoint)
     other = provenance.other_reader(ours, theirs)
     if other:
         return f"it was decoded with another {other}; decode it again with --do_predict"

@@ -37,18 +37,12 @@ def check_flags(options):
         return
     name, cores = options.tpu_name, options.num_tpu_cores
     if not (name or options.master):
-        raise InputError(
-            "--use_tpu needs --tpu_name or --master; pass the name or the grpc:// address of the "
-            "TPU"
-        )
+        raise InputError("--use_tpu needs --tpu_name or --master; pass the name or the grpc:// address of the TPU")
     if name and options.master:
-        raise InputError(
-            f"--tpu_name={name} and --master={options.master} both name the TPU; pass one of them"
-        )
+        raise InputError(f"--tpu_name={name} and --master={options.master} both name the TPU; pass one of them")
     if options.trim_padding:
         raise InputError(
-            "--trim_padding makes batches of different lengths, which a TPU cannot run; remove it, "
-            "or remove --use_tpu"
+            "--trim_padding makes batches of different lengths, which a TPU cannot run; remove it, or remove --use_tpu"
         )
     if options.micro_batch_size:
         raise InputError(
@@ -82,10 +76,7 @@ def _warn_of_unused_flags(options):
     effects = {"tpu_name": "it is not used", "master": "the model runs there, but not as on a TPU"}
     for name, effect in effects.items():
         if getattr(options, name):
-            warn(
-                f"--{name}={getattr(options, name)} without --use_tpu: {effect}; add --use_tpu to "
-                "run on a TPU"
-            )
+            warn(f"--{name}={getattr(options, name)} without --use_tpu: {effect}; add --use_tpu to run on a TPU")
 
 
 def _metadata(path, flag):
@@ -96,10 +87,7 @@ def _metadata(path, flag):
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
             return answer.read().decode("utf-8").split("/")[-1]
     except OSError:
-        raise InputError(
-            f"--{flag} is needed to find the TPU: its default is only known on a Google Cloud "
-            "machine"
-        )
+        raise InputError(f"--{flag} is needed to find the TPU: its default is only known on a Google Cloud machine")
 
 
 def _credentials():
@@ -107,9 +95,8 @@ def _credentials():
         return oauth2client.client.GoogleCredentials.get_application_default()
     except (oauth2client.client.Error, OSError, httplib2.HttpLib2Error) as error:
         raise InputError(
-            "there are no Google Cloud credentials to find the TPU with "
-            f"({first_line(error).split('.')[0]}); run `gcloud auth application-default login`, or "
-            "pass the TPU's address: --tpu_name=grpc://address:8470"
+            f"there are no Google Cloud credentials to find the TPU with ({first_line(error).split('.')[0]}); run "
+            "`gcloud auth application-default login`, or pass the TPU's address: --tpu_name=grpc://address:8470"
         )
 
 
@@ -147,8 +134,7 @@ def _explain_api_errors(name, zone, project):
         raise no_such_tpu
     except oauth2client.client.Error as error:
         raise InputError(
-            f"the Google Cloud credentials are refused ({first_line(error)}); run `gcloud "
-            "auth application-default login`"
+            f"the Google Cloud credentials are refused ({first_line(error)}); run `gcloud auth application-default login`"
         )
     except (OSError, httplib2.HttpLib2Error, googleapiclient.errors.Error) as error:
         raise InputError(
@@ -163,9 +149,7 @@ def _node(name, zone, project):
     url = os.environ.get(DISCOVERY_VARIABLE)
     chosen = {"discoveryServiceUrl": url} if url else {}
     with _explain_api_errors(name, zone, project):
-        service = discovery.build(
-            "tpu", "v1", credentials=credentials, cache_discovery=False, **chosen
-        )
+        service = discovery.build("tpu", "v1", credentials=credentials, cache_discovery=False, **chosen)
         path = f"projects/{project}/locations/{zone}/nodes/{name}"
         return service.projects().locations().nodes().get(name=path).execute()
 
@@ -193,10 +177,7 @@ def _check_answers(address):
     """Checks that a server listens at "host:port"."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
-        raise InputError(
-            f'"{address}" is not the address of a TPU; pass host and port, as in '
-            "grpc://10.240.1.2:8470"
-        )
+        raise InputError(f'"{address}" is not the address of a TPU; pass host and port, as in ' "grpc://10.240.1.2:8470")
     try:
         socket.create_connection((host, int(port)), _SECONDS).close()
     except (OSError, OverflowError) as error:
@@ -221,9 +202,8 @@ def check(tpu_name, tpu_zone, gcp_project, master):
     if tpu_name == LOCAL:
         if not IS_TF2:
             raise InputError(
-                "--tpu_name=local is the TPU of a TPU VM, which needs TensorFlow 2, but this is "
-                f"{tf.__version__}; install 2.15.1 with `TF_VERSION=2.15.1 . "
-                "scripts/setup_environment.sh requirements.txt`"
+                f"--tpu_name=local is the TPU of a TPU VM, which needs TensorFlow 2, but this is {tf.__version__}; "
+                "install 2.15.1 with `TF_VERSION=2.15.1 . scripts/setup_environment.sh requirements.txt`"
             )
         return
     if name_or_master.startswith(ADDRESS):
@@ -233,10 +213,7 @@ def check(tpu_name, tpu_zone, gcp_project, master):
         zone = tpu_zone or _metadata("instance/zone", "tpu_zone")
         node = _node(tpu_name, zone, project)
         _check_node(node, tpu_name, zone)
-        addresses = [
-            "{ipAddress}:{port}".format(**endpoint)
-            for endpoint in node.get("networkEndpoints") or [node]
-        ]
+        addresses = ["{ipAddress}:{port}".format(**endpoint) for endpoint in node.get("networkEndpoints") or [node]]
     else:
         addresses = []  # only TensorFlow can resolve this master
     for address in addresses:
@@ -251,17 +228,10 @@ def explain_tpu_errors():
     except RuntimeError as error:
         if "Cannot find any TPU cores" not in str(error):
             raise
-        raise InputError(
-            "the machine that --tpu_name or --master names has no TPU; check its address"
-        )
+        raise InputError("the machine that --tpu_name or --master names has no TPU; check its address")
     except ValueError as error:  # from TPUEstimator, once connected to the TPU
         if "num_shards is not set correctly" not in str(error):
             raise
-        raise InputError(
-            f"--num_tpu_cores differs from that of the TPU ({first_line(error)}); pass that number"
-        )
+        raise InputError(f"--num_tpu_cores differs from that of the TPU ({first_line(error)}); pass that number")
     except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError) as error:
-        raise InputError(
-            f"the TPU worker stopped answering ({first_line(error)}); rerun the same command to "
-            "resume"
-        )
+        raise InputError(f"the TPU worker stopped answering ({first_line(error)}); rerun the same command to resume")

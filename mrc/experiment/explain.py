@@ -46,10 +46,7 @@ def check_training_folder(folder: str):
 
 
 def _out_of_memory(error):
-    return (
-        isinstance(error, tf.errors.ResourceExhaustedError)
-        and re.search("OOM|memory", first_line(error)) is not None
-    )
+    return isinstance(error, tf.errors.ResourceExhaustedError) and re.search("OOM|memory", first_line(error)) is not None
 
 
 @contextlib.contextmanager
@@ -79,13 +76,10 @@ def explain_training_errors(folder: str, records_path: str):
         if op in _WRITING_OPS or (op is None and isinstance(error, _DISK_ERRORS)):
             with files.explain_write_errors("a checkpoint in " + folder):
                 raise
-        if op != "RestoreV2" and isinstance(
-            error, (tf.errors.DataLossError, tf.errors.NotFoundError)
-        ):
+        if op != "RestoreV2" and isinstance(error, (tf.errors.DataLossError, tf.errors.NotFoundError)):
             raise Fault(
-                f"the records {records_path} were damaged or removed during training "
-                f"({first_line(error)}); delete them and rerun the same command, which writes them "
-                "again and resumes"
+                f"the records {records_path} were damaged or removed during training ({first_line(error)}); delete "
+                "them and rerun the same command, which writes them again and resumes"
             )
         raise
 

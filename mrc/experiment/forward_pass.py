@@ -58,11 +58,7 @@ def text_fingerprint(inputs: Inputs):
 def make_windows(inputs: Inputs) -> Windows:
     """Returns the windows of the prediction file, from the feature cache where it has them."""
     windows = feature_cache.windows_of_run(
-        FEATURES_FILE,
-        text_fingerprint(inputs),
-        inputs.prediction_examples,
-        inputs.tokenizer(),
-        inputs.options,
+        FEATURES_FILE, text_fingerprint(inputs), inputs.prediction_examples, inputs.tokenizer(), inputs.options
     )
     if inputs.set_spans:
         windows.token_sets = token_sets.TokenSetArrays(windows, inputs.set_spans)
@@ -115,11 +111,7 @@ def make_tpu_input_fn(windows, batches, output_dir, fingerprint):
     """
     path, rows = os.path.join(output_dir, RECORDS_FILE), [row for batch in batches for row in batch]
     names = _names_of_inputs(windows)
-    fingerprint = dict(
-        fingerprint,
-        windows=provenance.sha256(np.array(rows, np.int64).tobytes()),
-        inputs=list(names),
-    )
+    fingerprint = dict(fingerprint, windows=provenance.sha256(np.array(rows, np.int64).tobytes()), inputs=list(names))
     if not feature_cache.has_records(path, fingerprint):
         with feature_cache.noting_records(path, fingerprint):
             tfrecords.write(path, windows, names, rows=rows)
@@ -128,13 +120,7 @@ def make_tpu_input_fn(windows, batches, output_dir, fingerprint):
 
 
 @contextlib.contextmanager
-def results_of(
-    analysis: Analysis,
-    inputs: Inputs,
-    windows: Windows,
-    trained: Optional[str],
-    handler: SignalHandler,
-):
+def results_of(analysis: Analysis, inputs: Inputs, windows: Windows, trained: Optional[str], handler: SignalHandler):
     """Yields the results of the analysis over all windows; partial ones are removed afterwards.
 
     A shard leaves its partial results and yields None.
@@ -150,11 +136,7 @@ def results_of(
         work = provenance.unfinished_work(folder, analysis.fingerprint, analysis.cells, shard)
         results = analysis.make_results(work)
         if len(results):
-            print(
-                f"resuming the {analysis.task} in {folder}: {len(results)} of {len(windows)} "
-                "windows are done",
-                flush=True,
-            )
+            print(f"resuming the {analysis.task} in {folder}: {len(results)} of {len(windows)} windows are done", flush=True)
         _run(analysis, inputs, windows, results, trained, handler)
     handler.check(f"{len(results)} of {len(windows)} windows are done and kept in {folder}")
     yield None if shard else results

@@ -19,13 +19,7 @@ from mrc.model.bert_config import BertConfig
 from mrc.util import files
 from mrc.util.errors import InputError
 
-TEXT_FLAGS = (
-    "do_lower_case",
-    "max_seq_length",
-    "doc_stride",
-    "max_query_length",
-    "version_2_with_negative",
-)
+TEXT_FLAGS = ("do_lower_case", "max_seq_length", "doc_stride", "max_query_length", "version_2_with_negative")
 _LEAST_SHARE = 0.9  # of the rows of the embeddings that a vocabulary fills
 
 
@@ -124,10 +118,7 @@ class Inputs(NamedTuple):
         if options.do_eval:
             yield "eval_file", self.file_hashes[eval_file(options)]
         if self.has_model:
-            for role, path in (
-                ("init_checkpoint", options.init_checkpoint),
-                ("checkpoint", self.trained),
-            ):
+            for role, path in (("init_checkpoint", options.init_checkpoint), ("checkpoint", self.trained)):
                 if path:
                     yield role, self.checkpoint_sha256(path)
 
@@ -149,27 +140,21 @@ class Inputs(NamedTuple):
         """
         model_files = {
             path: files.sha256(path)
-            for path in (
-                self.options.bert_config_file,
-                getattr(self.options, vocabulary_flag(self.options)),
-            )
+            for path in (self.options.bert_config_file, getattr(self.options, vocabulary_flag(self.options)))
         }
         if weights:
             model_files[weights] = provenance.checkpoint_sha256(weights)
         for path, sha256 in model_files.items():
             if sha256 != self.file_hashes[path]:
                 raise files.ChangedFile(
-                    f"{path} was replaced after this run read it; nothing computed from it is "
-                    "kept: rerun the command"
+                    f"{path} was replaced after this run read it; nothing computed from it is kept: rerun the command"
                 )
 
     def check_output_folder(self):
         """Raises an `InputError` if another run has trained in the output folder meanwhile."""
         folder = self.options.output_dir
         if self.has_model and checkpoint_folder.listed(folder) != self.checkpoints:
-            raise InputError(
-                f"another run trained in {folder} while this one read its files; rerun the command"
-            )
+            raise InputError(f"another run trained in {folder} while this one read its files; rerun the command")
 
 
 def _reads_questions(options) -> bool:
@@ -201,10 +186,7 @@ def check_flags(options):
             "name the vocabulary; pass the one that came with the checkpoint"
         )
     if not (options.do_train or _reads_questions(options) or options.do_eval):
-        raise InputError(
-            "nothing to do; pass at least one of --do_train, --do_predict, --do_attention and "
-            "--do_eval"
-        )
+        raise InputError("nothing to do; pass at least one of --do_train, --do_predict, --do_attention and --do_eval")
     if options.do_train and not options.train_file:
         raise InputError("--do_train needs --train_file; pass the questions to train on")
     if options.do_predict and not options.predict_file:
@@ -212,17 +194,11 @@ def check_flags(options):
     if options.do_attention and not options.predict_file:
         raise InputError("--do_attention needs --predict_file; pass the questions to read")
     if options.do_eval and not eval_file(options):
-        raise InputError(
-            "--do_eval needs --eval_file or --predict_file to score against; pass a file with "
-            "answers"
-        )
+        raise InputError("--do_eval needs --eval_file or --predict_file to score against; pass a file with answers")
     flags = (options.mask_zone, options.mask_layer, options.mask_head)
     masks = any(flag is not None for flag in flags)
     if options.do_train and masks and not (_reads_questions(options) or options.do_eval):
-        raise InputError(
-            "--mask_zone, --mask_layer and --mask_head apply to prediction; remove them or add "
-            "--do_predict"
-        )
+        raise InputError("--mask_zone, --mask_layer and --mask_head apply to prediction; remove them or add --do_predict")
     if options.do_predict or options.do_train:
         precision.check(options.precision, options.use_tpu)
     elif options.precision != precision.FLOAT32 and options.do_attention:
@@ -258,9 +234,8 @@ def _read_vocabulary(options, config):
     beyond = [piece for piece in vocabulary.pieces[config.vocab_size :] if piece]
     if beyond:
         raise InputError(
-            f"the vocabulary {path} has {len(vocabulary)} entries, but vocab_size in "
-            f"{options.bert_config_file} is {config.vocab_size}; use the pair of files that came "
-            "with the checkpoint"
+            f"the vocabulary {path} has {len(vocabulary)} entries, but vocab_size in {options.bert_config_file} is "
+            f"{config.vocab_size}; use the pair of files that came with the checkpoint"
         )
     if len(vocabulary) < _LEAST_SHARE * config.vocab_size:
         tf.logging.warning(
@@ -276,9 +251,7 @@ def _read_vocabulary(options, config):
 
 def _find_checkpoint(options, config):
     """Returns the trained checkpoint in the output folder or None; checks all checkpoints."""
-    trained, contents = checkpoint_folder.find_trained(
-        options.output_dir, to_train=options.do_train
-    )
+    trained, contents = checkpoint_folder.find_trained(options.output_dir, to_train=options.do_train)
     only_predicts = _reads_questions(options) and not options.do_train
     if trained:
         try:
@@ -289,10 +262,7 @@ def _find_checkpoint(options, config):
                 "precedence over --init_checkpoint; for another reader, pass another --output_dir"
             )
     if trained and options.init_checkpoint and only_predicts:
-        print(
-            f"predicting with {trained}, which was trained in the output folder, not with "
-            "--init_checkpoint"
-        )
+        print(f"predicting with {trained}, which was trained in the output folder, not with --init_checkpoint")
     if options.init_checkpoint:
         needs_head = not options.do_train and not trained
         checkpoint.check(options.init_checkpoint, config, needs_head)
@@ -374,9 +344,7 @@ def _read_files(dataset, options, hashes):
         if set(set_names) & set(token_sets.NEEDS_ANSWERS):
             keys |= squad_format.LOCATED_ANSWERS
         passages = squad_format.read(options.predict_file, "prediction file", keys)
-        prediction_examples = examples.make_prediction_examples(
-            dataset, passages, options.predict_file
-        )
+        prediction_examples = examples.make_prediction_examples(dataset, passages, options.predict_file)
         token_sets.check_zones(zones, prediction_examples, options.zones_file)
         questions = [question for passage in passages for question in passage.questions]
         set_spans = token_sets.find_spans(set_names, prediction_examples, questions, dataset, zones)

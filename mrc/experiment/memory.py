@@ -72,8 +72,7 @@ def check_grid(inputs, windows, cells):
         most_cells = max(available // (2 * one), 1)
         remedy = f"pass --predict_batch_size={smaller}" if smaller else "use a smaller batch"
         raise InputError(
-            f"a grid of {len(cells)} cells with --predict_batch_size={size} "
-            f"needs {needed / _GIB:.1f} GiB of memory for hidden states, but this machine has "
-            f"{available / _GIB:.1f} GiB; {remedy}, or decode at most {most_cells} "
-            "cells with each command: cells that are done are kept"
+            f"a grid of {len(cells)} cells with --predict_batch_size={size} needs {needed / _GIB:.1f} GiB of memory "
+            f"for hidden states, but this machine has {available / _GIB:.1f} GiB; {remedy}, or decode at most "
+            f"{most_cells} cells with each command: cells that are done are kept"
         )

@@ -68,16 +68,12 @@ class Results:
         The file is removed then, but not by a shard: it may be another one's.
         """
         try:
-            arrays = array_files.read(
-                self._path(name), self._work.fingerprint, self._work.trusts_unsigned
-            )
+            arrays = array_files.read(self._path(name), self._work.fingerprint, self._work.trusts_unsigned)
             reason = "it is of other work"
         except array_files.DamagedArrays as error:
             arrays, reason = None, str(error)
         if arrays is None:
-            tf.logging.warning(
-                "%s is not used (%s); its windows are computed again", self._path(name), reason
-            )
+            tf.logging.warning("%s is not used (%s); its windows are computed again", self._path(name), reason)
             if not self._work.shard:
                 tf.gfile.Remove(self._path(name))
         return arrays
@@ -139,9 +135,7 @@ class PartialResults(Results):
         """
         finished = self._rows | {PADDING_WINDOW}
         is_new = np.array([row not in finished for row in np.asarray(rows).tolist()])
-        self._pending.append(
-            (np.asarray(rows)[is_new], {name: values[is_new] for name, values in best.items()})
-        )
+        self._pending.append((np.asarray(rows)[is_new], {name: values[is_new] for name, values in best.items()}))
         self._rows.update(self._pending[-1][0].tolist())
         self._size += sum(values.nbytes for values in self._pending[-1][1].values())
         self._flush_if_due(self._size)
@@ -150,10 +144,7 @@ class PartialResults(Results):
         """Writes the results that were added since the last part."""
         if self._pending:
             rows = np.concatenate([added for added, _ in self._pending])
-            arrays = {
-                name: np.concatenate([best[name] for _, best in self._pending])
-                for name in self._pending[0][1]
-            }
+            arrays = {name: np.concatenate([best[name] for _, best in self._pending]) for name in self._pending[0][1]}
             self._rows_of[self._write_part(dict(arrays, rows=rows))] = rows
         self._pending, self._size = [], 0
 
@@ -171,9 +162,7 @@ class PartialResults(Results):
                     )
                 del part["rows"]
                 for key, values in part.items():
-                    array = best.setdefault(
-                        key, np.zeros((stop - first,) + values.shape[1:], values.dtype)
-                    )
+                    array = best.setdefault(key, np.zeros((stop - first,) + values.shape[1:], values.dtype))
                     array[rows[inside] - first] = values[inside]
         return best
 

@@ -16,13 +16,7 @@ from mrc.util import files, progress
 from mrc.util.errors import InputError, warn
 from mrc.util.signals import SignalHandler
 
-_DECODING_FLAGS = TEXT_FLAGS + (
-    "n_best_size",
-    "max_answer_length",
-    "null_score_diff_threshold",
-    "trim_padding",
-    "precision",
-)
+_DECODING_FLAGS = TEXT_FLAGS + ("n_best_size", "max_answer_length", "null_score_diff_threshold", "trim_padding", "precision")
 
 
 def _rows_of_examples(windows):
@@ -58,10 +52,7 @@ def decode(windows, partial, decoder, dataset, output_dir, file_names):
     rows_of = _rows_of_examples(windows)
     files.allow_open(sum(map(len, file_names)))
     with contextlib.ExitStack() as stack:
-        outputs = [
-            stack.enter_context(answer_files.CellFiles(output_dir, names, dataset))
-            for names in file_names
-        ]
+        outputs = [stack.enter_context(answer_files.CellFiles(output_dir, names, dataset)) for names in file_names]
         bar = stack.enter_context(progress.bar(len(windows.examples), "answers", "question"))
         answered = _last_of_each_id(windows.examples)
         for (first, stop), examples in _blocks_of_examples(windows, rows_of):
@@ -69,10 +60,7 @@ def decode(windows, partial, decoder, dataset, output_dir, file_names):
             for example in examples:
                 rows = rows_of[example]
                 if example in answered:
-                    own = {
-                        name: values[rows.start - first : rows.stop - first]
-                        for name, values in best.items()
-                    }
+                    own = {name: values[rows.start - first : rows.stop - first] for name, values in best.items()}
                     for output, answer in zip(outputs, decoder.answer(example, rows, own)):
                         output.add(windows.examples[example].id, answer)
                 bar.update()
@@ -99,9 +87,8 @@ def check_reader(inputs: Inputs):
     checkpoint = inputs.checkpoint_sha256(options.init_checkpoint)
     if provenance.CellRecord(options.output_dir).checkpoints() - {checkpoint}:
         raise InputError(
-            f"{options.output_dir} has the answers of another reader than "
-            f"{options.init_checkpoint}; a folder belongs to one reader: pass another "
-            "--output_dir, or delete that one"
+            f"{options.output_dir} has the answers of another reader than {options.init_checkpoint}; a folder belongs "
+            "to one reader: pass another --output_dir, or delete that one"
         )
 
 
@@ -141,9 +128,7 @@ def make_decoder(inputs: Inputs, windows: Windows) -> decoding.Decoder:
     )
 
 
-def predict(
-    inputs: Inputs, windows: Windows, trained: Optional[str], handler: SignalHandler
-) -> List[str]:
+def predict(inputs: Inputs, windows: Windows, trained: Optional[str], handler: SignalHandler) -> List[str]:
     """Answers the questions of `windows` in every cell that the output folder lacks.
 
     Args:
@@ -156,21 +141,14 @@ def predict(
       Stopped: a signal arrived; partial results are written first.
     """
     options, folder = inputs.options, inputs.options.output_dir
-    fingerprint = inputs.fingerprint(
-        "predict_file", _DECODING_FLAGS, trained or options.init_checkpoint
-    )
+    fingerprint = inputs.fingerprint("predict_file", _DECODING_FLAGS, trained or options.init_checkpoint)
     record = provenance.CellRecord(folder)
     cells = _cells_to_decode(inputs, record, fingerprint)
     if not cells:
         return []
     memory.check_grid(inputs, windows, cells)
     analysis = forward_pass.Analysis(
-        "forward pass",
-        "decoding",
-        cells,
-        fingerprint,
-        _model_fn(inputs, cells),
-        partial_results.PartialResults,
+        "forward pass", "decoding", cells, fingerprint, _model_fn(inputs, cells), partial_results.PartialResults
     )
     names = {cell: inputs.file_names(cell) for cell in cells}
     with forward_pass.results_of(analysis, inputs, windows, trained, handler) as best:

@@ -49,11 +49,7 @@ def differences(ours, theirs):
     if not isinstance(theirs, dict):
         return "record, which is damaged"
     keys = list(ours) + [key for key in theirs if key not in ours]
-    return ", ".join(
-        _difference(key, ours.get(key), theirs.get(key))
-        for key in keys
-        if ours.get(key) != theirs.get(key)
-    )
+    return ", ".join(_difference(key, ours.get(key), theirs.get(key)) for key in keys if ours.get(key) != theirs.get(key))
 
 
 def read_record(path):
@@ -77,10 +73,7 @@ class CellRecord:
             and all(isinstance(part, dict) for part in entry.values())
             for entry in self._cells.values()
         ):
-            raise InputError(
-                f"{self._path} is not a cell record of this project; delete it to decode all cells "
-                "again"
-            )
+            raise InputError(f"{self._path} is not a cell record of this project; delete it to decode all cells again")
 
     def why_not_done(self, name, file_names, fingerprint):
         """Returns why a cell has to be decoded, or None if its files are complete and current.
@@ -118,8 +111,7 @@ class CellRecord:
                 hashes[path] = files.sha256(path)
                 if recorded.get(file_name, hashes[path]) != hashes[path]:
                     raise InputError(
-                        f"{path} is not what was decoded with {name}; decode it again with "
-                        "--do_predict before it is scored"
+                        f"{path} is not what was decoded with {name}; decode it again with --do_predict before it is scored"
                     )
         return hashes
 
@@ -158,9 +150,7 @@ def warn_of_other_reader(folder):
     path = os.path.join(folder, RECORD_FILE)
     cells = (read_record(path) if files.exists(path) else None) or {}
     baseline = grid_cells.BASELINE.name
-    fingerprints = [
-        cells.get(name, {}).get("made_from") for name in (attention_entry(baseline), baseline)
-    ]
+    fingerprints = [cells.get(name, {}).get("made_from") for name in (attention_entry(baseline), baseline)]
     other = None not in fingerprints and other_reader(*fingerprints)
     if other:
         warn(

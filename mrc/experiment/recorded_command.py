@@ -30,9 +30,7 @@ def words(folder: str) -> List[str]:
             "the reader on its data with --do_predict first"
         )
     return [_SCRIPTS[entry["dataset"]], f"--output_dir={folder}"] + [
-        f"--{name}={value}"
-        for name, value in flags.items()
-        if value is not None and name not in _LEFT_OUT
+        f"--{name}={value}" for name, value in flags.items() if value is not None and name not in _LEFT_OUT
     ]
 
 

@@ -54,9 +54,7 @@ def run(dataset, flag_values):
                 if options.shard:
                     _compute_shard(inputs, handler)
                     return
-                with run_record.recording(
-                    options.output_dir, dataset.name, run_flags.own(flag_values)
-                ) as record:
+                with run_record.recording(options.output_dir, dataset.name, run_flags.own(flag_values)) as record:
                     _train_predict_score(inputs, handler, record)
 
 
@@ -66,8 +64,7 @@ def _check_shard(options):
     if options.shard and (others or not (options.do_predict or options.do_attention)):
         remedy = f"remove {' and '.join(others)}" if others else "add one of them"
         raise InputError(
-            f"--shard={options.shard} applies to --do_predict and --do_attention on CPUs and GPUs; "
-            f"{remedy}, or remove it"
+            f"--shard={options.shard} applies to --do_predict and --do_attention on CPUs and GPUs; {remedy}, or remove it"
         )
 
 
@@ -79,8 +76,7 @@ def _compute_shard(inputs: Inputs, handler: signals.SignalHandler):
     if options.do_attention:
         attention.write(inputs, windows, inputs.trained, handler)
     print(
-        f"shard {options.shard} is done; after the other shards, run the same command without "
-        "--shard to write the results"
+        f"shard {options.shard} is done; after the other shards, run the same command without --shard to write the results"
     )
 
 
@@ -154,8 +150,7 @@ def _score(inputs: Inputs, run_name: str, trained: Optional[str]):
 
 
 def _warn_of_unused_gpu(inputs):
-    on_cpu = inputs.has_model and estimator.runs_on_cpu(inputs.options.use_tpu)
-    if on_cpu and files.exists(_GPU):
+    if inputs.has_model and files.exists(_GPU) and estimator.runs_on_cpu(inputs.options.use_tpu):
         tf.logging.warning("TensorFlow does not use the GPU of this machine; see docs/devices.md")
 
 

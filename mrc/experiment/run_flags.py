@@ -69,39 +69,28 @@ _GROUPS = {  # in the order of --help
         _Flag("train_file", None, "Questions with answers to train on, in SQuAD format.", _path),
         _Flag("predict_file", None, "Questions to answer, in SQuAD format.", _path),
         _Flag("output_dir", None, "Folder for checkpoints, predictions and scores.", _path),
-        _Flag(
-            "bert_config_file", None, "The bert_config.json that came with the checkpoint.", _path
-        ),
+        _Flag("bert_config_file", None, "The bert_config.json that came with the checkpoint.", _path),
         _Flag("vocab_file", None, "The vocab.txt that came with the checkpoint.", _path),
         _Flag(
             "init_checkpoint",
             None,
-            "Checkpoint to start from: BERT, or a trained reader. A checkpoint in --output_dir "
-            "takes precedence.",
+            "Checkpoint to start from: BERT, or a trained reader. A checkpoint in --output_dir takes precedence.",
             _path,
         ),
         _Flag(
             "mask_zone",
             None,
-            f"Attention zones to mask: {', '.join(ZONES)}, or QUERY-KEY or QUERY-KEY-DISTANCE, as "
-            "in passage-question-near8, with sets of tokens and the distances self, nearN and "
-            f"farN. The sets: {', '.join(GROUPS + (ANY,) + tuple(DATA_SETS))}. Commas separate the "
-            "cells of a grid, plus signs join zones: q2,p2q+p2. off sets the context vectors of "
-            "heads to zero.",
+            f"Attention zones to mask: {', '.join(ZONES)}, or QUERY-KEY or QUERY-KEY-DISTANCE, as in "
+            "passage-question-near8, with sets of tokens and the distances self, nearN and farN. The sets: "
+            f"{', '.join(GROUPS + (ANY,) + tuple(DATA_SETS))}. Commas separate the cells of a grid, plus signs join "
+            "zones: q2,p2q+p2. off sets the context vectors of heads to zero.",
         ),
     ),
     "what to do": (
         _Flag(
-            "do_attention",
-            False,
-            "Write where each head attends over --predict_file: attention.csv, "
-            "attention_entropy.csv.",
+            "do_attention", False, "Write where each head attends over --predict_file: attention.csv, attention_entropy.csv."
         ),
-        _Flag(
-            "attention_sets",
-            None,
-            "Sets of tokens that --do_attention sums besides the groups, separated by commas.",
-        ),
+        _Flag("attention_sets", None, "Sets of tokens that --do_attention sums besides the groups, separated by commas."),
         _Flag(
             "shard",
             None,
@@ -122,26 +111,17 @@ _GROUPS = {  # in the order of --help
         _Flag(
             "precision",
             precision.FLOAT32,
-            "Precision of matrix products. bfloat16 is faster on devices that support it "
-            "(TensorFlow 2, or a TPU) and changes few answers. Weights, updates and --do_attention "
-            "are in float32.",
+            "Precision of matrix products. bfloat16 is faster on devices that support it (TensorFlow 2, or a TPU) and "
+            "changes few answers. Weights, updates and --do_attention are in float32.",
             _one_of(precision.NAMES),
         ),
     ),
     "data": (
         _Flag("eval_file", None, "Answers to score against (default: --predict_file).", _path),
-        _Flag(
-            "max_seq_length",
-            384,
-            "Window length in word pieces, including the question and padding.",
-            _integer(1),
-        ),
+        _Flag("max_seq_length", 384, "Window length in word pieces, including the question and padding.", _integer(1)),
         _Flag("doc_stride", 128, "Stride between windows, in word pieces.", _integer(1)),
         _Flag(
-            "max_query_length",
-            64,
-            "Maximum question length in word pieces; longer questions are truncated.",
-            _integer(1),
+            "max_query_length", 64, "Maximum question length in word pieces; longer questions are truncated.", _integer(1)
         ),
         _Flag("version_2_with_negative", False, "Questions may have no answer (SQuAD 2.0)."),
     ),
@@ -177,17 +157,11 @@ _GROUPS = {  # in the order of --help
         ),
         _Flag("n_best_size", 20, "Maximum number of n-best answers.", _integer(1)),
         _Flag("max_answer_length", 30, "Maximum answer length in word pieces.", _integer(1)),
-        _Flag(
-            "null_score_diff_threshold",
-            0.0,
-            "Null odds above which a question has no answer.",
-            _NumberParser(),
-        ),
+        _Flag("null_score_diff_threshold", 0.0, "Null odds above which a question has no answer.", _NumberParser()),
         _Flag(
             "cluster",
             "paragraph",
-            "What the tests of --do_eval resample: the questions of a paragraph, or of an article, "
-            "together.",
+            "What the tests of --do_eval resample: the questions of a paragraph, or of an article, together.",
             _one_of(list(CLUSTERS)),
         ),
         _Flag(
@@ -202,44 +176,24 @@ _GROUPS = {  # in the order of --help
         _Flag(
             "micro_batch_size",
             None,
-            "Compute a training batch in parts of at most this many windows: the same update in "
-            "less memory. Parts are of equal size; any size draws the same dropout. Not with "
-            "--use_tpu.",
+            "Compute a training batch in parts of at most this many windows: the same update in less memory. Parts are "
+            "of equal size; any size draws the same dropout. Not with --use_tpu.",
             _integer(1, _MOST_WINDOWS),
         ),
         _Flag("learning_rate", 5e-5, "Peak learning rate of Adam.", _NumberParser(0.0, 1.0)),
-        _Flag(
-            "num_train_epochs",
-            3.0,
-            "Number of training epochs.",
-            _NumberParser(0.0, _MOST_EPOCHS),
-        ),
-        _Flag(
-            "warmup_proportion",
-            0.1,
-            "Proportion of training steps used for warm-up.",
-            _NumberParser(0.0, 1.0),
-        ),
-        _Flag(
-            "save_checkpoints_steps", 1000, "Steps between checkpoints.", _integer(1, _MOST_STEPS)
-        ),
+        _Flag("num_train_epochs", 3.0, "Number of training epochs.", _NumberParser(0.0, _MOST_EPOCHS)),
+        _Flag("warmup_proportion", 0.1, "Proportion of training steps used for warm-up.", _NumberParser(0.0, 1.0)),
+        _Flag("save_checkpoints_steps", 1000, "Steps between checkpoints.", _integer(1, _MOST_STEPS)),
         _Flag("rand_seed", 12345, "Seed of every random choice.", _integer(0, 2**31 - 1)),
     ),
     "devices": (
         _Flag("use_tpu", False, "Run on a TPU."),
-        _Flag(
-            "tpu_name", None, 'Name or grpc:// address of the Cloud TPU, or "local" on a TPU VM.'
-        ),
+        _Flag("tpu_name", None, 'Name or grpc:// address of the Cloud TPU, or "local" on a TPU VM.'),
         _Flag("tpu_zone", None, "Zone of the Cloud TPU (default: this machine's)."),
         _Flag("gcp_project", None, "Project of the Cloud TPU (default: this machine's)."),
         _Flag("master", None, "TensorFlow master address."),
         _Flag("num_tpu_cores", 8, "Cores of the TPU.", _integer(1, _MOST_WINDOWS)),
-        _Flag(
-            "iterations_per_loop",
-            1000,
-            "Training steps per TPU loop.",
-            _integer(1, _MOST_STEPS),
-        ),
+        _Flag("iterations_per_loop", 1000, "Training steps per TPU loop.", _integer(1, _MOST_STEPS)),
     ),
 }
 _NEGATIVES = ("version_2_with_negative", "null_score_diff_threshold")
@@ -278,9 +232,7 @@ def help_text():
                 default = flags.FLAGS[flag.name].default
                 ends = "" if default is None or default is False else f" (default: {default})"
                 lines.append(f"  --{flag.name}")
-                lines += textwrap.wrap(
-                    flag.description + ends, 96, initial_indent=" " * 6, subsequent_indent=" " * 6
-                )
+                lines += textwrap.wrap(flag.description + ends, 96, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines)
 
 
@@ -330,9 +282,7 @@ def parse(argv):
         except SystemExit:  # after --help, for which absl exits with 1
             sys.exit(0)
         except flags.Error as error:
-            raise InputError(
-                f"{_in_plain_words(str(error))}; python {argv[0]} --help lists the flags"
-            )
+            raise InputError(f"{_in_plain_words(str(error))}; python {argv[0]} --help lists the flags")
         if len(rest) > 1:
             raise InputError(
                 f'"{rest[1]}" is not a flag, which begins with --; write --flag=value, and lists '

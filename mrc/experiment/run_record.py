@@ -44,11 +44,7 @@ def _code_fingerprint():
     """Returns the SHA-256 of all modules, which identifies the code where the commit does not."""
     names = sorted(name for name in tf.gfile.ListDirectory(_ROOT) if name.endswith(".py"))
     for folder, _, inside in sorted(tf.gfile.Walk(os.path.join(_ROOT, "mrc"))):
-        names += [
-            os.path.relpath(os.path.join(folder, name), _ROOT)
-            for name in sorted(inside)
-            if name.endswith(".py")
-        ]
+        names += [os.path.relpath(os.path.join(folder, name), _ROOT) for name in sorted(inside) if name.endswith(".py")]
     prints = [name + " " + files.sha256(os.path.join(_ROOT, name)) for name in names]
     return provenance.sha256("\n".join(prints).encode("utf-8"))
 
@@ -87,20 +83,14 @@ def _read(path):
         value = None
     runs = value.get("runs") if isinstance(value, dict) else None
     if not isinstance(runs, list) or not all(_is_entry(run) for run in runs):
-        raise InputError(
-            f"{path} is not a run record of this project; move it away, and a new one will be "
-            "created"
-        )
+        raise InputError(f"{path} is not a run record of this project; move it away, and a new one will be created")
     return runs
 
 
 def _maker(runs, name, sha256):
     """Returns the name of the newest of `runs` that wrote this version of a file; see `find`."""
     writers = [run for run in runs if name in run.get("results", {})]
-    return next(
-        (run["run"] for run in reversed(writers) if run["results"][name] == sha256),
-        "" if writers else None,
-    )
+    return next((run["run"] for run in reversed(writers) if run["results"][name] == sha256), "" if writers else None)
 
 
 def find(path, sha256):
@@ -152,10 +142,7 @@ def outdated_by(path, maker):
             answers  # a table of attention does not come from answers
             and run.get("scored")
             and name not in results
-            or any(
-                results.get(file_name, answer["sha256"]) != answer["sha256"]
-                for file_name, answer in answers.items()
-            )
+            or any(results.get(file_name, answer["sha256"]) != answer["sha256"] for file_name, answer in answers.items())
         ):
             return run["run"]
     return None
@@ -166,9 +153,8 @@ def _origin(path, sha256):
     run = find(path, sha256)
     if run == "":
         warn(
-            f"{path} was changed after the run that "
-            f"{os.path.join(os.path.dirname(path), RECORD_FILE)} names wrote it; run again what "
-            "wrote it (--do_eval or --do_attention) to restore the table"
+            f"{path} was changed after the run that {os.path.join(os.path.dirname(path), RECORD_FILE)} names wrote it; "
+            "run again what wrote it (--do_eval or --do_attention) to restore the table"
         )
     later = run and outdated_by(path, run)
     if later:
@@ -248,11 +234,7 @@ class Record:
 
     def close(self, outcome):
         """Records how the run ended."""
-        self._entry.update(
-            end=_time_text(time.time()),
-            seconds=round(time.monotonic() - self._begin, 3),
-            outcome=outcome,
-        )
+        self._entry.update(end=_time_text(time.time()), seconds=round(time.monotonic() - self._begin, 3), outcome=outcome)
         self._write()
 
 

@@ -60,8 +60,7 @@ def read(folder: str) -> ScoredGrid:
     run = run_record.named(folder, run_record.find(paths[0], hashes[paths[0]]))
     if run.get("dataset") not in datasets.BY_NAME or "eval_file" not in run.get("inputs", {}):
         raise InputError(
-            f"{folder}/{run_record.RECORD_FILE} does not name the run that scored the grid; rerun "
-            "with --do_eval"
+            f"{folder}/{run_record.RECORD_FILE} does not name the run that scored the grid; rerun with --do_eval"
         )
     dataset = datasets.BY_NAME[run["dataset"]]
     data_path, passages = _read_data(folder, run)
@@ -69,10 +68,7 @@ def read(folder: str) -> ScoredGrid:
         raise InputError(f"{data_path} has other questions than {paths[0]}; rerun with --do_eval")
     baseline = next(iter(run["scored"].values()), {})
     decoding = run_record.named(folder, baseline.get("run"))
-    return ScoredGrid(
-        *(folder, dataset, run, decoding, data_path, passages),
-        *(scores, table, grid_effects, by_type),
-    )
+    return ScoredGrid(*(folder, dataset, run, decoding, data_path, passages), *(scores, table, grid_effects, by_type))
 
 
 def _read_data(folder, run):

@@ -86,9 +86,7 @@ class NanLossHook(LossHook):
     def after_run(self, run_context, run_values):
         if not np.isfinite(run_values.results):
             step = run_context.session.run(tf.train.get_global_step())
-            raise explain.diverged(
-                f"at step {step}, whose loss is {run_values.results}", self._folder
-            )
+            raise explain.diverged(f"at step {step}, whose loss is {run_values.results}", self._folder)
 
 
 class UnchangedInputsListener(tf.train.CheckpointSaverListener):
@@ -124,13 +122,9 @@ class FiniteWeightsListener(tf.train.CheckpointSaverListener):
         self._folder = folder
 
     def begin(self):
-        self._finite = tf.reduce_all(
-            [tf.reduce_all(tf.is_finite(weights)) for weights in tf.trainable_variables()]
-        )
+        self._finite = tf.reduce_all([tf.reduce_all(tf.is_finite(weights)) for weights in tf.trainable_variables()])
 
     def before_save(self, session, global_step_value):
         explain.check_training_folder(self._folder)
         if not session.run(self._finite):
-            raise explain.diverged(
-                f"at step {global_step_value}, which left NaN or infinite weights", self._folder
-            )
+            raise explain.diverged(f"at step {global_step_value}, which left NaN or infinite weights", self._folder)

@@ -74,8 +74,7 @@ def count_steps(windows, dataset, batch_size, epochs):
     number = dataset.training_size(windows)
     if not len(windows):
         raise InputError(
-            "all passages of the training questions are blank, so there is nothing to learn; pass "
-            "a file with text"
+            "all passages of the training questions are blank, so there is nothing to learn; pass a file with text"
         )
     steps = int(number / float(batch_size) * epochs)
     if steps < 1:
@@ -107,9 +106,7 @@ def make_input_fn(path, dataset, max_seq_length, seed, records_seen=0, num_by_le
             )
         context = params.get("context")  # set on a TPU; otherwise there is a single host
         hosts = (context.current_host, context.num_hosts) if context else (0, 1)
-        return tfrecords.training_dataset(
-            path, shapes, params["batch_size"], seed, records_seen, *hosts
-        )
+        return tfrecords.training_dataset(path, shapes, params["batch_size"], seed, records_seen, *hosts)
 
     return input_fn
 
@@ -197,9 +194,7 @@ def _make_estimator(inputs, num_steps, handler):
         inputs.config,
         inputs.dataset,
         estimator.Schedule(
-            peak_rate=options.learning_rate,
-            num_steps=num_steps,
-            num_warmup_steps=int(num_steps * options.warmup_proportion),
+            peak_rate=options.learning_rate, num_steps=num_steps, num_warmup_steps=int(num_steps * options.warmup_proportion)
         ),
         init_checkpoint=options.init_checkpoint,
         use_tpu=options.use_tpu,
@@ -219,8 +214,7 @@ def _finished_checkpoint(folder, num_steps, handler):
     handler.check(f"the checkpoint of step {done} of {num_steps} is in {folder}")
     if done < num_steps:  # TensorFlow takes a failed write for the end of the data
         raise Fault(
-            f"training ended after step {done} of {num_steps} because a file in {folder} cannot be "
-            "written completely; check free space and limits on file size, then rerun the same "
-            "command to resume"
+            f"training ended after step {done} of {num_steps} because a file in {folder} cannot be written completely; "
+            "check free space and limits on file size, then rerun the same command to resume"
         )
     return last

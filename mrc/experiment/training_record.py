@@ -44,9 +44,8 @@ def check_same(folder: str, fingerprint: dict):
     if before != fingerprint:
         changed = provenance.differences(fingerprint, before)
         raise InputError(
-            f"{folder} holds a model that was trained with another {changed}; pass another "
-            "--output_dir, or delete checkpoint, training.json and model.ckpt-* there to train "
-            "again from the start"
+            f"{folder} holds a model that was trained with another {changed}; pass another --output_dir, or delete "
+            "checkpoint, training.json and model.ckpt-* there to train again from the start"
         )
 
 
@@ -61,10 +60,7 @@ def check_reader(checkpoint: str, do_lower_case: bool):
     fingerprint, num_steps = read(os.path.dirname(checkpoint))
     trained_with = fingerprint.get("do_lower_case") if isinstance(fingerprint, dict) else None
     if isinstance(trained_with, bool) and trained_with != do_lower_case:
-        raise InputError(
-            f"{checkpoint} was trained with --do_lower_case={trained_with}; pass the same value "
-            "here"
-        )
+        raise InputError(f"{checkpoint} was trained with --do_lower_case={trained_with}; pass the same value here")
     if num_steps is None or not checkpoint_files.reader(checkpoint).has_tensor("global_step"):
         return
     done = steps_done(checkpoint)

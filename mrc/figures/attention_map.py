@@ -15,10 +15,7 @@ from mrc.figures.texts import plain
 
 # What is drawn, and its name beside the colours.
 LIFT, MASS = "lift", "mass"
-_PANEL_LABELS = {
-    LIFT: "log2 of lift: attention mass / mass of uniform attention",
-    MASS: "attention mass",
-}
+_PANEL_LABELS = {LIFT: "log2 of lift: attention mass / mass of uniform attention", MASS: "attention mass"}
 _MAP_LABELS = {LIFT: "lift: attention / uniform attention", MASS: "attention"}
 _SPECIAL = "to [CLS]/[SEP]"
 _SPACING = 0.115  # inches between labels of tokens
@@ -35,12 +32,10 @@ def _masses(masses: Dict) -> Dict[str, np.ndarray]:
 
     The last is the mass on `[CLS]` and both `[SEP]`, the mean over question and passage queries.
     """
-    found = {
-        f"{zone}: {query} to {key}": masses[query, key] for zone, (query, key) in BLOCKS.items()
-    }
-    found[_SPECIAL] = sum(
-        masses[query, key] for query in QUERY_GROUPS[:2] for key in QUERY_GROUPS[2:]
-    ) / len(QUERY_GROUPS[:2])
+    found = {f"{zone}: {query} to {key}": masses[query, key] for zone, (query, key) in BLOCKS.items()}
+    found[_SPECIAL] = sum(masses[query, key] for query in QUERY_GROUPS[:2] for key in QUERY_GROUPS[2:]) / len(
+        QUERY_GROUPS[:2]
+    )
     return found
 
 
@@ -235,9 +230,7 @@ def draw_map(window, values: np.ndarray, what: str, show=LIFT, width: Optional[f
         at = np.flatnonzero(window.groups == group)
         if len(at):
             middle = at.mean() if group else at[0]
-            axes.text(
-                middle, -1.5 - len(window.groups) / 150, name, fontsize=TEXT_POINTS, va="bottom"
-            )
+            axes.text(middle, -1.5 - len(window.groups) / 150, name, fontsize=TEXT_POINTS, va="bottom")
     received = place(left, below, side, 0.45)
     received.bar(range(len(window.tokens)), values.sum(axis=0), width=1.0, color="0.3")
     received.set_xlim(-0.5, len(window.tokens) - 0.5)
@@ -252,9 +245,7 @@ def draw_map(window, values: np.ndarray, what: str, show=LIFT, width: Optional[f
         each.tick_params(labelsize=TEXT_POINTS)
     given.set_yticks([])
     received.set_xticks([])
-    bar = figure.colorbar(
-        image, cax=place(left, below + 0.55, side, 0.09), orientation="horizontal"
-    )
+    bar = figure.colorbar(image, cax=place(left, below + 0.55, side, 0.09), orientation="horizontal")
     bar.set_label(f"{_MAP_LABELS[show]} (root scale)", fontsize=TEXT_POINTS)
     bar.ax.tick_params(labelsize=TEXT_POINTS)
     _write_links(place(0.15, below + 1.08, width - 0.3, links), window, shown, columns)

@@ -50,12 +50,7 @@ def _masked_pairs(zone):
     return sorted((KEY_GROUPS.index(query), KEY_GROUPS.index(key)) for query, key in blocks)
 
 
-def make(
-    window,
-    masked_answers: Dict[Label, str],
-    reader: str,
-    f1: Callable[[str, str], float],
-) -> str:
+def make(window, masked_answers: Dict[Label, str], reader: str, f1: Callable[[str, str], float]) -> str:
     """Returns the page.
 
     Args:

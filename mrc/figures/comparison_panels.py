@@ -45,8 +45,7 @@ def panels_of(differences: Sequence[Difference]) -> List[Panel]:
 def of_attention(rows: Sequence[Sequence]) -> Panel:
     """Returns the panel of the rows of `attention_tables.DIFFERENCES`: layers by zones."""
     cells = {
-        (_joined(str(one + 1), str(other + 1)), zone.upper()): difference
-        for one, other, zone, _, _, difference in rows
+        (_joined(str(one + 1), str(other + 1)), zone.upper()): difference for one, other, zone, _, _, difference in rows
     }
     return panel_of_cells(
         cells,

@@ -54,18 +54,12 @@ def add_size_arguments(parser):
         help="width of the figure in inches (default: what it needs, up to 6.3 for panels); its "
         "text has at least 7 points",
     )
-    parser.add_argument(
-        "--columns",
-        type=bounded(int, 1, 100),
-        help="panels beside each other (default: as many as fit)",
-    )
+    parser.add_argument("--columns", type=bounded(int, 1, 100), help="panels beside each other (default: as many as fit)")
 
 
 def add_latex_argument(parser):
     """Adds --latex to a parser of a command that names its files itself."""
-    parser.add_argument(
-        "--latex", action="store_true", help="write the table as LaTeX beside the figure, too"
-    )
+    parser.add_argument("--latex", action="store_true", help="write the table as LaTeX beside the figure, too")
 
 
 def save(figure, path: str, description: str):
@@ -75,10 +69,7 @@ def save(figure, path: str, description: str):
     buffer = io.BytesIO()
     with matplotlib.rc_context(_STYLE):
         figure.savefig(
-            buffer,
-            format=extension(path),
-            dpi=_DOTS_PER_INCH,
-            metadata={FORMATS[extension(path)]: drawable(description)},
+            buffer, format=extension(path), dpi=_DOTS_PER_INCH, metadata={FORMATS[extension(path)]: drawable(description)}
         )
     files.make_folder_of(path)
     files.write(path, buffer.getvalue(), binary=True)

@@ -80,10 +80,7 @@ def panel_of_cells(cells: Dict, change, verdict=lambda cell: "", text=None, **la
     rows, columns = (list(dict.fromkeys(names)) for names in zip(*cells))
 
     def shown(value, empty, kind):
-        values = [
-            [value(cells[row, column]) if (row, column) in cells else empty for column in columns]
-            for row in rows
-        ]
+        values = [[value(cells[row, column]) if (row, column) in cells else empty for column in columns] for row in rows]
         return np.array(values, kind)
 
     return Panel(
@@ -129,9 +126,7 @@ def _beyond(panels, low, high):
     """Returns which ends of the colour scale some change exceeds, in matplotlib's words."""
     below = any(np.nanmin(panel.changes) < low - _ROUNDING for panel in panels)
     above = any(np.nanmax(panel.changes) > high + _ROUNDING for panel in panels)
-    return {(False, False): "neither", (True, False): "min", (False, True): "max"}.get(
-        (below, above), "both"
-    )
+    return {(False, False): "neither", (True, False): "min", (False, True): "max"}.get((below, above), "both")
 
 
 def _ticks(low, high, is_one_scale):
@@ -164,9 +159,7 @@ def _lines_of(panel):
 
 
 def _wrapped(text, width):
-    return "\n".join(
-        textwrap.fill(part, max(12, int(width / _LETTER))) for part in text.split("\n")
-    )
+    return "\n".join(textwrap.fill(part, max(12, int(width / _LETTER))) for part in text.split("\n"))
 
 
 def _label_columns(axes, panel, cell):
@@ -260,13 +253,7 @@ def _size(panels, width, columns):
     return width, columns
 
 
-def draw(
-    panels: List[Panel],
-    colour_label: str,
-    value_range,
-    width: Optional[float] = None,
-    columns: Optional[int] = None,
-):
+def draw(panels: List[Panel], colour_label: str, value_range, width: Optional[float] = None, columns: Optional[int] = None):
     """Returns the matplotlib figure of `panels` under one colour scale.
 
     Args:
@@ -283,10 +270,7 @@ def draw(
     width, columns = _size(panels, width, columns)
     inside = (width - _BESIDE) / columns - max(map(_side, panels))
     common = len(panels) > 1 and len({panel.about for panel in panels}) == 1
-    titles = [
-        _wrapped(panel.title + ("" if common or not panel.about else "\n" + panel.about), inside)
-        for panel in panels
-    ]
+    titles = [_wrapped(panel.title + ("" if common or not panel.about else "\n" + panel.about), inside) for panel in panels]
     rows = max(len(panel.rows) for panel in panels)
     height = rows * (0.1 + _LINE * max(map(_lines_of, panels))) + 0.55
     height += (_LINE + 0.02) * max(title.count("\n") + 1 for title in titles)
@@ -302,8 +286,7 @@ def draw(
     if max(size) > _MOST_INCHES:
         raise InputError(
             f"a figure of {len(panels)} panels with up to {rows} rows and "
-            f"{max(len(panel.columns) for panel in panels)} columns is too large to draw; draw "
-            "fewer of them"
+            f"{max(len(panel.columns) for panel in panels)} columns is too large to draw; draw fewer of them"
         )
     figure = new_figure(size, constrained_layout=True)
     ratios = [height] * lines + [legend_height] * bool(entries)

@@ -37,8 +37,7 @@ def escaped(text: str) -> str:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
     """Returns a table of texts; fields that begin with $ are LaTeX already, as is the caption."""
     first, *others = (
-        " & ".join(field if field.startswith("$") else escaped(field) for field in line) + r" \\"
-        for line in [header, *rows]
+        " & ".join(field if field.startswith("$") else escaped(field) for field in line) + r" \\" for line in [header, *rows]
     )
     columns = "l" + "r" * (len(header) - 1)
     begin = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]

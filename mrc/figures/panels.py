@@ -32,10 +32,7 @@ def row_name(label: str) -> str:
 
 def _changes(table: Table):
     return np.array(
-        [
-            [table.values.get((layer, zone), np.nan) - table.baseline for zone in table.zones]
-            for layer in table.layers
-        ]
+        [[table.values.get((layer, zone), np.nan) - table.baseline for zone in table.zones] for layer in table.layers]
     )
 
 
@@ -54,14 +51,7 @@ def _about(metric, baseline, path="", rows=()):
     return ", ".join(parts)
 
 
-def of_table(
-    table: Table,
-    title: str,
-    metric: str,
-    annotate: bool = False,
-    rows: Sequence = (),
-    path: str = "",
-) -> Panel:
+def of_table(table: Table, title: str, metric: str, annotate: bool = False, rows: Sequence = (), path: str = "") -> Panel:
     """Returns the panel of a table of results.
 
     Args:
@@ -70,9 +60,7 @@ def of_table(
     """
     changes = _changes(table)
     verdict_of = {(row.layer, row.zone): row.verdict for row in rows}
-    cell_verdicts = [
-        [verdict_of.get((layer, zone), "") for zone in table.zones] for layer in table.layers
-    ]
+    cell_verdicts = [[verdict_of.get((layer, zone), "") for zone in table.zones] for layer in table.layers]
     return Panel(
         title=title,
         about=_about(metric, table.baseline, path, rows),
@@ -107,11 +95,7 @@ def above_control(rows: Sequence, path: str) -> List:
     columns = ("above_control", "control_low", "control_high", "p_control")
     values = (np.array([getattr(row, name) for row in rows]) for name in columns)
     return [
-        row._replace(
-            difference=row.above_control,
-            value=row.baseline + row.above_control,
-            verdict=verdict,
-        )
+        row._replace(difference=row.above_control, value=row.baseline + row.above_control, verdict=verdict)
         for row, verdict in zip(rows, verdicts.verdicts(*values, margin).tolist())
     ]
 
@@ -160,18 +144,12 @@ def by_type(table, metric: str, title: str, annotate: bool = False) -> List[Pane
     if few and not panels:
         raise InputError(f"no type has {_FEWEST_OF_TYPE} questions; draw without --by_type")
     if not panels:
-        raise InputError(
-            "there is no cell of all heads to draw by type; decode a grid without --mask_head"
-        )
+        raise InputError("there is no cell of all heads to draw by type; decode a grid without --mask_head")
     return panels
 
 
 def average(
-    tables: Sequence[Table],
-    title: str,
-    metric: str,
-    tested: Optional[seeds.SeedEffects] = None,
-    path: str = "",
+    tables: Sequence[Table], title: str, metric: str, tested: Optional[seeds.SeedEffects] = None, path: str = ""
 ) -> Panel:
     """Returns the panel of the mean change of several readers, with mean and standard deviation in
     the cells.
@@ -186,10 +164,7 @@ def average(
     first = tables[0]
     for table in tables:
         if (table.layers, table.zones) != (first.layers, first.zones):
-            raise InputError(
-                "--average needs tables of the same layers and zones; draw them side by side "
-                "without it"
-            )
+            raise InputError("--average needs tables of the same layers and zones; draw them side by side without it")
     changes = np.array([_changes(table) for table in tables])
     mean = changes.mean(axis=0)
     spread = changes.std(axis=0, ddof=1) if len(tables) > 1 else np.zeros_like(mean)
@@ -218,10 +193,7 @@ def effects_of(path: str, table: Table, metric: str) -> Optional[Sequence]:
     if set(cells) != set(table.values) or any(
         not abs(cells[cell].value - value) < _SAME for cell, value in table.values.items()
     ):
-        warn(
-            f"{beside} is not of the results in {path}, so no verdict is drawn; score again with "
-            "--do_eval to write both"
-        )
+        warn(f"{beside} is not of the results in {path}, so no verdict is drawn; score again with --do_eval to write both")
         return None
     return rows
 

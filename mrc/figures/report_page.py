@@ -97,14 +97,11 @@ def _reader(grid):
         "name": os.path.basename(os.path.abspath(grid.folder)),
         "dataset": grid.dataset.name,
         "data": grid.data_path,
-        "runs": [
-            _run(run) for run in [grid.decoding] * (grid.decoding != grid.run) + [grid.run] if run
-        ],
+        "runs": [_run(run) for run in [grid.decoding] * (grid.decoding != grid.run) + [grid.run] if run],
         "layers": scores.layers,
         "metrics": list(scores.metrics),
         "sentences": [
-            effect_summary.in_words([row for row in grid.effects if row.metric == metric])
-            for metric in scores.metrics
+            effect_summary.in_words([row for row in grid.effects if row.metric == metric]) for metric in scores.metrics
         ],
         "cells": scores.cells,
         "effects": _effects(grid.effects),

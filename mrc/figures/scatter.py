@@ -18,9 +18,7 @@ def _draw(axes, points, row, last_layer):
 
     colours = [cm.viridis(point.layer / max(1, last_layer)) for point in points]
     axes.axhline(0.0, color="0.8", lw=0.8, zorder=0)
-    axes.scatter(
-        [point.mass for point in points], [point.loss for point in points], c=colours, s=12
-    )
+    axes.scatter([point.mass for point in points], [point.loss for point in points], c=colours, s=12)
     if row.over == LAYERS:
         style = dict(textcoords="offset points", xytext=(3, 2), fontsize=TEXT_POINTS)
         for point in points:
@@ -37,12 +35,7 @@ def _draw(axes, points, row, last_layer):
     axes.margins(0.15)
 
 
-def draw(
-    points: Dict,
-    rows: List[Correlation],
-    width: Optional[float] = None,
-    columns: Optional[int] = None,
-):
+def draw(points: Dict, rows: List[Correlation], width: Optional[float] = None, columns: Optional[int] = None):
     """Returns the figure: a panel for each zone, metric and kind of point.
 
     Args:
@@ -55,9 +48,7 @@ def draw(
     from matplotlib.colors import BoundaryNorm
 
     width = width or WIDTH
-    columns = columns or min(
-        len({row.zone for row in rows}), max(1, int((width - _BESIDE) / _LEAST_INCHES))
-    )
+    columns = columns or min(len({row.zone for row in rows}), max(1, int((width - _BESIDE) / _LEAST_INCHES)))
     most = max(point.layer for mine in points.values() for point in mine)
     lines = math.ceil(len(rows) / columns)
     height = 1.0 + min(1.8, (width - _BESIDE) / columns * 0.8)
@@ -70,9 +61,7 @@ def draw(
         if number % columns == 0:
             each.set_ylabel("loss from masking (points)", fontsize=TEXT_POINTS)
         each.set_xlabel("attention mass", fontsize=TEXT_POINTS)
-    colours = cm.ScalarMappable(
-        BoundaryNorm([layer + 0.5 for layer in range(most + 2)], 256), "viridis"
-    )
+    colours = cm.ScalarMappable(BoundaryNorm([layer + 0.5 for layer in range(most + 2)], 256), "viridis")
     colours.set_array([])
     step = max(1, (most + 1) // 12)
     bar = figure.colorbar(colours, ax=list(axes), fraction=0.03, ticks=range(1, most + 2, step))

@@ -53,10 +53,7 @@ def _check(values, path):
         )
     position = values.get("position_embedding_type", "absolute")
     if position != "absolute":
-        raise InputError(
-            f'{path}: position_embedding_type is "{position}"; only absolute positions '
-            "can be imported"
-        )
+        raise InputError(f'{path}: position_embedding_type is "{position}"; only absolute positions ' "can be imported")
     if values.get("pruned_heads"):
         raise InputError(f"{path}: models with pruned heads cannot be imported; use the original")
     if values.get("is_decoder") or values.get("add_cross_attention"):

@@ -22,10 +22,7 @@ from mrc.util.errors import InputError
 _SMALL_MODEL = 10**7  # weights; files of smaller models may be compressed
 _WRAPPERS = re.compile(r"^(?:module\.|model\.)+")
 _OLD_NAMES = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
-_HEAD = {
-    "cls/squad/output_weights": "qa_outputs.weight",
-    "cls/squad/output_bias": "qa_outputs.bias",
-}
+_HEAD = {"cls/squad/output_weights": "qa_outputs.weight", "cls/squad/output_bias": "qa_outputs.bias"}
 
 
 class Source(NamedTuple):
@@ -104,9 +101,7 @@ def _check_size(config, where):
         )
 
 
-def to_variables(
-    tensors: Dict[str, StoredTensor], config: BertConfig, where: str
-) -> Dict[str, np.ndarray]:
+def to_variables(tensors: Dict[str, StoredTensor], config: BertConfig, where: str) -> Dict[str, np.ndarray]:
     """Returns {variable: array} of a reader, with the pooler and span head if the model has them.
 
     Args:
@@ -124,8 +119,7 @@ def to_variables(
         name, is_transposed = source_of(variable, config.family)
         if name not in tensors:
             raise InputError(
-                f"{where} has no tensor {name}, which its config.json requires; download the model "
-                "folder again"
+                f"{where} has no tensor {name}, which its config.json requires; download the model folder again"
             )
         tensor, stored_shape = tensors[name], shape[::-1] if is_transposed else shape
         if list(tensor.shape) != stored_shape:
@@ -136,8 +130,7 @@ def to_variables(
         array = tensor.load()
         if array.dtype != np.float32:
             raise InputError(
-                f"{where} has {name} of type {array.dtype}; quantized models cannot be imported: "
-                "use the original"
+                f"{where} has {name} of type {array.dtype}; quantized models cannot be imported: use the original"
             )
         variables[variable] = np.ascontiguousarray(array.T if is_transposed else array)
     return variables

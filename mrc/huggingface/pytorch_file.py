@@ -40,10 +40,9 @@ _SMALL_BYTES = 1 << 24  # an archive's member of this size may be compressed to 
 _MOST_COMPRESSION = 20  # of a larger one
 # The opcodes of a state dict as PyTorch writes it, with protocols 2 to 4.
 _OPCODES = frozenset(
-    "PROTO FRAME STOP MARK EMPTY_DICT EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND "
-    "APPENDS SETITEM SETITEMS BINUNICODE SHORT_BINUNICODE BINSTRING SHORT_BINSTRING BININT BININT1 "
-    "BININT2 LONG1 BINFLOAT NONE NEWTRUE NEWFALSE GLOBAL STACK_GLOBAL REDUCE BUILD BINPERSID "
-    "BINPUT LONG_BINPUT BINGET LONG_BINGET MEMOIZE".split()
+    "PROTO FRAME STOP MARK EMPTY_DICT EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND APPENDS SETITEM "
+    "SETITEMS BINUNICODE SHORT_BINUNICODE BINSTRING SHORT_BINSTRING BININT BININT1 BININT2 LONG1 BINFLOAT NONE NEWTRUE "
+    "NEWFALSE GLOBAL STACK_GLOBAL REDUCE BUILD BINPERSID BINPUT LONG_BINPUT BINGET LONG_BINGET MEMOIZE".split()
 )
 
 
@@ -247,14 +246,9 @@ class _LegacyFile:
 def _load_view(path, source, view):
     """Returns the values of a view, floating-point ones as float32."""
     try:
-        values = np.frombuffer(
-            source.read(view.storage), stored_type(view.storage.kind), view.storage.length
-        )
+        values = np.frombuffer(source.read(view.storage), stored_type(view.storage.kind), view.storage.length)
         array = np.lib.stride_tricks.as_strided(
-            values[view.offset :],
-            view.size,
-            [step * values.itemsize for step in view.stride],
-            writeable=False,
+            values[view.offset :], view.size, [step * values.itemsize for step in view.stride], writeable=False
         )
         return to_float32(np.array(array), view.storage.kind)
     except Exception as error:  # a damaged archive can raise almost anything
@@ -272,9 +266,7 @@ def read(path: str) -> Dict[str, StoredTensor]:
         for name, view in source.value.items():
             if not isinstance(view, _View):
                 raise _Refused(f"{name[:100]}, which is not a tensor")
-            tensors[name] = StoredTensor(
-                view.size, view.storage.kind, functools.partial(_load_view, path, source, view)
-            )
+            tensors[name] = StoredTensor(view.size, view.storage.kind, functools.partial(_load_view, path, source, view))
         return tensors
     except _Refused as error:
         raise InputError(

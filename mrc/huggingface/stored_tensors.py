@@ -38,7 +38,4 @@ def to_float32(array, kind):
 
 def damaged(path, error):
     """Returns the error of a file that cannot be read."""
-    return InputError(
-        f"{path} cannot be read ({first_line(error)}); it is damaged or truncated, so download it "
-        "again"
-    )
+    return InputError(f"{path} cannot be read ({first_line(error)}); it is damaged or truncated, so download it again")

@@ -68,9 +68,7 @@ class _Folder:
         return value
 
     def wrong(self, name, what):
-        return InputError(
-            f"{os.path.join(self.folder, name)} {what}; download the model folder again"
-        )
+        return InputError(f"{os.path.join(self.folder, name)} {what}; download the model folder again")
 
     def _object(self, values, key, name):
         value = values.get(key)
@@ -222,9 +220,7 @@ def _check_pieces(folder, pieces):
         try:
             piece.encode("utf-8")
         except UnicodeEncodeError:
-            raise folder.wrong(
-                TOKENIZER, f"has the piece {shown(piece)}, which is not Unicode text"
-            )
+            raise folder.wrong(TOKENIZER, f"has the piece {shown(piece)}, which is not Unicode text")
     begun = sum(len(piece) > 1 and piece.startswith(_SPACE) for piece in pieces)
     if begun > sum(piece.startswith(_CONTINUED) for piece in pieces):
         raise folder.differs(f"is a sentencepiece model: {begun} of its pieces begin with {_SPACE}")
@@ -242,10 +238,7 @@ def _with_special_names(folder, pieces):
             raise folder.differs(f"has the {key} {shown(own)} in place of {name}")
     missing = [name for name in _SPECIAL.values() if name not in pieces]
     if missing:
-        raise InputError(
-            f"the vocabulary of {folder.folder} lacks {', '.join(missing)}; download the model "
-            "folder again"
-        )
+        raise InputError(f"the vocabulary of {folder.folder} lacks {', '.join(missing)}; download the model folder again")
     return pieces
 
 
@@ -263,8 +256,7 @@ def _warnings(folder, do_lower_case, has_pieces):
         )
     if folder.setting("tokenize_chinese_chars", "handle_chinese_chars", True) is False:
         warnings.append(
-            "its tokenizer does not separate Chinese characters, but this project does; Chinese "
-            "text is split differently"
+            "its tokenizer does not separate Chinese characters, but this project does; Chinese text is split differently"
         )
     names = {**_SPECIAL, **_OTHER_SPECIAL}
     special = {*names.values(), *map(folder.special, names)}

@@ -39,10 +39,7 @@ def read_safetensors(path: str) -> Dict[str, StoredTensor]:
     try:
         import safetensors
     except ImportError:
-        raise InputError(
-            f"reading {path} needs the safetensors package: pip install -r "
-            "requirements/huggingface.txt"
-        )
+        raise InputError(f"reading {path} needs the safetensors package: pip install -r requirements/huggingface.txt")
     data = files.read_bytes(path, "model file")
     try:
         entries = safetensors.deserialize(data)
@@ -53,13 +50,10 @@ def read_safetensors(path: str) -> Dict[str, StoredTensor]:
         kind = _SAFETENSORS_TYPES.get(entry["dtype"])
         if kind is None:
             raise InputError(
-                f"{path}: {name} has the type {entry['dtype']}, which is not supported; convert "
-                "the model to float32"
+                f"{path}: {name} has the type {entry['dtype']}, which is not supported; convert the model to float32"
             )
         shape = tuple(entry["shape"])
-        tensors[name] = StoredTensor(
-            shape, kind, functools.partial(_load_bytes, entry["data"], kind, shape)
-        )
+        tensors[name] = StoredTensor(shape, kind, functools.partial(_load_bytes, entry["data"], kind, shape))
     return tensors
 
 
@@ -88,9 +82,7 @@ def read(folder: str) -> Dict[str, StoredTensor]:
             f"it has {other[0]}, which is not read: download one of these files, or write it with "
             "the save_pretrained method of transformers"
         )
-    raise InputError(
-        f"{folder} has neither {SAFETENSORS} nor {PYTORCH}, nor shards of one; {remedy}"
-    )
+    raise InputError(f"{folder} has neither {SAFETENSORS} nor {PYTORCH}, nor shards of one; {remedy}")
 
 
 def weight_bytes(folder: str) -> int:
@@ -114,8 +106,5 @@ def _read_shards(folder, index_path, read_file):
         tensors.update(read_file(os.path.join(folder, name)))
     missing = [name for name in weight_map if name not in tensors]
     if missing:
-        raise InputError(
-            f"{index_path} lists {missing[0]}, which its shard does not have; download the model "
-            "folder again"
-        )
+        raise InputError(f"{index_path} lists {missing[0]}, which its shard does not have; download the model folder again")
     return tensors

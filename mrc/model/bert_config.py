@@ -93,14 +93,11 @@ def make(values, where="bert_config"):
 
     if not isinstance(values, dict):
         raise InputError(
-            f"{where} must be a JSON object as in Google's bert_config.json; it is a "
-            f"{type(values).__name__}, so use the one that came "
-            "with the checkpoint"
+            f"{where} must be a JSON object as in Google's bert_config.json; it is a {type(values).__name__}, so use "
+            "the one that came with the checkpoint"
         )
     if "vocab_size" not in values:
-        raise InputError(
-            f'{where} lacks "vocab_size"; use the bert_config.json that came with the checkpoint'
-        )
+        raise InputError(f'{where} lacks "vocab_size"; use the bert_config.json that came with the checkpoint')
     given = {key: values[key] for key in BertConfig._fields if key in values}
     given["family"] = _family(values, where)
     given.setdefault("embedding_size", given.get("hidden_size", BertConfig(1).hidden_size))

@@ -54,9 +54,7 @@ def flatten(branches):
     """
     leaves = tf.nest.flatten(branches)
     tensors, indices = modeling.distinct([leaf for leaf in leaves if isinstance(leaf, tf.Tensor)])
-    structure = tf.nest.map_structure(
-        lambda leaf: _Slot if isinstance(leaf, tf.Tensor) else leaf, tuple(branches)
-    )
+    structure = tf.nest.map_structure(lambda leaf: _Slot if isinstance(leaf, tf.Tensor) else leaf, tuple(branches))
     return tensors, (structure, tuple(indices))
 
 
@@ -64,9 +62,7 @@ def unflatten(signature, tensors) -> List[Branch]:
     """Returns the branches of a signature with other tensors; inverts `flatten`."""
     structure, indices = signature
     placed = (tensors[index] for index in indices)
-    return list(
-        tf.nest.map_structure(lambda leaf: next(placed) if leaf is _Slot else leaf, structure)
-    )
+    return list(tf.nest.map_structure(lambda leaf: next(placed) if leaf is _Slot else leaf, structure))
 
 
 def take(tensor, rows):
@@ -82,9 +78,7 @@ def _replaced(context, branch, num_heads):
     if branch.replacement is None:
         return context
     size = context.shape.as_list()[-1] // num_heads
-    kept = [
-        0.0 if branch.is_chosen(head) else 1.0 for head in range(num_heads) for _ in range(size)
-    ]
+    kept = [0.0 if branch.is_chosen(head) else 1.0 for head in range(num_heads) for _ in range(size)]
     kept = tf.constant(kept)  # [H]
     return context * kept + branch.replacement * (1.0 - kept)
 
@@ -96,18 +90,12 @@ def _attention_inputs(layer, hidden, branches, num_heads):
     lengths = {branch.keys for branch in branches}
     longest = branches[0].keys if len(lengths) == 1 else None
     key, value = layer.key_and_value(hidden if longest is None else hidden[:, :longest])
-    pairs = {
-        length: (key, value) if length is longest else (key[:, :length], value[:, :length])
-        for length in lengths
-    }
+    pairs = {length: (key, value) if length is longest else (key[:, :length], value[:, :length]) for length in lengths}
     return [
         AttentionInputs(
             queries[branch.rows],
             *pairs[branch.keys],
-            biases=tuple(
-                branch.bias if branch.is_chosen(head) else branch.other_bias
-                for head in range(num_heads)
-            ),
+            biases=tuple(branch.bias if branch.is_chosen(head) else branch.other_bias for head in range(num_heads)),
         )
         for branch in branches
     ]
@@ -121,10 +109,7 @@ def _contexts(layer, hidden, branches, num_heads):
 
 def _feed_forward(layer, hidden, branches, contexts):
     """Returns the output [B, R, H] of each branch."""
-    return [
-        layer.feed_forward(take(hidden, branch.rows), context)
-        for branch, context in zip(branches, contexts)
-    ]
+    return [layer.feed_forward(take(hidden, branch.rows), context) for branch, context in zip(branches, contexts)]
 
 
 def _feed_forward_of_own_weights(run, layer, hidden, branches, contexts):
@@ -155,10 +140,7 @@ def run(bert, index, hidden, branches):
 
     def run_branches(x, *arguments):
         weights = LayerWeights(*arguments[: len(layer.weights)])
-        own_layer, own_branches = (
-            layer.with_weights(weights),
-            unflatten(signature, arguments[len(weights) :]),
-        )
+        own_layer, own_branches = (layer.with_weights(weights), unflatten(signature, arguments[len(weights) :]))
         contexts = _contexts(own_layer, x, own_branches, num_heads)
         if keeps_weights:
             return contexts

@@ -32,9 +32,7 @@ _PART = re.compile(r"(.*)(\.index|\.meta|\.data-[0-9]{5}-of-[0-9]{5})$", re.DOTA
 # TensorFlow 2 raises an IndexError for a file that is cut short.
 _READING_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
 # Letter case by the folders that Google released BERT in.
-_LOWER_CASED = re.compile(
-    r"(uncased|multilingual|chinese)_L-12_H-768_A-12|uncased_L-24_H-1024_A-16"
-)
+_LOWER_CASED = re.compile(r"(uncased|multilingual|chinese)_L-12_H-768_A-12|uncased_L-24_H-1024_A-16")
 _CASED = re.compile(r"(multi_)?cased_L-12_H-768_A-12|cased_L-24_H-1024_A-16")
 DATA = ".data-00000-of-00001"  # the part with the tensors, where there is one
 _SIMILAR = 0.8  # of names, as difflib measures it
@@ -92,15 +90,12 @@ def _read_shapes(path):
     """Returns {name: shape} of all tensors of a checkpoint."""
     part = _PART.match(path)
     if part and (exists(part.group(1)) or _orphan_of(part.group(1))):
-        raise InputError(
-            "{} is a part of a checkpoint; remove {} from the path".format(*part.group(0, 2))
-        )
+        raise InputError("{} is a part of a checkpoint; remove {} from the path".format(*part.group(0, 2)))
     if tf.gfile.IsDirectory(path):
         names = [name for name in tf.gfile.ListDirectory(path) if name.endswith(".index")]
         example = max(name[: -len(".index")] for name in names) if names else _RELEASED_NAME
         raise InputError(
-            f"the checkpoint {path} is a folder; pass the path of what lies in it, as in "
-            f"{os.path.join(path, example)}"
+            f"the checkpoint {path} is a folder; pass the path of what lies in it, as in {os.path.join(path, example)}"
         )
     orphan = None if exists(path) else _orphan_of(path)
     if orphan:
@@ -116,8 +111,7 @@ def _read_shapes(path):
     if not exists(path):
         raise InputError(
             f"there is no checkpoint {path}; pass the path up to and with .ckpt, as in "
-            "uncased_L-12_H-768_A-12/bert_model.ckpt, or that of a training with its step, as in "
-            "model.ckpt-1000"
+            "uncased_L-12_H-768_A-12/bert_model.ckpt, or that of a training with its step, as in model.ckpt-1000"
         )
     with _explain_read_errors(path):
         return reader(path).get_variable_to_shape_map()
@@ -135,10 +129,7 @@ def _explain_read_errors(path):
 
 
 def _foreign(path, what):
-    return InputError(
-        f"{path} is {what}; pass a BERT, ELECTRA or ALBERT checkpoint in Google's TensorFlow 1 "
-        "format"
-    )
+    return InputError(f"{path} is {what}; pass a BERT, ELECTRA or ALBERT checkpoint in Google's TensorFlow 1 format")
 
 
 def _read_tensors(opened, names):
@@ -234,18 +225,15 @@ def check(path, config, needs_head, trained_here=False, contents=None):
     _check_family(path, shapes, config)
     # A model to train from may lack what a trained reader has.
     optional = variables.pooler(config) + variables.head(config)
-    needed = variables.encoder(config) + [
-        variable for variable in optional if trained_here or variable.name in shapes
-    ]
+    needed = variables.encoder(config) + [variable for variable in optional if trained_here or variable.name in shapes]
     wanted = {variable.name: list(variable.shape) for variable in needed}
     for name, shape in sorted(wanted.items()):
         if name not in shapes:
             raise _missing(path, name, shape, shapes)
         if list(shapes[name]) != shape:
             raise InputError(
-                f"the checkpoint {path} has {name} of shape {list(shapes[name])} where the BERT "
-                f"config asks for {shape}; "
-                "use the bert_config.json that came with it"
+                f"the checkpoint {path} has {name} of shape {list(shapes[name])} where the BERT config asks for "
+                f"{shape}; use the bert_config.json that came with it"
             )
     with _explain_read_errors(path):
         contents = contents or _read_tensors(reader(path), wanted)
@@ -258,10 +246,7 @@ def check(path, config, needs_head, trained_here=False, contents=None):
         )
     head = [variable.name for variable in variables.head(config)]
     if needs_head and not set(head) <= set(shapes):
-        warn(
-            f"the checkpoint {path} has no span head ({head[0]}): without training, answers are "
-            "random"
-        )
+        warn(f"the checkpoint {path} has no span head ({head[0]}): without training, answers are random")
 
 
 def read_whole(path):

@@ -33,13 +33,8 @@ def _warn_if_moved(folder, path):
     state = _read_list(folder)
     if state is not None and path != state.model_checkpoint_path:
         named = os.path.dirname(state.model_checkpoint_path)
-        if named != os.path.dirname(path) and os.path.basename(path) == os.path.basename(
-            state.model_checkpoint_path
-        ):
-            warn(
-                f"{os.path.join(folder, _STATE_FILE)} names checkpoints in {named}, which is not "
-                f"there; using {path}"
-            )
+        if named != os.path.dirname(path) and os.path.basename(path) == os.path.basename(state.model_checkpoint_path):
+            warn(f"{os.path.join(folder, _STATE_FILE)} names checkpoints in {named}, which is not there; using {path}")
 
 
 def listed(folder):
@@ -48,18 +43,13 @@ def listed(folder):
         return []
     state = _read_list(folder)
     if state is not None:
-        older = [
-            path for path in state.all_model_checkpoint_paths if path != state.model_checkpoint_path
-        ]
+        older = [path for path in state.all_model_checkpoint_paths if path != state.model_checkpoint_path]
         paths = [_moved(path, folder) for path in [state.model_checkpoint_path] + older[::-1]]
         # Checkpoints may have been deleted to free space.
         return paths if any(checkpoint.exists(path) for path in paths) else []
     # The list itself is damaged.
     matches = filter(None, map(_INDEX.match, tf.gfile.ListDirectory(folder)))
-    return [
-        os.path.join(folder, match.group(1))
-        for match in sorted(matches, key=lambda match: -int(match.group(2)))
-    ]
+    return [os.path.join(folder, match.group(1)) for match in sorted(matches, key=lambda match: -int(match.group(2)))]
 
 
 def last(folder):

@@ -40,9 +40,7 @@ class ReusedFunctions:
           body: function of any number of tensors that returns a list of tensors.
         """
         tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
-        key = (signature,) + tuple(
-            (tensor.dtype, tuple(tensor.shape.as_list())) for tensor in tensors
-        )
+        key = (signature,) + tuple((tensor.dtype, tuple(tensor.shape.as_list())) for tensor in tensors)
         if key not in self._functions:
             self._functions[key] = tensorflow_versions.graph_function(body, tensors)
         return self._functions[key](*tensors)
@@ -129,9 +127,7 @@ def _by_window(tensor, windows):
 
 def _as_indices(attention_inputs):
     """Returns the distinct tensors of the inputs, and the `_Indices` of each."""
-    tensors, indices = modeling.distinct(
-        [tensor for each in attention_inputs for tensor in each[:3] + each.biases]
-    )
+    tensors, indices = modeling.distinct([tensor for each in attention_inputs for tensor in each[:3] + each.biases])
     indices, attentions = iter(indices), []
     for each in attention_inputs:
         query, key, value = (next(indices) for _ in each[:3])
@@ -165,15 +161,8 @@ def attention_by_window(functions, attention_inputs, heads):
         return modeling.split_heads(tensor, heads) if together else tensor
 
     def all_windows(*inputs):
-        parts = zip(
-            *[
-                _by_window(for_windows(index, tensor), windows)
-                for index, tensor in enumerate(inputs)
-            ]
-        )
-        contexts = [
-            functions(("window", heads, attentions), one_window, *window) for window in parts
-        ]
+        parts = zip(*[_by_window(for_windows(index, tensor), windows) for index, tensor in enumerate(inputs)])
+        contexts = [functions(("window", heads, attentions), one_window, *window) for window in parts]
         stacked = [tf.stack(of_windows) for of_windows in zip(*contexts)]  # [B, ...]
         return [modeling.join_heads(context) for context in stacked] if together else stacked
 
@@ -219,23 +208,13 @@ def make_ops():
         if onednn_ops.has_dense(kernel, function):
             return onednn_ops.dense(x, kernel, bias, function)
         return compiled_part(
-            function.__name__,
-            functools.partial(modeling.biased_activation, function),
-            modeling.product(x, kernel),
-            bias,
+            function.__name__, functools.partial(modeling.biased_activation, function), modeling.product(x, kernel), bias
         )
 
     def normalized_dense(x, kernel, bias, residual, *norm):
         if onednn_ops.AVAILABLE:
             return onednn_ops.layer_norm(_dense(x, kernel, bias) + residual, *norm)
-        return compiled_part(
-            "norm",
-            modeling.biased_residual_norm,
-            modeling.product(x, kernel),
-            bias,
-            residual,
-            *norm,
-        )
+        return compiled_part("norm", modeling.biased_residual_norm, modeling.product(x, kernel), bias, residual, *norm)
 
     return modeling.LayerOps(
         attention=functools.partial(attention_by_window, functions),

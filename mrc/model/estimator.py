@@ -155,27 +155,18 @@ def training_model_fn(
             loss, norm = model.training_loss(features), None
             gradients = tf.gradients(loss, tf.trainable_variables())
         else:
-            size = micro_batches.part_size(
-                features["input_ids"].shape.as_list()[0], micro_batch_size
-            )
+            size = micro_batches.part_size(features["input_ids"].shape.as_list()[0], micro_batch_size)
             loss, gradients, norm = micro_batches.mean_gradients(
                 lambda part, first: make_model(first).training_loss(part), features, size
             )
-        train_op, rate = optimization.training_op(
-            gradients, use_tpu=use_tpu, norm=norm, **schedule._asdict()
-        )
+        train_op, rate = optimization.training_op(gradients, use_tpu=use_tpu, norm=norm, **schedule._asdict())
         host_call = None
         if use_tpu:
             host_call = _tpu_summaries(params["output_dir"], learning_rate=rate)
         else:
             tf.summary.scalar("learning_rate", rate)
         return TPUEstimatorSpec(
-            mode,
-            loss=loss,
-            train_op=train_op,
-            scaffold_fn=scaffold_fn,
-            host_call=host_call,
-            training_hooks=list(hooks),
+            mode, loss=loss, train_op=train_op, scaffold_fn=scaffold_fn, host_call=host_call, training_hooks=list(hooks)
         )
 
     return model_fn
@@ -218,9 +209,7 @@ def prediction_model_fn(
         )
         model = span_model.SpanModel(bert, dataset.masks_question)
         scaffold_fn = _initialize_from(init_checkpoint, use_tpu) if init_checkpoint else None
-        best = model.best_positions(
-            features, cells, size, trim_padding=trim_padding, static_shapes=use_tpu
-        )
+        best = model.best_positions(features, cells, size, trim_padding=trim_padding, static_shapes=use_tpu)
         return TPUEstimatorSpec(mode, predictions=best, scaffold_fn=scaffold_fn)
 
     return model_fn
@@ -247,9 +236,7 @@ def attention_model_fn(config, cell, init_checkpoint: Optional[str] = None, use_
     return model_fn
 
 
-def make_estimator(
-    model_fn, device: TpuOptions, options, predict_batch_size: Optional[int] = None
-) -> TPUEstimator:
+def make_estimator(model_fn, device: TpuOptions, options, predict_batch_size: Optional[int] = None) -> TPUEstimator:
     """Returns the TPUEstimator of the reader.
 
     Args:

@@ -62,9 +62,7 @@ class _Bounds:
         passage_stop = question_stop + 1 + count(attention_mask.PASSAGE)
         self._first_passage = _round_down(tf.reduce_min(question_stop) + 1, step)
         self._all_in_passage = round_up(tf.reduce_max(question_stop) + 1, step)
-        self._end_of_all_in_passage = tf.maximum(
-            _round_down(tf.reduce_min(passage_stop), step), self._all_in_passage
-        )
+        self._end_of_all_in_passage = tf.maximum(_round_down(tf.reduce_min(passage_stop), step), self._all_in_passage)
         self._last_passage = round_up(tf.reduce_max(passage_stop), step)
 
     def stretches(self, queries, end):
@@ -88,11 +86,7 @@ class _Bounds:
         first = self._all_in_passage if front else self._first_passage
         second = self._last_passage if passage else self._end_of_all_in_passage
         stretches, start = [], 0
-        for is_changed, stop, next_changes in (
-            (front, first, passage),
-            (passage, second, back),
-            (back, end, None),
-        ):
+        for is_changed, stop, next_changes in ((front, first, passage), (passage, second, back), (back, end, None)):
             if is_changed != next_changes:
                 stop = end if next_changes is None else tf.minimum(stop, end)
                 stretches.append(Stretch(start, stop, is_changed))
@@ -122,12 +116,7 @@ def _by_mask(cells, layer):
 
 def _reads_padding_above(cells, layer):
     """Whether one of `cells` attends to padding in a layer above `layer`."""
-    return any(
-        cell.mask_at(above).replaces_bias
-        for cell in cells
-        for above in cell.layers
-        if above > layer
-    )
+    return any(cell.mask_at(above).replaces_bias for cell in cells for above in cell.layers if above > layer)
 
 
 class _Pass:
@@ -157,9 +146,7 @@ class _Pass:
             return None
         if not trimmed and not self._keeps_padding(cells_of[NO_MASK], layer):
             return None
-        return self._stretches_of(
-            mask.queries, self._length if trimmed else modeling.dimensions(self._sets.members)[1]
-        )
+        return self._stretches_of(mask.queries, self._length if trimmed else modeling.dimensions(self._sets.members)[1])
 
     def _make_bias(self, mask, rows, keys):
         """Returns the bias of `mask` for the stretches `rows` (see `Branch`) and `keys` keys."""
@@ -207,9 +194,7 @@ class _Pass:
         outputs = dict(zip(cells_of, outputs))  # [B, R, H] each
         return [
             State(
-                outputs[mask]
-                if stretches is None
-                else _put_together(stretches, outputs[mask], outputs[NO_MASK]),
+                outputs[mask] if stretches is None else _put_together(stretches, outputs[mask], outputs[NO_MASK]),
                 cells_of[mask],
                 trimmed,
             )

@@ -47,9 +47,7 @@ def mean_gradients(make_loss, features, size):
 
         first = part * size
         with tf.variable_scope(tf.get_variable_scope(), reuse=True, custom_getter=get_value):
-            part_loss = make_loss(
-                {name: windows_from(array, first) for name, array in features.items()}, first
-            )
+            part_loss = make_loss({name: windows_from(array, first) for name, array in features.items()}, first)
         gradients = tf.gradients(part_loss, [values[variable.op.name] for variable in variables])
         added = list(sums)
         for index, gradient in enumerate(gradients):

@@ -32,10 +32,7 @@ def _are_available():
     return (
         is_new
         and tensorflow_versions.uses_onednn()
-        and all(
-            kernels.get_registered_kernels_for_op(name).kernel
-            for name in (_BIASED_SCORES, _NORM, _DENSE, _KEPT_DENSE)
-        )
+        and all(kernels.get_registered_kernels_for_op(name).kernel for name in (_BIASED_SCORES, _NORM, _DENSE, _KEPT_DENSE))
     )
 
 
@@ -60,11 +57,7 @@ def biased_scores(query, key, bias):
 
 def has_dense(kernel, function=tf.identity):
     """Whether `dense` takes weights of this type and this activation."""
-    return (
-        AVAILABLE
-        and function in _FUSED
-        and kernel.dtype.base_dtype in KEPT_TYPES.union([tf.float32])
-    )
+    return AVAILABLE and function in _FUSED and kernel.dtype.base_dtype in KEPT_TYPES.union([tf.float32])
 
 
 def dense(x, kernel, bias, function=tf.identity):
@@ -95,10 +88,5 @@ def dense(x, kernel, bias, function=tf.identity):
 def layer_norm(x, beta, gamma):
     """`modeling.layer_norm` for `x` [B, R, H], up to rounding."""
     return op_def_library.apply_op(
-        _NORM,
-        name="layer_norm",
-        x=x,
-        scale=gamma,
-        offset=beta,
-        epsilon=modeling.LAYER_NORM_EPSILON,
+        _NORM, name="layer_norm", x=x, scale=gamma, offset=beta, epsilon=modeling.LAYER_NORM_EPSILON
     )

@@ -43,8 +43,7 @@ def check(name: str, use_tpu: bool):
         )
     if not (cpu_has_bfloat16() or tf.test.is_gpu_available()):
         raise InputError(
-            f"{needs} a CPU with AVX-512 BF16 or AMX, a GPU or a TPU; this machine has none of "
-            "them: remove the flag"
+            f"{needs} a CPU with AVX-512 BF16 or AMX, a GPU or a TPU; this machine has none of them: remove the flag"
         )
 
 

@@ -19,10 +19,7 @@ _NEVER = -1e30  # below every logit
 def trimmed(features):
     """Returns the arrays of `Windows.batch` without what is padding in all windows: [B, ...]."""
     length = tf.reduce_max(tf.reduce_sum(features["input_mask"], axis=1))
-    return {
-        name: array[:, :length] if array.shape.ndims == 2 else array
-        for name, array in features.items()
-    }
+    return {name: array[:, :length] if array.shape.ndims == 2 else array for name, array in features.items()}
 
 
 class SpanModel:
@@ -41,9 +38,7 @@ class SpanModel:
     def span_logits(self, hidden, input_span_mask=None):
         """Returns the logits [B, T] of starts and of ends from the encoder's output [B, T, H]."""
         batch, tokens, width = modeling.dimensions(hidden)
-        both = (
-            tf.matmul(tf.reshape(hidden, [-1, width]), self._weights, transpose_b=True) + self._bias
-        )
+        both = tf.matmul(tf.reshape(hidden, [-1, width]), self._weights, transpose_b=True) + self._bias
         start, end = tf.unstack(tf.reshape(both, [batch, tokens, 2]), axis=2)
         if self._masks_question:
             masked = (1.0 - tf.cast(input_span_mask, tf.float32)) * modeling.MASKED
@@ -62,9 +57,7 @@ class SpanModel:
         hidden = self.bert.encode(hidden, bias)
         logits = self.span_logits(hidden, features.get("input_span_mask"))
         losses = [
-            tf.reduce_mean(
-                tf.nn.sparse_softmax_cross_entropy_with_logits(labels=features[name], logits=scores)
-            )
+            tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=features[name], logits=scores))
             for name, scores in zip(("start_positions", "end_positions"), logits)
         ]
         return (losses[0] + losses[1]) / 2.0
@@ -74,18 +67,14 @@ class SpanModel:
         if self._masks_question:
             scores = tf.nn.log_softmax(scores)
         if trim_padding:
-            scores = tf.where(
-                tf.cast(input_mask, tf.bool), scores, tf.fill(tf.shape(scores), _NEVER)
-            )
+            scores = tf.where(tf.cast(input_mask, tf.bool), scores, tf.fill(tf.shape(scores), _NEVER))
         return tf.nn.top_k(scores, k=size)
 
     @staticmethod
     def working_length(input_mask, size, step):
         """Returns the length of the longest window, rounded up to `step`, but at least `size`."""
         longest = tf.reduce_max(tf.reduce_sum(input_mask, axis=1))
-        return tf.minimum(
-            tf.maximum(grid.round_up(longest, step), size), modeling.dimensions(input_mask)[1]
-        )
+        return tf.minimum(tf.maximum(grid.round_up(longest, step), size), modeling.dimensions(input_mask)[1])
 
     def best_positions(self, features, cells, size, trim_padding=False, static_shapes=False):
         """Returns what decoding needs of every cell's logits.
@@ -109,13 +98,9 @@ class SpanModel:
         length = None
         if not static_shapes:
             length = self.working_length(mask, size, self.bert.ops.length_step)
-        outputs = grid.encode(
-            self.bert, cells, embedded, modeling.padding_bias(mask), sets, length, trim_padding
-        )
+        outputs = grid.encode(self.bert, cells, embedded, modeling.padding_bias(mask), sets, length, trim_padding)
         if trim_padding:
-            mask, span_mask = (
-                None if part is None else part[:, :length] for part in (mask, span_mask)
-            )
+            mask, span_mask = (None if part is None else part[:, :length] for part in (mask, span_mask))
         for hidden in outputs:
             logits = self.span_logits(hidden, span_mask)
             for side, scores in zip(("start", "end"), logits):

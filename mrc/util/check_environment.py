@@ -24,8 +24,7 @@ def _explain_lack_of_memory(kind, error, trace):
     """Reports an uncaught error, with one line if there is not enough memory to load modules."""
     if kind is MemoryError or re.search("failed to map segment|annot allocate memory", str(error)):
         print(
-            "error: not enough memory to load the program; end other programs, or raise the limit "
-            "that `ulimit -v` shows",
+            "error: not enough memory to load the program; end other programs, or raise the limit that `ulimit -v` shows",
             file=sys.stderr,
         )
     else:
@@ -34,16 +33,7 @@ def _explain_lack_of_memory(kind, error, trace):
 
 sys.excepthook = _explain_lack_of_memory
 
-_NEEDED = (
-    "tensorflow",
-    "numpy",
-    "scipy",
-    "absl",
-    "tqdm",
-    "nltk",
-    "googleapiclient",
-    "oauth2client",
-)
+_NEEDED = ("tensorflow", "numpy", "scipy", "absl", "tqdm", "nltk", "googleapiclient", "oauth2client")
 # as in "tensorflow_cpu-2.15.1.dist-info" or "tensorflow-1.15.3-py3.7.egg-info"
 _METADATA = re.compile(
     r"(?:tensorflow|tensorflow[-_]cpu|tensorflow[-_]gpu|tensorflow[-_]intel|tensorflow[-_]macos|"
@@ -75,11 +65,7 @@ def _what_is_wrong():
         return "is too old: Python 3.7 to 3.11 is needed"
     import importlib.util  # Python 2 has none
 
-    missing = [
-        name
-        for name in _NEEDED
-        if name not in sys.modules and importlib.util.find_spec(name) is None
-    ]
+    missing = [name for name in _NEEDED if name not in sys.modules and importlib.util.find_spec(name) is None]
     if "tensorflow" not in missing:
         version = _tensorflow_version()  # None for a package without metadata, which is accepted
         if version and version[1] >= (2, 16):

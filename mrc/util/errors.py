@@ -36,9 +36,7 @@ def escaped(text):
 def _escape_arguments(record):
     """A filter of a logger that escapes the texts of its messages."""
     if isinstance(record.args, tuple):
-        record.args = tuple(
-            escaped(str(arg)) if isinstance(arg, (str, Exception)) else arg for arg in record.args
-        )
+        record.args = tuple(escaped(str(arg)) if isinstance(arg, (str, Exception)) else arg for arg in record.args)
     return True
 
 
@@ -74,9 +72,7 @@ class ArgumentParser(argparse.ArgumentParser):
     """A parser with the lines of its description kept, and wrong arguments as input errors."""
 
     def __init__(self, description):
-        super().__init__(
-            description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
+        super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
     def parse_args(self, args=None, namespace=None):
         check_words(sys.argv if args is None else args)
@@ -115,8 +111,7 @@ class Stopped(BaseException):
 
     def __init__(self, number, state=""):
         super().__init__(
-            f"stopped by {signal.Signals(number).name}{state and ': ' + state}; rerun the same "
-            "command to resume"
+            f"stopped by {signal.Signals(number).name}{state and ': ' + state}; rerun the same command to resume"
         )
         self.number = number
 

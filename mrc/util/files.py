@@ -62,9 +62,7 @@ def exists(path):
     try:
         return _of(path).Exists(path)
     except _failures() as error:
-        raise InputError(
-            f"{path} cannot be accessed ({first_line(error)}); check the path and its permissions"
-        )
+        raise InputError(f"{path} cannot be accessed ({first_line(error)}); check the path and its permissions")
 
 
 @contextlib.contextmanager
@@ -78,10 +76,7 @@ def _reading(path, what):
         with _of(path).GFile(path, "rb") as reader:
             yield reader
     except _failures() as error:
-        raise InputError(
-            f"the {what} {path} cannot be read ({first_line(error)}); check the path and its "
-            "permissions"
-        )
+        raise InputError(f"the {what} {path} cannot be read ({first_line(error)}); check the path and its permissions")
 
 
 class ChangedFile(InputError):
@@ -146,8 +141,7 @@ def read_text(path, what="file"):
                 raise InputError(f"the {what} {path} is compressed ({kind}); decompress it first")
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(
-            f"the {what} {path} is not UTF-8 text: byte 0x{data[error.start]:02x} in line {line}; "
-            "save it as UTF-8"
+            f"the {what} {path} is not UTF-8 text: byte 0x{data[error.start]:02x} in line {line}; save it as UTF-8"
         )
 
 
@@ -165,9 +159,7 @@ def read_json(path, what="file"):
     """Returns the value of a JSON file; raises an `InputError` with line and column if invalid."""
     text = read_text(path, what)
     if not text.strip():
-        raise InputError(
-            f"the {what} {path} is empty where JSON was expected; write or download it again"
-        )
+        raise InputError(f"the {what} {path} is empty where JSON was expected; write or download it again")
     try:
         return json.loads(text, parse_int=_whole_number)
     except json.JSONDecodeError as error:
@@ -176,14 +168,10 @@ def read_json(path, what="file"):
             f"{error.colno}; check that it is the right file and complete"
         )
     except RecursionError:
-        raise InputError(
-            f"the {what} {path} is not usable JSON: it is nested too deeply; check that it is the "
-            "right file"
-        )
+        raise InputError(f"the {what} {path} is not usable JSON: it is nested too deeply; check that it is the right file")
     except _TooManyDigits as error:
         raise InputError(
-            f"the {what} {path} is not usable JSON: it has an integer of {error} digits; check "
-            "that it is the right file"
+            f"the {what} {path} is not usable JSON: it has an integer of {error} digits; check that it is the right file"
         )
 
 
@@ -242,9 +230,7 @@ def writing(path, binary=False):
     """
     beside = aside(path)
     if _of(path).IsDirectory(path):
-        raise InputError(
-            f"{path} is a folder, and cannot be written to as a file; pass another path"
-        )
+        raise InputError(f"{path} is a folder, and cannot be written to as a file; pass another path")
     with renamed(beside, path), _of(beside).GFile(beside, "wb" if binary else "w") as writer:
         yield writer
 
@@ -263,8 +249,7 @@ def replacing_together(folder, names):
     for name in names:
         if tf.gfile.IsDirectory(os.path.join(folder, name)):
             raise InputError(
-                f"{os.path.join(folder, name)} is a folder where a file is to be written; pass "
-                "another output folder"
+                f"{os.path.join(folder, name)} is a folder where a file is to be written; pass another output folder"
             )
     remove_leftovers(folder)
     new, last = aside(os.path.join(folder, "new")), os.path.join(folder, names[-1])
@@ -300,8 +285,7 @@ def allow_open(number):
     if resource.RLIM_INFINITY != limit < wanted:
         with contextlib.suppress(ValueError, OSError):  # some systems have a lower limit
             resource.setrlimit(
-                resource.RLIMIT_NOFILE,
-                (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most),
+                resource.RLIMIT_NOFILE, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most)
             )
 
 
@@ -313,10 +297,7 @@ def make_folder(path):
     except _failures() as error:
         if _of(path).Exists(path) and not _of(path).IsDirectory(path):
             raise InputError(f"{path} is a file where a folder is needed; pass another path")
-        raise InputError(
-            f"the folder {path} cannot be created ({first_line(error)}); check the path and its "
-            "permissions"
-        )
+        raise InputError(f"the folder {path} cannot be created ({first_line(error)}); check the path and its permissions")
     if not is_folder:
         raise InputError(f"{path} is a file where a folder is needed; pass another path")
 

@@ -40,8 +40,7 @@ def _open(folder, path, name):
     except OSError as error:
         if tf.gfile.Exists(lock):  # for example, another user's
             raise InputError(
-                f"{lock} cannot be written to ({error.strerror}); have it deleted, or pass another "
-                "--output_dir"
+                f"{lock} cannot be written to ({error.strerror}); have it deleted, or pass another --output_dir"
             )
         raise InputError(
             f"the output folder {folder} cannot be written to ({error.strerror}); make it "
@@ -70,11 +69,7 @@ def _lock(descriptor, folder, file, kind=fcntl.LOCK_EX):
 
 def _sign(file, text=None):
     """Writes `text`, or the name of this process, to the lock file."""
-    text = text or "process %d on %s, since %s\n" % (
-        os.getpid(),
-        socket.gethostname(),
-        time.strftime("%Y-%m-%d %H:%M:%S"),
-    )
+    text = text or "process %d on %s, since %s\n" % (os.getpid(), socket.gethostname(), time.strftime("%Y-%m-%d %H:%M:%S"))
     with contextlib.suppress(OSError):  # a full disk must not stop the run
         os.ftruncate(file, 0)
         os.write(file, text.encode("utf-8"))
@@ -103,9 +98,7 @@ def held(folder, shard=None):
         problem = _lock(file, folder, file, kind)
         if problem:
             tf.logging.warning(
-                "the file system of %s has no locks (%s); make sure that no other run uses it",
-                folder,
-                problem.strerror,
+                "the file system of %s has no locks (%s); make sure that no other run uses it", folder, problem.strerror
             )
         _lock(whole, folder, file, kind)
         if shard:

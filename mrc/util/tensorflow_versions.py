@@ -17,9 +17,7 @@ IS_TF2 = VERSION >= (2, 0)
 # An estimator traces each function once, and XLA compiles it once per shape. Compiling at the first
 # call rather than the second keeps the last bits of a result independent of the order of windows.
 # The variable is read when the process opens its first session.
-os.environ["TF_XLA_FLAGS"] = " ".join(
-    [os.environ.get("TF_XLA_FLAGS", ""), "--tf_xla_enable_lazy_compilation=false"]
-)
+os.environ["TF_XLA_FLAGS"] = " ".join([os.environ.get("TF_XLA_FLAGS", ""), "--tf_xla_enable_lazy_compilation=false"])
 
 
 @contextlib.contextmanager
@@ -95,12 +93,8 @@ def graph_function(body, tensors):
     """
     signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
     if VERSION >= (2, 13):
-        return tf2.function(
-            body, input_signature=signature, autograph=False, experimental_attributes=_NOT_INLINED
-        )
-    return eager_function.defun_with_attributes(
-        body, signature, attributes=_NOT_INLINED, autograph=False
-    )
+        return tf2.function(body, input_signature=signature, autograph=False, experimental_attributes=_NOT_INLINED)
+    return eager_function.defun_with_attributes(body, signature, attributes=_NOT_INLINED, autograph=False)
 
 
 def xla_function(body, tensors):
@@ -118,9 +112,7 @@ def xla_function(body, tensors):
 
     if IS_TF2:
         return tf2.function(with_shapes, autograph=False, jit_compile=True)
-    return framework_function.Defun(
-        *[tensor.dtype for tensor in tensors], noinline=True, compiled=True
-    )(with_shapes)
+    return framework_function.Defun(*[tensor.dtype for tensor in tensors], noinline=True, compiled=True)(with_shapes)
 
 
 def session_config(use_tpu=False, rewrites_graph=True):
@@ -133,9 +125,7 @@ def session_config(use_tpu=False, rewrites_graph=True):
     config = tf.ConfigProto(allow_soft_placement=True, isolate_session_state=use_tpu)
     if not use_tpu:
         # Functions are called hundreds of times; specialized, they would be compiled as often.
-        config.graph_options.rewrite_options.function_optimization = (
-            rewriter_config_pb2.RewriterConfig.OFF
-        )
+        config.graph_options.rewrite_options.function_optimization = rewriter_config_pb2.RewriterConfig.OFF
     if IS_TF2 and not rewrites_graph:
         config.graph_options.rewrite_options.disable_meta_optimizer = True
     return config

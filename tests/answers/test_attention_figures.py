@@ -61,9 +61,7 @@ def test_a_window_has_the_answer_of_the_run(folders, data, question):
 def test_gold_answers_are_found_in_their_window(folders):
     found = [read_window(folders["squad"], "boat", number) for number in range(2)]
     every = found + [read_window(folders["squad"], "boat", n) for n in range(2, found[0].of)]
-    spelled = {
-        " ".join(window.tokens[first : last + 1]) for window in every for first, last in window.gold
-    }
+    spelled = {" ".join(window.tokens[first : last + 1]) for window in every for first, last in window.gold}
     assert spelled == {"eclair"} and every[0].gold_answers == ["Éclair"]
 
 
@@ -112,9 +110,7 @@ def test_maps_are_written(command_lines, folders, tmp_path, data, question, name
         "visualize_attention.py", f"--question={question}", *words, folders[data], str(path)
     )
     assert code == 0 and "Traceback" not in stderr, stderr
-    assert path.read_bytes().startswith(
-        {"map.png": b"\x89PNG", "map.pdf": b"%PDF", "sheet.svg": b"<?xml"}[name]
-    )
+    assert path.read_bytes().startswith({"map.png": b"\x89PNG", "map.pdf": b"%PDF", "sheet.svg": b"<?xml"}[name])
 
 
 @pytest.mark.parametrize("question", ["a\x01\ufffe", "a\ud800", "a\u200b$x$ 中"])
@@ -123,10 +119,7 @@ def test_maps_of_odd_texts_are_xml(folders, tmp_path, question):
     window = window._replace(tokens=[question] * len(window.tokens), gold_answers=[question])
     mean = window.attention.mean(axis=(0, 1))
     for number, figure in enumerate(
-        [
-            attention_map.draw_map(window, mean, question),
-            attention_map.draw_sheet(window, [mean], [question]),
-        ]
+        [attention_map.draw_map(window, mean, question), attention_map.draw_sheet(window, [mean], [question])]
     ):
         path = tmp_path / f"{number}.svg"
         figure_files.save(figure, str(path), question)
@@ -175,15 +168,11 @@ def test_a_map_names_what_it_shows(folders):
 
 def test_panels_are_written(command_lines, tmp_path):
     text = attention_tables.to_csv(
-        np.full([3, 4, 4, 5], 0.2),
-        np.zeros([3, 4, 4]),
-        attention_tables.uniform_attention(np.ones([1, 4])),
+        np.full([3, 4, 4, 5], 0.2), np.zeros([3, 4, 4]), attention_tables.uniform_attention(np.ones([1, 4]))
     )[0]
     (tmp_path / "attention.csv").write_text(text, encoding="utf-8")
     path = tmp_path / "panels.png"
-    code, _, stderr, _ = command_lines.run(
-        "visualize_attention.py", str(tmp_path / "attention.csv"), str(path)
-    )
+    code, _, stderr, _ = command_lines.run("visualize_attention.py", str(tmp_path / "attention.csv"), str(path))
     assert code == 0, stderr
     assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -199,9 +188,7 @@ def test_panels_are_written(command_lines, tmp_path):
     ],
 )
 def test_a_wrong_question_layer_or_head_is_refused(command_lines, folders, tmp_path, words, wanted):
-    code, _, stderr, _ = command_lines.run(
-        "visualize_attention.py", *words, folders["squad"], str(tmp_path / "map.png")
-    )
+    code, _, stderr, _ = command_lines.run("visualize_attention.py", *words, folders["squad"], str(tmp_path / "map.png"))
     assert code == 2 and wanted in stderr and "Traceback" not in stderr
 
 
@@ -224,9 +211,7 @@ def test_a_page_is_whole_and_needs_no_network(folders):
     assert data["masked"][1][3:] == [[0], [[1, 1]]]
     encoded = re.search('type="text/plain">(.*)</script>', page).group(1)
     raw = np.frombuffer(base64.b64decode(encoded), np.uint8)
-    np.testing.assert_array_equal(
-        raw.reshape(window.attention.shape), attention_page.quantise(window.attention)
-    )
+    np.testing.assert_array_equal(raw.reshape(window.attention.shape), attention_page.quantise(window.attention))
 
 
 def test_text_that_ends_a_script_does_not_end_the_page(folders):
@@ -236,9 +221,7 @@ def test_text_that_ends_a_script_does_not_end_the_page(folders):
 
 def test_text_that_names_a_placeholder_stays_as_it_is(folders):
     question = "What are PAGE_BYTES?"
-    page = attention_page.make(
-        read_window(folders["squad"], "boat")._replace(question=question), {}
-    )
+    page = attention_page.make(read_window(folders["squad"], "boat")._replace(question=question), {})
     data = json.loads(re.search(r"const page = (\{.*\});", page).group(1))
     assert data["question"] == question and page.count("PAGE_BYTES") == 1
 
@@ -246,9 +229,7 @@ def test_text_that_names_a_placeholder_stays_as_it_is(folders):
 @pytest.mark.parametrize("tokens, megabytes", [(170, 10), (512, 60)])
 def test_the_size_of_a_page_is_bounded(folders, tokens, megabytes):
     window = read_window(folders["squad"], "boat")._replace(
-        tokens=["a"] * tokens,
-        groups=np.ones(tokens, int),
-        attention=np.zeros([12, 12, tokens, tokens], np.float32),
+        tokens=["a"] * tokens, groups=np.ones(tokens, int), attention=np.zeros([12, 12, tokens, tokens], np.float32)
     )
     assert len(attention_page.make(window, {})) < megabytes * 10**6
 

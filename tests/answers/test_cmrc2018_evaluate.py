@@ -13,9 +13,7 @@ from mrc.util.errors import InputError
 
 
 def question(question_id, *answers):
-    return Question(
-        question_id, "?", tuple(Answer(answer, 0) for answer in answers), None, "data[0]"
-    )
+    return Question(question_id, "?", tuple(Answer(answer, 0) for answer in answers), None, "data[0]")
 
 
 def passages(*questions):
@@ -43,10 +41,7 @@ def test_segments(text, units):
 
 
 def test_strip_punctuation_keeps_what_is_not_on_its_list():
-    assert (
-        scorer.strip_punctuation(" 《A-B》：C_D*^/\\~`+=，。：？！“”；’·、「」（）－～『』 ")
-        == "abcd"
-    )
+    assert scorer.strip_punctuation(" 《A-B》：C_D*^/\\~`+=，。：？！“”；’·、「」（）－～『』 ") == "abcd"
     assert scorer.strip_punctuation("a.b,c(d)‘e…") == "a.b,c(d)‘e…"
 
 
@@ -87,11 +82,7 @@ def test_exact_match(answer, prediction, match):
 
 
 def test_evaluate_takes_the_best_answer_and_skips_what_is_not_predicted():
-    asked = passages(
-        question("right", "红楼", "红楼梦"),
-        question("half", "丁", "甲乙丙丁"),
-        question("missing", "甲"),
-    )
+    asked = passages(question("right", "红楼", "红楼梦"), question("half", "丁", "甲乙丙丁"), question("missing", "甲"))
     # EM 1, 0, 0 and F1 1, 1/2, 0 over three questions
     predictions = {"right": "《红楼梦》", "half": "甲丙丁乙", "other": "x"}
     assert list(scorer.evaluate(asked, predictions).items()) == [
@@ -121,10 +112,7 @@ def test_f1_is_at_least_the_exact_match_where_there_are_segments(answer, predict
 
 def longest_common_run(left, right):
     runs = [left[i:j] for i in range(len(left)) for j in range(i + 1, len(left) + 1)]
-    return max(
-        [len(run) for run in runs if any(right[k : k + len(run)] == run for k in range(len(right)))]
-        or [0]
-    )
+    return max([len(run) for run in runs if any(right[k : k + len(run)] == run for k in range(len(right)))] or [0])
 
 
 @given(TEXTS, TEXTS)
@@ -144,11 +132,7 @@ def test_predicting_the_answer_scores_100(golds):
 
 
 def entry(question_id, *answers):
-    return {
-        "id": question_id,
-        "question": "?",
-        "answers": [{"text": text, "answer_start": 0} for text in answers],
-    }
+    return {"id": question_id, "question": "?", "answers": [{"text": text, "answer_start": 0} for text in answers]}
 
 
 @pytest.fixture
@@ -158,9 +142,7 @@ def run(command_lines, tmp_path):
     def run_scorer(qas, predictions, arguments=("data.json", "pred.json")):
         data = {"data": [{"paragraphs": [{"context": "甲", "qas": qas}]}]}
         tmp_path.joinpath("data.json").write_text(json.dumps(data))
-        tmp_path.joinpath("pred.json").write_text(
-            predictions if isinstance(predictions, str) else json.dumps(predictions)
-        )
+        tmp_path.joinpath("pred.json").write_text(predictions if isinstance(predictions, str) else json.dumps(predictions))
         return command_lines.run("cmrc2018_evaluate.py", *arguments, cwd=str(tmp_path))[:3]
 
     return run_scorer
@@ -169,10 +151,7 @@ def run(command_lines, tmp_path):
 def test_command_line_prints_one_line_and_reports_the_gaps(run):
     code, out, err = run([entry("a", "甲"), entry("b", "乙")], {"a": "甲", "c": "丙"})
     assert code == 0
-    assert out == (
-        '{"AVERAGE": "50.000", "F1": "50.000", "EM": "50.000", "TOTAL": 2, "SKIP": 1, "FILE": '
-        '"pred.json"}\n'
-    )
+    assert out == ('{"AVERAGE": "50.000", "F1": "50.000", "EM": "50.000", "TOTAL": 2, "SKIP": 1, "FILE": "pred.json"}\n')
     assert "1 of 2 questions have no prediction and count as wrong: b\n" in err
     assert "1 of 2 predictions are for ids that are not in the data and are ignored: c\n" in err
 
@@ -198,11 +177,7 @@ def test_a_wrong_file_is_refused_in_one_line(run, qas, predictions, parts):
 
 
 @pytest.mark.parametrize(
-    "arguments, part",
-    [
-        (("data.json", "nowhere.json"), "nowhere.json does not exist"),
-        (("data.json",), "prediction_file"),
-    ],
+    "arguments, part", [(("data.json", "nowhere.json"), "nowhere.json does not exist"), (("data.json",), "prediction_file")]
 )
 def test_a_wrong_command_line_is_refused(run, arguments, part):
     code, out, err = run([entry("a", "甲")], {}, arguments)
@@ -228,9 +203,7 @@ def test_integer_ids_are_scored(run, number):
     assert (code, json.loads(out)["EM"]) == (0, "100.000") and "no prediction" not in err
 
 
-@pytest.mark.parametrize(
-    "change", [{"is_impossible": "true"}, {"question": None}, {"answers": [{"text": "甲"}]}]
-)
+@pytest.mark.parametrize("change", [{"is_impossible": "true"}, {"question": None}, {"answers": [{"text": "甲"}]}])
 def test_keys_that_scoring_does_not_read_are_ignored(run, change):
     code, out, _ = run([dict(entry("a", "甲"), **change)], {"a": "甲"})
     assert (code, json.loads(out)["EM"]) == (0, "100.000")

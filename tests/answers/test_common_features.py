@@ -30,10 +30,7 @@ def test_features_by_hand(context, question, answers, expected):
 def test_means_are_of_the_questions_that_could_be_chosen():
     values = np.array([[1.0, 2.0, 4.0, 100.0], [np.nan, 3.0, 5.0, 0.0]])
     rows = common_features.compare(
-        Features(["a", "b"], values),
-        np.array([False, True, False, True]),
-        np.array([True, True, True, False]),
-        np.arange(4),
+        Features(["a", "b"], values), np.array([False, True, False, True]), np.array([True, True, True, False]), np.arange(4)
     )
     assert [row[:2] for row in rows] == [(2.0, 2.5), (3.0, 5.0)]
 
@@ -50,9 +47,7 @@ def sample(random, effect):
     values = random.randn(6, 160) + random.randn(6, 40)[:, passages]
     logits = 1.0 + effect * values[0] + 0.7 * random.randn(40)[passages]
     chosen = random.rand(160) < 1.0 / (1.0 + np.exp(-logits))
-    rows = common_features.compare(
-        Features(list("abcdef"), values + 10.0), chosen, np.ones(160, bool), passages
-    )
+    rows = common_features.compare(Features(list("abcdef"), values + 10.0), chosen, np.ones(160, bool), passages)
     return [p for *_, p in rows]
 
 

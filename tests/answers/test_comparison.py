@@ -102,20 +102,10 @@ def test_questions_are_matched_by_id_and_keep_the_passages_of_a():
 def test_readers_of_6_and_12_layers_are_laid_over_relative_depth():
     small = [Label(str(layer), "", "p2") for layer in range(6)] + [Label("", "", "p2")]
     large = [Label(str(layer), "", "p2") for layer in range(12)] + [Label("", "", "p2")]
-    a = reader_of(
-        small + [Label("0", "1", "p2"), Label("0+1", "", "p2")], np.ones((10, 3)), layers=6
-    )
+    a = reader_of(small + [Label("0", "1", "p2"), Label("0+1", "", "p2")], np.ones((10, 3)), layers=6)
     b = reader_of(large, np.ones((14, 3)), layers=12)
     pairs = [(one.layer, other.layer) for one, other in comparison.common_cells(a, b)]
-    assert pairs == [
-        ("0", "1"),
-        ("1", "3"),
-        ("2", "5"),
-        ("3", "7"),
-        ("4", "9"),
-        ("5", "11"),
-        ("", ""),
-    ]
+    assert pairs == [("0", "1"), ("1", "3"), ("2", "5"), ("3", "7"), ("4", "9"), ("5", "11"), ("", "")]
     assert comparison.common_cells(b, a) == [pair[::-1] for pair in comparison.common_cells(a, b)]
     # Half of the layers of 12 have no counterpart.
     # (0.5 + layer) / 4 = 1/8, 3/8, 5/8, 7/8 lie in the layers 0, 2, 3 and 5 of 6.
@@ -170,9 +160,7 @@ def test_readers_of_other_depths_are_compared_by_the_script(command_lines, tmp_p
     code, stdout, stderr, _ = command_lines.run("compare.py", a, b)
     assert code == 0, stderr
     assert "1 and 2 layers are matched by relative depth" in stdout
-    assert [(row["cell_a"], row["cell_b"]) for row in rows_of(tmp_path / "a")] == [
-        ("layer0_p2", "layer1_p2")
-    ]
+    assert [(row["cell_a"], row["cell_b"]) for row in rows_of(tmp_path / "a")] == [("layer0_p2", "layer1_p2")]
 
 
 def test_two_tables_of_attention_are_compared_by_the_script(command_lines, tmp_path):

@@ -27,9 +27,7 @@ def masses(seed=0):
 
 
 def effect(layer, head, zone, metric, loss):
-    return Effect(
-        *(str(layer), head, zone, metric, 80.0, 80.0 - loss, -loss, 1.0, 0.0, 0.0, 0, 0, 50)
-    )
+    return Effect(*(str(layer), head, zone, metric, 80.0, 80.0 - loss, -loss, 1.0, 0.0, 0.0, 0, 0, 50))
 
 
 def rows(loss_of, metric="em", heads=("",)):
@@ -70,10 +68,7 @@ def point(layer, head, mass, loss, verdict=verdicts.NEEDED):
 def test_cells_that_cannot_change_an_answer_are_no_points():
     _, table = masses()
     cells = rows(lambda layer, *_: float(layer))
-    cells = [
-        row._replace(verdict=verdicts.IMPOSSIBLE if row.layer == "5" else verdicts.UNDECIDED)
-        for row in cells
-    ]
+    cells = [row._replace(verdict=verdicts.IMPOSSIBLE if row.layer == "5" else verdicts.UNDECIDED) for row in cells]
     points = correlation.find_points(table, cells, "q2", "em")[correlation.LAYERS]
     assert [each.layer for each in points] == [0, 1, 2, 3, 4]
 
@@ -91,9 +86,7 @@ def test_coefficients_and_the_interval_of_fishers_z():
     z, r = math.atanh(row.spearman), row.spearman
     reach = 1.96 * math.sqrt((1 + r * r / 2) / 2)
     assert row.spearman_low == pytest.approx(math.tanh(z - reach), abs=1e-4)
-    assert "not significant" in correlation.in_words(row) and "5 layers" in (
-        correlation.in_words(row)
-    )
+    assert "not significant" in correlation.in_words(row) and "5 layers" in (correlation.in_words(row))
 
 
 def test_the_p_of_four_layers_in_order_is_2_of_24():
@@ -103,11 +96,7 @@ def test_the_p_of_four_layers_in_order_is_2_of_24():
 
 def test_heads_are_compared_within_their_layers():
     # Layer 1 has larger masses and losses than layer 0, but within both the order is reversed.
-    points = [
-        point(layer, head, layer + 0.1 * head, 10.0 * layer - head)
-        for layer in range(2)
-        for head in range(4)
-    ]
+    points = [point(layer, head, layer + 0.1 * head, 10.0 * layer - head) for layer in range(2) for head in range(4)]
     row = correlation.correlate(points, "q2", correlation.HEADS, "em")
     assert row.spearman == pytest.approx(-1.0) and row.pearson == pytest.approx(-1.0)
     assert row.p == pytest.approx(2 / 24**2, abs=0.005)
@@ -118,9 +107,7 @@ def test_heads_that_share_a_layer_effect_raise_at_most_8_percent_false_alarms():
     strata = np.repeat(np.arange(6), 12)
     alarms = 0
     for _ in range(400):
-        mass, loss = (
-            random.normal(size=6)[strata] + random.normal(size=len(strata)) for _ in range(2)
-        )
+        mass, loss = (random.normal(size=6)[strata] + random.normal(size=len(strata)) for _ in range(2))
         alarms += correlation.permutation_p(mass, loss, strata, draws=200) < 0.05
     assert 0.02 * 400 <= alarms <= 0.08 * 400
 
@@ -139,8 +126,7 @@ def test_the_ceiling_is_the_root_of_the_reliability():
 
 
 @pytest.mark.parametrize(
-    "verdict, words",
-    [(verdicts.NEEDED, "with more attention to the zone"), (verdicts.UNDECIDED, "no finding")],
+    "verdict, words", [(verdicts.NEEDED, "with more attention to the zone"), (verdicts.UNDECIDED, "no finding")]
 )
 def test_without_a_loss_beyond_noise_there_is_no_finding(verdict, words):
     points = [point(n, None, 0.1 * n, float(n), verdict) for n in range(8)]
@@ -167,29 +153,21 @@ def write_scores(folder, cells, seed=0):
         metric: np.array(
             [np.ones(40)]
             + [
-                np.full(
-                    40,
-                    1.0
-                    - next(-row.difference for row in cells if row[:4] == (*label, metric)) / 100.0,
-                )
+                np.full(40, 1.0 - next(-row.difference for row in cells if row[:4] == (*label, metric)) / 100.0)
                 for label in labels
             ]
         )
         for metric in ("em", "f1")
     }
     ids = np.arange(40)
-    question_scores.write(
-        folder, question_scores.QuestionScores(ids.astype(str), ids // 2, ids // 8, labels, scores)
-    )
+    question_scores.write(folder, question_scores.QuestionScores(ids.astype(str), ids // 2, ids // 8, labels, scores))
 
 
 @pytest.mark.parametrize("has_scores", [True, False])
 def test_the_script_writes_a_table_and_a_figure(command_lines, tmp_path, has_scores):
     found, table = masses()
     entropies = np.zeros([LAYERS, HEADS, 4])
-    text = attention_tables.to_csv(
-        found, entropies, attention_tables.uniform_attention(np.ones([1, 4]))
-    )[0]
+    text = attention_tables.to_csv(found, entropies, attention_tables.uniform_attention(np.ones([1, 4])))[0]
     (tmp_path / "attention.csv").write_text(text, encoding="utf-8")
 
     def loss(layer, head, zone):

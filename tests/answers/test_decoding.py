@@ -46,12 +46,7 @@ def test_projection(text, original, found):
 
 @pytest.mark.parametrize(
     "text, original, found",
-    [
-        ("灯塔", "灯塔在", "灯塔"),
-        ("abc", "在ABC", "ABC"),
-        ("塔a", "灯塔A", "塔A"),
-        ("河", "灯塔", "灯塔"),
-    ],
+    [("灯塔", "灯塔在", "灯塔"), ("abc", "在ABC", "ABC"), ("塔a", "灯塔A", "塔A"), ("河", "灯塔", "灯塔")],
 )
 def test_projection_without_spaces(text, original, found):
     assert project(text, original, "", BasicTokenizer(True)) == found
@@ -76,10 +71,7 @@ class Case:
         example = Example("id", "q", Text(context, dataset.word_pattern), -1, -1, "")
         self.windows = Windows([example], tokenizer, max_seq_length, doc_stride, 64)
         self.dataset = dataset
-        self.options = dict(
-            dict(n_best_size=20, max_answer_length=30, with_negatives=False, null_threshold=0.0),
-            **options,
-        )
+        self.options = dict(dict(n_best_size=20, max_answer_length=30, with_negatives=False, null_threshold=0.0), **options)
 
     def answer(self, *logits):
         """Returns the `Answer` of one cell for the [start logits, end logits] of each window."""
@@ -90,9 +82,7 @@ class Case:
         decoder = Decoder(self.windows, VOCABULARY, self.dataset, True, **self.options)
         rows = range(len(self.windows))
         size = min(self.options["n_best_size"], self.windows.max_seq_length)
-        logits = np.array(cells, np.float32).reshape(
-            [len(cells), len(rows), 2, self.windows.max_seq_length]
-        )
+        logits = np.array(cells, np.float32).reshape([len(cells), len(rows), 2, self.windows.max_seq_length])
         return decoder.answer(0, rows, tiny.best_positions(logits.transpose([1, 0, 2, 3]), size))
 
 
@@ -117,9 +107,7 @@ def test_an_n_best_list_matches_hand_computation():
     # 3 + 2: "aBc"; 3 + 1.5: "aBc, Y"; there the list is full.
     assert answer.text == "aBc" and texts(answer) == ["aBc", "aBc, Y"]
     assert [tuple(entry)[1:] for entry in answer.entries] == [(3.0, 2.0, 4, 6), (3.0, 1.5, 4, 8)]
-    assert answer.probabilities == pytest.approx(
-        [1 / (1 + math.exp(-0.5)), 1 / (1 + math.exp(0.5))]
-    )
+    assert answer.probabilities == pytest.approx([1 / (1 + math.exp(-0.5)), 1 / (1 + math.exp(0.5))])
     assert answer.null_odds is None
 
 
@@ -153,9 +141,7 @@ def test_positions_outside_the_passage_count_in_the_ranking():
 
 
 def test_ties_go_to_the_lower_position():
-    answer = Case("x y z", n_best_size=2).answer(
-        [logits(p5=1.0, p4=1.0, p3=1.0), logits(p3=1.0, p4=1.0, p5=1.0)]
-    )
+    answer = Case("x y z", n_best_size=2).answer([logits(p5=1.0, p4=1.0, p3=1.0), logits(p3=1.0, p4=1.0, p5=1.0)])
     # Starts 3 and 4, ends 3 and 4; start 3 with end 3, then with end 4.
     assert texts(answer) == ["x", "x y"]
 
@@ -203,14 +189,10 @@ def test_windows_are_ranked_together(first, second, found):
 def negative(threshold=0.0, null=(0.0, 0.0), n_best_size=3, **spans):
     starts, ends = logits(**spans), logits(**spans)
     starts[0], ends[0] = null
-    return Case(
-        "x y z", with_negatives=True, null_threshold=threshold, n_best_size=n_best_size
-    ).answer([starts, ends])
+    return Case("x y z", with_negatives=True, null_threshold=threshold, n_best_size=n_best_size).answer([starts, ends])
 
 
-@pytest.mark.parametrize(
-    "null, found", [((9.0, 0.0), ["", "y"]), ((1.0, 2.0), ["y", ""]), ((4.0, 0.0), ["y", ""])]
-)
+@pytest.mark.parametrize("null, found", [((9.0, 0.0), ["", "y"]), ((1.0, 2.0), ["y", ""]), ((4.0, 0.0), ["y", ""])])
 def test_the_null_answer_is_ranked_by_its_score(null, found):
     answer = negative(null=null, p4=2.0)  # "y" has 4; the null answer follows on a tie
     assert texts(answer)[:2] == found and answer.null_odds == sum(null) - 4.0
@@ -235,10 +217,7 @@ def test_the_null_answer_alone():
 
 def test_the_null_score_is_the_smallest_of_all_windows():
     case = Case("x y z a e", max_seq_length=8, with_negatives=True)
-    rows = [
-        [logits(8, p0=3.0, p3=1.0), logits(8, p0=2.0, p3=1.0)],
-        [logits(8, p0=1.0), logits(8, p0=0.5)],
-    ]
+    rows = [[logits(8, p0=3.0, p3=1.0), logits(8, p0=2.0, p3=1.0)], [logits(8, p0=1.0), logits(8, p0=0.5)]]
     answer = case.answer(*rows)
     null = answer.entries[texts(answer).index("")]
     assert (null.start_logit, null.end_logit) == (1.0, 0.5) and answer.null_odds == -0.5
@@ -246,11 +225,7 @@ def test_the_null_score_is_the_smallest_of_all_windows():
 
 def test_questions_without_windows():
     assert len(Case(" ").windows) == 0
-    for dataset, options, text in (
-        (SQUAD, {}, "empty"),
-        (CMRC2018, {}, "empty"),
-        (SQUAD, {"with_negatives": True}, ""),
-    ):
+    for dataset, options, text in ((SQUAD, {}, "empty"), (CMRC2018, {}, "empty"), (SQUAD, {"with_negatives": True}, "")):
         case = Case("", dataset, **options)
         (answer,) = Decoder(case.windows, VOCABULARY, dataset, True, **case.options).answer(
             0,
@@ -285,10 +260,7 @@ def test_words_whose_tokens_change_when_they_are_joined():
 def test_cells_are_decoded_independently():
     case = Case("x y z", n_best_size=1)
     answers = case.answers([[[logits(p3=1.0), logits(p3=1.0)]], [[logits(p5=1.0), logits(p5=2.0)]]])
-    assert [(answer.text, answer.entries[0].end_logit) for answer in answers] == [
-        ("x", 1.0),
-        ("z", 2.0),
-    ]
+    assert [(answer.text, answer.entries[0].end_logit) for answer in answers] == [("x", 1.0), ("z", 2.0)]
 
 
 def test_answers_are_cut_out_by_the_offsets_of_sentence_pieces(tmp_path):

@@ -21,8 +21,7 @@ def passages(asked):
     made = []
     for number in range(0, len(asked), 2):
         questions = tuple(
-            Question(f"q{at}", asked[at], (Answer("a", 0),), None, f"place {at}")
-            for at in range(number, number + 2)
+            Question(f"q{at}", asked[at], (Answer("a", 0),), None, f"place {at}") for at in range(number, number + 2)
         )
         made.append(Passage("a", questions, f"passage {number}"))
     return made
@@ -35,37 +34,16 @@ def rows_of(path):
 
 def metrics_of(evaluations):
     """Returns {metric: {cell: scores}}; a cell answers as the baseline where both are right."""
-    metrics = {
-        metric: {cell: getattr(each, metric) for cell, each in evaluations.items()}
-        for metric in ("em", "f1")
-    }
+    metrics = {metric: {cell: getattr(each, metric) for cell, each in evaluations.items()} for metric in ("em", "f1")}
     return dict(metrics, own=metrics["f1"])
 
 
-def write(
-    folder,
-    dataset=SQUAD,
-    zones="p2,off",
-    layers="0+1,1",
-    heads=None,
-    asked=None,
-    right=(),
-    options=OPTIONS,
-):
+def write(folder, dataset=SQUAD, zones="p2,off", layers="0+1,1", heads=None, asked=None, right=(), options=OPTIONS):
     """Writes the tables of a grid whose baseline answers every question.
 
     A cell does so in `right`.
     """
-    asked = asked or [
-        "Who?",
-        "Where is it?",
-        "How many?",
-        "Why?",
-        "Who is it?",
-        "What?",
-        "When?",
-        "Go",
-    ]
+    asked = asked or ["Who?", "Where is it?", "How many?", "Why?", "Who is it?", "What?", "When?", "Go"]
     data = passages(asked)
     cells = grid_cells.read_cells(zones, layers, 3, heads, 2)
     everything = {f"q{at}": "a" for at in range(len(asked))}
@@ -83,10 +61,7 @@ def write(
 def test_a_row_for_each_cell_and_metric(tmp_path):
     rows, _ = write(tmp_path, heads="1", right=(0, 1, 2))
     assert [(row["layer"], row["head"], row["zone"], row["metric"]) for row in rows] == [
-        (layer, "1", zone, metric)
-        for layer in ("0+1", "1")
-        for zone in ("p2", "off")
-        for metric in ("em", "f1", "own")
+        (layer, "1", zone, metric) for layer in ("0+1", "1") for zone in ("p2", "off") for metric in ("em", "f1", "own")
     ]
     for row in rows:
         assert float(row["baseline"]) == 100 and float(row["value"]) == 37.5
@@ -128,9 +103,7 @@ def test_questions_are_grouped_by_their_interrogative(tmp_path, capsys):
     other = [row for row in rows if row["type"] == "other"]
     assert {(row["questions"], float(row["value"])) for row in other} == {("1", 0.0)}
     out = capsys.readouterr().out
-    assert (
-        "questions by type: what 1, who 2, when 1, where 1, which 0, why 1, how many/much 1" in out
-    )
+    assert "questions by type: what 1, who 2, when 1, where 1, which 0, why 1, how many/much 1" in out
 
 
 def test_chinese_questions(tmp_path):
@@ -169,12 +142,9 @@ def test_the_margin_decides_what_is_not_needed(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "dataset, reads_null, zones",
-    [(SQUAD, False, {"q2", "q2p"}), (SQUAD, True, {"q2"}), (CMRC2018, False, {"q2"})],
+    "dataset, reads_null, zones", [(SQUAD, False, {"q2", "q2p"}), (SQUAD, True, {"q2"}), (CMRC2018, False, {"q2"})]
 )
-def test_cells_of_the_last_layer_that_no_answer_reads_are_impossible(
-    tmp_path, dataset, reads_null, zones
-):
+def test_cells_of_the_last_layer_that_no_answer_reads_are_impossible(tmp_path, dataset, reads_null, zones):
     asked = ["Who?"] * 8
     rows, _ = write(
         tmp_path,
@@ -200,9 +170,7 @@ def test_passages_know_their_article(tmp_path):
     path = tiny.write_json(tmp_path / "data.json", data)
     read = squad_format.read(path, "data file", squad_format.SCORING)
     paragraphs = [len(article["paragraphs"]) for article in data["data"]]
-    assert [passage.article for passage in read] == [
-        number for number, count in enumerate(paragraphs) for _ in range(count)
-    ]
+    assert [passage.article for passage in read] == [number for number, count in enumerate(paragraphs) for _ in range(count)]
 
 
 def test_an_id_that_occurs_twice_is_one_question_for_squad_and_two_for_cmrc():

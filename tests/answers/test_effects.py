@@ -30,9 +30,7 @@ def compare(scores=SCORES, cluster="paragraph", types=("who", "what", "what", "w
 
 def test_rows_hold_points_counts_and_p_values():
     rows = compare()
-    assert [row[:4] for row in rows] == [
-        (*label, metric) for label in LABELS for metric in ("em", "f1", "own")
-    ]
+    assert [row[:4] for row in rows] == [(*label, metric) for label in LABELS for metric in ("em", "f1", "own")]
     em, f1, own = rows[:3]
     assert (em.baseline, em.value, em.difference) == (75.0, 25.0, -50.0)
     assert (em.better, em.worse, em.questions) == (0, 2, 4)
@@ -97,8 +95,7 @@ ROW = effects.Effect(
 
 def test_csv_has_the_documented_header_and_format():
     assert effects.TABLE.to_csv([ROW]) == HEADER + (
-        "2,,p2q,em,81.2346,80.0000,0.0000,0.5000,-2.5000,,1,8,177,"
-        "1.234e-05,1,0.25,3.0000,undecided,1234,,,,,,,\n"
+        "2,,p2q,em,81.2346,80.0000,0.0000,0.5000,-2.5000,,1,8,177,1.234e-05,1,0.25,3.0000,undecided,1234,,,,,,,\n"
     )
     assert effects.by_type_to_csv({"谁": [ROW]}) == (
         "type,layer,head,zone,metric,baseline,value,difference,se,low,high,better,worse,questions\n"
@@ -114,16 +111,12 @@ def test_csv_reads_back(tmp_path):
     assert rows[0].verdict == verdicts.UNDECIDED and rows[0].questions == 4
     table = effects.estimate_by_type(SCORES, "paragraph", ["谁"] * 4, ["谁"], NONE, draws=99)
     path.write_text(effects.by_type_to_csv(table), encoding="utf-8")
-    assert effects.by_type_to_csv(effects.read_by_type(str(path))) == path.read_text(
-        encoding="utf-8"
-    )
+    assert effects.by_type_to_csv(effects.read_by_type(str(path))) == path.read_text(encoding="utf-8")
 
 
 def test_a_table_of_an_earlier_version_is_to_be_written_again(tmp_path):
     path = tmp_path / "effects.csv"
-    path.write_text(
-        "layer,head,zone,metric,baseline,value,difference,low,high,p,p_holm,better,worse,questions\n"
-    )
+    path.write_text("layer,head,zone,metric,baseline,value,difference,low,high,p,p_holm,better,worse,questions\n")
     with pytest.raises(InputError) as error:
         effects.read(str(path))
     assert "lacks the columns se, p_adjusted, p_type, mde, verdict, n_needed" in str(error.value)

@@ -63,10 +63,7 @@ def test_all_layers_at_once_and_missing_cells(tmp_path):
 
 
 def test_differences_from_the_baseline():
-    np.testing.assert_array_equal(
-        changes_of(results_table.make_table(SCORES)),
-        [[0.0, -9.5, -20.0], [1.0, -1.0, -30.0]],
-    )
+    np.testing.assert_array_equal(changes_of(results_table.make_table(SCORES)), [[0.0, -9.5, -20.0], [1.0, -1.0, -30.0]])
 
 
 @pytest.mark.parametrize(
@@ -86,13 +83,7 @@ def test_files_that_are_not_tables_are_refused(tmp_path, text, message):
 
 @pytest.mark.parametrize(
     "value_range, arrows",
-    [
-        ((-30, 1), "neither"),
-        ((-29, 1), "min"),
-        ((-30, 0.5), "max"),
-        ((-10, 0.5), "both"),
-        ("auto", "neither"),
-    ],
+    [((-30, 1), "neither"), ((-29, 1), "min"), ((-30, 0.5), "max"), ((-10, 0.5), "both"), ("auto", "neither")],
 )
 def test_colour_bar_has_arrows_for_values_outside_its_range(value_range, arrows):
     figure = draw([results_table.make_table(SCORES)], ["title"], value_range)
@@ -124,14 +115,7 @@ def test_figure_counts_layers_from_1_and_centres_its_colours_at_0():
     image = left.images[0]
     assert (image.norm(-10.0), image.norm(0.0), image.norm(2.0)) == (0.0, 0.5, 1.0)
     assert image.origin == "lower"
-    assert sorted(text.get_text() for text in left.texts) == [
-        "-1.0",
-        "-20.0",
-        "-30.0",
-        "-9.5",
-        "0.0",
-        "1.0",
-    ]
+    assert sorted(text.get_text() for text in left.texts) == ["-1.0", "-20.0", "-30.0", "-9.5", "0.0", "1.0"]
 
 
 def test_auto_range_covers_the_data():
@@ -140,15 +124,11 @@ def test_auto_range_covers_the_data():
     assert bar.ax.get_ylim() == (-30.0, 1.0)
 
 
-@pytest.mark.parametrize(
-    "extension, beginning", [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
-)
+@pytest.mark.parametrize("extension, beginning", [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
 def test_command_line_draws(tmp_path, extension, beginning):
     write(tmp_path / "results_f1.csv")
     figure = tmp_path / "made" / ("zones." + extension)
-    code, _, stderr = tiny.run(
-        "visualize_zones.py", "--metric=f1", str(tmp_path / "results.csv"), str(figure)
-    )
+    code, _, stderr = tiny.run("visualize_zones.py", "--metric=f1", str(tmp_path / "results.csv"), str(figure))
     assert code == 0, stderr
     assert figure.read_bytes().startswith(beginning)
 
@@ -159,14 +139,8 @@ def test_command_line_draws(tmp_path, extension, beginning):
         (["nowhere.csv", "a.png"], "does not exist"),
         (["results.csv", "a.gif"], "must end in one of .png, .pdf, .svg, .tex"),
         (["results.csv", "a.png", "--range=5,2"], "must go from below 0 to above 0"),
-        (
-            ["results.csv", "results.csv", "a.png", "--titles=a"],
-            "--titles has 1 titles for 2 tables",
-        ),
-        (
-            ["results.csv", "results.csv", "a.png", "--titles=a,b,c"],
-            "--titles has 3 titles for 2 tables",
-        ),
+        (["results.csv", "results.csv", "a.png", "--titles=a"], "--titles has 1 titles for 2 tables"),
+        (["results.csv", "results.csv", "a.png", "--titles=a,b,c"], "--titles has 3 titles for 2 tables"),
         (["results.csv", "a.png", "--by_type"], "effects_by_type.csv does not exist"),
         (["results.csv", "a.png", "--by_type", "--average"], "not allowed with argument"),
         (["effects.csv", "a.png"], "effects.csv does not exist"),
@@ -174,15 +148,12 @@ def test_command_line_draws(tmp_path, extension, beginning):
 )
 def test_command_line_errors(tmp_path, words, message):
     write(tmp_path / "results.csv")
-    code, _, stderr = tiny.run(
-        "visualize_zones.py", *[str(tmp_path / word) if "." in word else word for word in words]
-    )
+    code, _, stderr = tiny.run("visualize_zones.py", *[str(tmp_path / word) if "." in word else word for word in words])
     assert code == 2 and message in stderr and "Traceback" not in stderr
 
 
 @pytest.mark.parametrize(
-    "label, name",
-    [("0", "1"), ("8+9", "9+10"), ("all", "all"), ("\u00b2", "\u00b2"), ("9" * 5000, "9" * 5000)],
+    "label, name", [("0", "1"), ("8+9", "9+10"), ("all", "all"), ("\u00b2", "\u00b2"), ("9" * 5000, "9" * 5000)]
 )
 def test_layers_count_from_1(label, name):
     assert panels.row_name(label) == name
@@ -234,10 +205,7 @@ def test_cells_show_their_verdicts(tmp_path):
     figure = heat_map.draw([panel], "points", (-10, 2))
     (frame,) = figure.axes[0].patches  # of the needed cell alone
     assert (round(frame.get_x() + 0.42), round(frame.get_y() + 0.42)) == (1, 0)
-    corners = {
-        (int(line.get_xdata()[0]), int(line.get_ydata()[0])): line.get_marker()
-        for line in figure.axes[0].lines
-    }
+    corners = {(int(line.get_xdata()[0]), int(line.get_ydata()[0])): line.get_marker() for line in figure.axes[0].lines}
     assert corners == {(0, 1): "x", (1, 1): "o"}
     (legend,) = legends(figure)
     assert [text.get_text() for text in legend.get_texts()] == [
@@ -281,10 +249,7 @@ def test_cells_without_verdicts_have_no_legend(tmp_path):
     assert not legends(heat_map.draw([panel], "points", (-10, 2)))
 
 
-@pytest.mark.parametrize(
-    "table",
-    ["layer,q2,p2\nbaseline,80,80\n0,79,78\n1,79,79\n", "layer,q2\nbaseline,80\n0,79\n1,79\n"],
-)
+@pytest.mark.parametrize("table", ["layer,q2,p2\nbaseline,80,80\n0,79,78\n1,79,79\n", "layer,q2\nbaseline,80\n0,79\n1,79\n"])
 def test_effects_of_other_results_mark_nothing(tmp_path, table):
     path = written(tmp_path, table=table)
     code, _, stderr = tiny.run("visualize_zones.py", path, str(tmp_path / "zones.png"))
@@ -309,10 +274,7 @@ def test_effects_with_heads_are_layers_by_heads_with_a_panel_for_each_zone():
 def test_a_panel_for_each_type_marks_intervals_that_exclude_0(capsys):
     table = {
         "who": [effect("0", "q2", "", questions=10, high=1.0), effect("0", "q2", "", metric="f1")],
-        "why": [
-            effect("0", "q2", "", -4.0, questions=15, high=-2.0),
-            effect("0", "q2", "", metric="f1"),
-        ],
+        "why": [effect("0", "q2", "", -4.0, questions=15, high=-2.0), effect("0", "q2", "", metric="f1")],
         "when": [effect("0", "q2", "", questions=9)],
     }
     who, why = panels.by_type(table, "em", "reader")
@@ -350,13 +312,10 @@ def test_tables_of_other_layers_have_no_average():
 
 
 @pytest.mark.parametrize(
-    "values, ends",
-    [((78.0, 79.0), (-2.0, 0.0)), ((80.0, 81.0), (0.0, 1.0)), ((80.0, 80.0), (-1.0, 1.0))],
+    "values, ends", [((78.0, 79.0), (-2.0, 0.0)), ((80.0, 81.0), (0.0, 1.0)), ((80.0, 80.0), (-1.0, 1.0))]
 )
 def test_auto_range_without_a_gain_or_a_loss_has_no_such_colours(values, ends):
-    table = results_table.Table(
-        ["q2"], ["0", "1"], 80.0, dict(zip([("0", "q2"), ("1", "q2")], values))
-    )
+    table = results_table.Table(["q2"], ["0", "1"], 80.0, dict(zip([("0", "q2"), ("1", "q2")], values)))
     panel = panels.of_table(table, "t", "em")
     np.testing.assert_allclose(heat_map.range_of([panel], "auto"), ends)
     figure = heat_map.draw([panel], "points", "auto")
@@ -367,9 +326,7 @@ def test_auto_range_without_a_gain_or_a_loss_has_no_such_colours(values, ends):
 
 
 @pytest.mark.parametrize("value_range, is_one_scale", [("auto", True), ((-10.0, 2.0), False)])
-def test_in_the_range_of_the_data_a_gain_is_as_dark_as_a_loss_of_its_size(
-    value_range, is_one_scale
-):
+def test_in_the_range_of_the_data_a_gain_is_as_dark_as_a_loss_of_its_size(value_range, is_one_scale):
     table = results_table.Table(["q2"], ["0", "1"], 80.0, {("0", "q2"): 70.0, ("1", "q2"): 82.0})
     figure = heat_map.draw([panels.of_table(table, "t", "em")], "points", value_range)
     norm = figure.axes[0].images[0].norm
@@ -453,9 +410,7 @@ def installed(monkeypatch):
 def test_one_character_without_a_font_does_not_cost_the_others(installed, falls_back):
     warnings = installed(falls_back, default="ab", chinese="ab灯塔", bold="ab灯")
     assert fonts.find(["ab 灯", "塔🎉"]) == ["chinese"]
-    assert warnings == [
-        "no installed font has the characters 🎉; install one, such as Debian's fonts-symbola"
-    ]
+    assert warnings == ["no installed font has the characters 🎉; install one, such as Debian's fonts-symbola"]
 
 
 def test_other_fonts_have_what_the_first_lacks(installed):
@@ -474,17 +429,11 @@ def test_without_fallback_the_warning_names_the_version_that_has_it(installed):
 
 @pytest.mark.parametrize(
     "text, packages",
-    [
-        ("中", "fonts-noto-cjk"),
-        ("ไ", "fonts-noto-core"),
-        ("中ไ★", "fonts-noto-cjk and fonts-noto-core and fonts-symbola"),
-    ],
+    [("中", "fonts-noto-cjk"), ("ไ", "fonts-noto-core"), ("中ไ★", "fonts-noto-cjk and fonts-noto-core and fonts-symbola")],
 )
 def test_the_advice_fits_the_missing_characters(installed, text, packages):
     warnings = installed(default="ab")
-    assert fonts.find(["ab", text]) == ["default"] and warnings[0].endswith(
-        f"such as Debian's {packages}"
-    )
+    assert fonts.find(["ab", text]) == ["default"] and warnings[0].endswith(f"such as Debian's {packages}")
 
 
 @pytest.mark.parametrize("text", ["ab", "a\u200bb", "a\ufeff\u00ad\ufe0f \u3000\n"])
@@ -514,9 +463,7 @@ def test_a_font_installed_since_is_found_and_regular_before_bold(monkeypatch):
     from matplotlib import font_manager
 
     folder = os.path.join(matplotlib.get_data_path(), "fonts", "ttf")
-    regular, bold = (
-        os.path.join(folder, name) for name in ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
-    )
+    regular, bold = (os.path.join(folder, name) for name in ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf"))
     # matplotlib's list is kept between runs and knows none of them.
     monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [bold, regular, "missing.ttf"])
@@ -589,9 +536,7 @@ def test_what_does_not_fit_in_readable_text_is_refused():
 
 def test_a_pdf_embeds_truetype_fonts_and_an_svg_has_text(tmp_path):
     for name in ("zones.pdf", "zones.svg"):
-        figure_files.save(
-            draw([results_table.make_table(SCORES)], ["one"]), str(tmp_path / name), ""
-        )
+        figure_files.save(draw([results_table.make_table(SCORES)], ["one"]), str(tmp_path / name), "")
     pdf = (tmp_path / "zones.pdf").read_bytes()
     assert b"/FontFile2" in pdf and b"/Type3" not in pdf
     assert ">exact match, baseline 80.00</text>" in (tmp_path / "zones.svg").read_text()
@@ -612,8 +557,7 @@ def test_a_table_in_latex():
         r"\bottomrule",
     ]
     assert lines[10] == (
-        r"\caption{a\_b: points. 50 \%; ${}^{*}$: needed; ${}^{\circ}$: not needed; "
-        r"${}^{\times}$: impossible.}"
+        r"\caption{a\_b: points. 50 \%; ${}^{*}$: needed; ${}^{\circ}$: not needed; " r"${}^{\times}$: impossible.}"
     )
 
 

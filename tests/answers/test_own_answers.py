@@ -10,11 +10,7 @@ from mrc.answers import effects, question_scores
 from mrc.experiment import run as experiment
 
 OWN = {"colour": "green", "where": "over the harbour", "boat": "", "bridge": "stone bridge"}
-GRID = {
-    "layer_": OWN,
-    "layer0_q2": dict(OWN, where="harbour over there", boat="Éclair"),
-    "layer0_p2": OWN,
-}
+GRID = {"layer_": OWN, "layer0_q2": dict(OWN, where="harbour over there", boat="Éclair"), "layer0_p2": OWN}
 
 
 def score(paths, folder, dataset=datasets.SQUAD, data=None, grid=GRID, **flags):
@@ -48,10 +44,7 @@ def test_own_is_the_f1_with_the_answers_without_a_mask(paths, tmp_path):
 
 def test_data_without_answers_has_effects_on_the_own_answers(paths, tmp_path, capsys):
     rows = score(paths, tmp_path, data=without_answers(tiny.squad()))
-    assert [(row.zone, row.metric, row.value) for row in rows] == [
-        ("q2", "own", 70.0),
-        ("p2", "own", 100.0),
-    ]
+    assert [(row.zone, row.metric, row.value) for row in rows] == [("q2", "own", 70.0), ("p2", "own", 100.0)]
     out = capsys.readouterr().out
     assert "the data has no answers: cells are compared with the reader's own answers" in out
     assert "F1 with own answers, layers from 1: q2 in layer 1 changes most; F1 falls to 70.0" in out

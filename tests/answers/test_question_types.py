@@ -150,15 +150,5 @@ def test_type_names_follow_the_table():
         "other",
     ]
     assert sorted(question_types.type_names(CHINESE)) == sorted(
-        [
-            "谁",
-            "什么",
-            "哪里/何地",
-            "何时/什么时候",
-            "多少/几",
-            "为什么",
-            "怎么/如何",
-            "哪",
-            "other",
-        ]
+        ["谁", "什么", "哪里/何地", "何时/什么时候", "多少/几", "为什么", "怎么/如何", "哪", "other"]
     )

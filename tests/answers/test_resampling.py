@@ -127,8 +127,7 @@ def _cut(ease, rate):
 def test_at_most_6_5_percent_of_grids_without_effect_have_a_significant_cell():
     generator, number = grids(np.random.RandomState(0)), 600
     alarms = sum(
-        resampling.sign_flips(next(generator), draws=400, seed=seed).p_adjusted.min() < 0.05
-        for seed in range(number)
+        resampling.sign_flips(next(generator), draws=400, seed=seed).p_adjusted.min() < 0.05 for seed in range(number)
     )
     assert 0.03 * number <= alarms <= 0.065 * number
 
@@ -184,9 +183,7 @@ def test_permuted_types_hold_the_level_and_find_an_interaction():
     alarms = hits = 0
     for seed in range(number):
         clusters = clustered(random, 40)
-        types = random.choice(
-            9, len(clusters), p=[0.5, 0.1, 0.1, 0.1, 0.05, 0.05, 0.04, 0.04, 0.02]
-        )
+        types = random.choice(9, len(clusters), p=[0.5, 0.1, 0.1, 0.1, 0.05, 0.05, 0.04, 0.04, 0.02])
         rates = random.beta(1.0, 5.0, (4, 40))[:, clusters]
         differences = -(random.rand(4, len(clusters)) < rates).astype(float)
         alarms += resampling.permuted_types(differences, types, 200, seed).min() < 0.05
@@ -217,9 +214,7 @@ def test_p_is_a_probability_and_the_interval_contains_the_mean(grid):
     if len(set(groups)) > 1:
         mean = differences.mean(axis=1)
         assert np.all((low <= mean + 1e-12) & (mean - 1e-12 <= high))
-        assert np.all(
-            (low >= differences.min(axis=1) - 1e-12) & (high <= differences.max(axis=1) + 1e-12)
-        )
+        assert np.all((low >= differences.min(axis=1) - 1e-12) & (high <= differences.max(axis=1) + 1e-12))
 
 
 def test_same_seed_gives_the_same_rows_in_every_version_of_numpy():

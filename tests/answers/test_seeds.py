@@ -25,15 +25,11 @@ def differences(random, readers, cells, clusters, over_readers, over_passages):
 
 
 @pytest.mark.parametrize("readers", [3, 5, 10])
-@pytest.mark.parametrize(
-    "over_readers, over_passages", [(0.0, 0.0), (0.0, 0.5), (0.05, 0.5), (0.1, 0.3), (0.3, 0.3)]
-)
+@pytest.mark.parametrize("over_readers, over_passages", [(0.0, 0.0), (0.0, 0.5), (0.05, 0.5), (0.1, 0.3), (0.3, 0.3)])
 def test_false_alarms_are_2_to_8_5_percent(readers, over_readers, over_passages):
     random = np.random.RandomState(0)
     clusters = np.repeat(np.arange(40), 1 + random.poisson(3.4, 40))
-    effects = seeds.compare(
-        differences(random, readers, 1500, clusters, over_readers, over_passages), clusters
-    )
+    effects = seeds.compare(differences(random, readers, 1500, clusters, over_readers, over_passages), clusters)
     assert 0.02 <= np.mean(effects.p < 0.05) <= 0.085
     covers = (effects.low <= 0.0) & (0.0 <= effects.high)
     np.testing.assert_array_equal(covers, effects.p >= 0.05)
@@ -78,10 +74,7 @@ def write_reader(folder, random, ids=tuple(map(str, range(80))), loss=0.6):
     scores[1] = random.rand(len(ids)) > loss
     numbers = np.arange(len(ids)) // 2
     question_scores.write(
-        str(folder),
-        question_scores.QuestionScores(
-            np.array(ids), numbers, numbers, [Label("0", "", "p2")], {"em": scores}
-        ),
+        str(folder), question_scores.QuestionScores(np.array(ids), numbers, numbers, [Label("0", "", "p2")], {"em": scores})
     )
     return str(folder / "results.csv")
 
@@ -97,15 +90,10 @@ def test_the_average_is_tested_and_its_effects_are_printed(tmp_path):
 
 def test_readers_of_other_questions_are_averaged_without_a_test(tmp_path):
     random = np.random.RandomState(0)
-    paths = [
-        write_reader(tmp_path / "a", random),
-        write_reader(tmp_path / "b", random, ids=("x", "y")),
-    ]
+    paths = [write_reader(tmp_path / "a", random), write_reader(tmp_path / "b", random, ids=("x", "y"))]
     code, out, stderr = tiny.run("visualize_zones.py", "--average", *paths, str(tmp_path / "m.png"))
     assert code == 0 and "Holm" not in out
-    assert (
-        "other questions, cells or metrics than" in stderr and "so the mean is not tested" in stderr
-    )
+    assert "other questions, cells or metrics than" in stderr and "so the mean is not tested" in stderr
 
 
 def test_readers_without_question_scores_are_averaged_without_a_test(tmp_path):

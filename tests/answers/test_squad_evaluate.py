@@ -29,10 +29,7 @@ DATA = {
                             "id": "right",
                             "question": "?",
                             "is_impossible": False,
-                            "answers": [
-                                {"text": "in Paris", "answer_start": 0},
-                                {"text": "Paris", "answer_start": 0},
-                            ],
+                            "answers": [{"text": "in Paris", "answer_start": 0}, {"text": "Paris", "answer_start": 0}],
                         },
                         {
                             "id": "half",
@@ -61,10 +58,7 @@ def passages(*questions):
 
 
 PASSAGES = passages(
-    question("right", "in Paris", "Paris"),
-    question("half", "blue whale"),
-    question("none"),
-    question("invented"),
+    question("right", "in Paris", "Paris"), question("half", "blue whale"), question("none"), question("invented")
 )
 
 
@@ -171,9 +165,7 @@ def test_best_thresholds():
 
 
 def test_best_threshold_is_zero_where_answering_none_is_best():
-    scores = scorer.evaluate(
-        PASSAGES, dict(PREDICTIONS, right="London"), dict(NA_PROBS, invented=0.05)
-    )
+    scores = scorer.evaluate(PASSAGES, dict(PREDICTIONS, right="London"), dict(NA_PROBS, invented=0.05))
     assert (scores["best_exact"], scores["best_exact_thresh"]) == (50.0, 0.0)
 
 
@@ -206,9 +198,7 @@ def test_precision_recall_has_no_point_between_equal_no_answer_scores():
 
 
 TEXTS = st.text(alphabet="ab theTHE.,!é中", max_size=12)
-QUESTIONS = st.lists(
-    st.tuples(st.lists(TEXTS, max_size=3), TEXTS, st.floats(-5, 5)), min_size=1, max_size=6
-)
+QUESTIONS = st.lists(st.tuples(st.lists(TEXTS, max_size=3), TEXTS, st.floats(-5, 5)), min_size=1, max_size=6)
 
 
 @given(QUESTIONS, st.floats(-5, 5))
@@ -293,9 +283,7 @@ def test_command_line_prints_the_scores_as_json_indented_by_two(folder):
 def test_command_line_takes_a_no_answer_file_and_a_threshold(folder):
     code, out, _ = folder.run("data.json", "pred.json", "-n", "na.json", "-t", "0.45")
     assert code == 0
-    assert (
-        out == json.dumps(scorer.evaluate(PASSAGES, PREDICTIONS, NA_PROBS, 0.45), indent=2) + "\n"
-    )
+    assert out == json.dumps(scorer.evaluate(PASSAGES, PREDICTIONS, NA_PROBS, 0.45), indent=2) + "\n"
 
 
 def test_command_line_writes_the_scores_to_a_file_instead(folder):
@@ -339,9 +327,7 @@ def test_drawing_without_a_no_answer_file_causes_a_warning(folder):
 
 def test_without_matplotlib_the_error_names_the_remedy(folder):
     folder.write("matplotlib.py", "raise ImportError('not here')")
-    message = folder.refusal(
-        "data.json", "pred.json", "-n", "na.json", "-p", "figures", PYTHONPATH=str(folder.path)
-    )
+    message = folder.refusal("data.json", "pred.json", "-n", "na.json", "-p", "figures", PYTHONPATH=str(folder.path))
     assert "matplotlib" in message and "requirements/figures.txt" in message
 
 
@@ -352,10 +338,7 @@ def test_missing_and_surplus_predictions_are_counted_on_stderr(folder):
     folder.write("pred.json", {"id0": "x", "other": "y"})
     code, out, err = folder.run("data.json", "pred.json")
     assert (code, json.loads(out)["exact"]) == (0, 12.5)
-    assert (
-        "7 of 8 questions have no prediction and count as wrong: id1, id2, id3, id4, id5, ...\n"
-        in err
-    )
+    assert "7 of 8 questions have no prediction and count as wrong: id1, id2, id3, id4, id5, ...\n" in err
     assert "1 of 2 predictions are for ids that are not in the data and are ignored: other\n" in err
     assert "id6, id7\n" in folder.run("data.json", "pred.json", "-v")[2]
 
@@ -387,15 +370,9 @@ def test_a_wrong_file_is_refused_in_one_line(folder, name, content, parts):
     "arguments, part",
     [
         (["data.json", "nowhere.json"], "nowhere.json does not exist"),
-        (
-            ["data.json", "pred.json", "-t", "nan"],
-            "-t is nan, not a number",
-        ),
+        (["data.json", "pred.json", "-t", "nan"], "-t is nan, not a number"),
         (["data.json", "pred.json", "-t", "much"], "much"),
-        (
-            ["data.json", "pred.json", "-o", "data.json/scores.json"],
-            "data.json is a file where a folder is needed",
-        ),
+        (["data.json", "pred.json", "-o", "data.json/scores.json"], "data.json is a file where a folder is needed"),
         (["data.json"], "pred_file"),
     ],
 )
@@ -408,15 +385,13 @@ def data_of(*questions):
 
 
 @pytest.mark.parametrize(
-    "question_of_file",
-    [{"id": "a"}, {"id": "a", "answers": []}, {"id": "a", "answers": None, "is_impossible": False}],
+    "question_of_file", [{"id": "a"}, {"id": "a", "answers": []}, {"id": "a", "answers": None, "is_impossible": False}]
 )
 def test_a_file_without_any_answers_is_refused(folder, question_of_file):
     folder.write("data.json", data_of(question_of_file))
     folder.write("pred.json", {"a": "x"})
-    assert (
-        "the data file data.json has no answers, so there is nothing to score against"
-        in folder.refusal("data.json", "pred.json")
+    assert "the data file data.json has no answers, so there is nothing to score against" in folder.refusal(
+        "data.json", "pred.json"
     )
 
 

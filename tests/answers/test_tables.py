@@ -38,9 +38,7 @@ def test_rows_read_back(tmp_path):
 
 
 def test_columns_are_read_by_name_and_others_are_ignored(tmp_path):
-    assert read(tmp_path, "more,change,share,count,kind,name\n9,1,0.5,2,b,z\n\n") == [
-        ["z", "b", 2, 0.5, 1.0]
-    ]
+    assert read(tmp_path, "more,change,share,count,kind,name\n9,1,0.5,2,b,z\n\n") == [["z", "b", 2, 0.5, 1.0]]
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,7 @@ QUESTIONS, PASSAGES = 177, 40
 
 
 def passages_of(random, questions, passages):
-    return np.sort(
-        np.concatenate([np.arange(passages), random.randint(0, passages, questions - passages)])
-    )
+    return np.sort(np.concatenate([np.arange(passages), random.randint(0, passages, questions - passages)]))
 
 
 def losses(random, cells, clusters, loss, gain, concentration):
@@ -79,9 +77,7 @@ def test_verdicts_on_a_loss_a_gain_no_change_and_few_changes():
     differences[0, :100], differences[1, :100] = -1.0, 1.0
     differences[2, :3] = -1.0
     differences[3] = random.choice([-1.0, 0.0, 1.0], 800)
-    result = verdicts.compare(
-        differences, np.arange(800), impossible=[False] * 4 + [True], draws=1000
-    )
+    result = verdicts.compare(differences, np.arange(800), impossible=[False] * 4 + [True], draws=1000)
     assert result.verdict.tolist() == [
         verdicts.NEEDED,
         verdicts.HELPS,
@@ -117,8 +113,7 @@ def test_an_effect_of_the_predicted_mde_is_found_in_80_percent(questions, passag
         predicted = verdicts.compare(grid(random, clusters, loss), clusters, draws=500).mde[0]
         loss = predicted / 100.0
     found = sum(
-        verdicts.compare(grid(random, clusters, loss), clusters, draws=300, seed=seed).verdict[0]
-        == verdicts.NEEDED
+        verdicts.compare(grid(random, clusters, loss), clusters, draws=300, seed=seed).verdict[0] == verdicts.NEEDED
         for seed in range(200)
     )
     assert 0.7 <= found / 200.0 <= 0.92

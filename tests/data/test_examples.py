@@ -29,11 +29,7 @@ def warnings(monkeypatch):
         (SQUAD, "灯塔", ["灯塔"]),
         (SQUAD, " \n", []),
         (CMRC2018, "灯塔在河上。", ["灯", "塔", "在", "河", "上", "。"]),
-        (
-            CMRC2018,
-            "建于1902年，Tower A.B 高3.5米",
-            ["建", "于", "1902", "年", "，", "Tower", "A.B", "高", "3.5", "米"],
-        ),
+        (CMRC2018, "建于1902年，Tower A.B 高3.5米", ["建", "于", "1902", "年", "，", "Tower", "A.B", "高", "3.5", "米"]),
         (
             CMRC2018,
             '。，！？；、：（）－~「《》,」"“”$『』—;()-～‘’',
@@ -52,9 +48,7 @@ def test_words(dataset, context, words):
     assert [context[start : start + len(word)] for start, word in zip(text.starts, words)] == words
 
 
-@pytest.mark.parametrize(
-    "position, word", [(0, -1), (1, 0), (2, 0), (3, 0), (4, 0), (5, 1), (7, 1)]
-)
+@pytest.mark.parametrize("position, word", [(0, -1), (1, 0), (2, 0), (3, 0), (4, 0), (5, 1), (7, 1)])
 def test_white_space_belongs_to_the_word_before_it(position, word):
     assert Text(" ab  cd ", SQUAD.word_pattern).word_at(position) == word
 
@@ -126,13 +120,7 @@ def passage(context, *questions):
         Passage(
             context,
             tuple(
-                Question(
-                    identifier,
-                    "?",
-                    answers,
-                    is_impossible,
-                    "data[0].paragraphs[0].qas[%d]" % number,
-                )
+                Question(identifier, "?", answers, is_impossible, "data[0].paragraphs[0].qas[%d]" % number)
                 for number, (identifier, answers, is_impossible) in enumerate(questions)
             ),
             "data[0].paragraphs[0]",
@@ -157,33 +145,22 @@ def test_training_examples(warnings):
         ("a", "?", 1, 1, "old"),
         ("b", "?", 1, 1, "old"),
     ]
-    assert (
-        found[0].text.words == ["The", "old", "tower"]
-        and found[0].text is found[1].text
-        and not warnings
-    )
+    assert found[0].text.words == ["The", "old", "tower"] and found[0].text is found[1].text and not warnings
 
 
 def test_training_questions_without_their_answer_are_skipped_with_a_warning(warnings):
-    assert train(SQUAD, passage("The old tower", ("a", STONE, None), ("b", OLD, None))) == [
-        ("b", 1, 1, "old")
-    ]
+    assert train(SQUAD, passage("The old tower", ("a", STONE, None), ("b", OLD, None))) == [("b", 1, 1, "old")]
     assert warnings[0] == (
-        "train.json: data[0].paragraphs[0].qas[0] (a) is skipped: the answer 'stone' is not in the "
-        "words 'old tower'"
+        "train.json: data[0].paragraphs[0].qas[0] (a) is skipped: the answer 'stone' is not in the words 'old tower'"
     )
     assert "1 of 2 training questions are skipped" in warnings[1]
 
 
 def test_cmrc_mismatches_are_reported_and_learned(warnings):
-    assert train(CMRC2018, passage("古老的灯塔", ("a", (Answer("红色", 3),), None))) == [
-        ("a", 0, 1, "红色")
-    ]
+    assert train(CMRC2018, passage("古老的灯塔", ("a", (Answer("红色", 3),), None))) == [("a", 0, 1, "红色")]
     assert (
         len(warnings) == 1
-        and "(a): training uses the words at answer_start, '古老', which differ from the answer "
-        "'红色'; "
-        in warnings[0]
+        and "(a): training uses the words at answer_start, '古老', which differ from the answer '红色'; " in warnings[0]
     )
 
 
@@ -198,21 +175,11 @@ def test_cmrc_learns_the_first_answer():
         (
             SQUAD,
             OLD * 2,
-            "train.json: data[0].paragraphs[0].qas[0] (a) has 2 answers; a SQuAD training file has "
-            "exactly one per question",
+            "train.json: data[0].paragraphs[0].qas[0] (a) has 2 answers; a SQuAD training file has exactly one per question",
         ),
-        (
-            SQUAD,
-            (),
-            "train.json: data[0].paragraphs[0].qas[0] (a) has no answer; train on a file with "
-            "answers",
-        ),
+        (SQUAD, (), "train.json: data[0].paragraphs[0].qas[0] (a) has no answer; train on a file with answers"),
         (CMRC2018, (), "train.json: data[0].paragraphs[0].qas[0] (a) has no answer"),
-        (
-            SQUAD,
-            STONE,
-            "the training file train.json has no question whose answer is in its passage",
-        ),
+        (SQUAD, STONE, "the training file train.json has no question whose answer is in its passage"),
     ],
 )
 def test_questions_without_a_single_answer_are_refused(dataset, answers, message):
@@ -223,11 +190,7 @@ def test_questions_without_a_single_answer_are_refused(dataset, answers, message
 
 def test_squad_2_questions_may_be_impossible():
     questions = passage("The old tower", ("a", (), True), ("b", OLD, False), ("c", OLD, True))
-    assert train(SQUAD, questions, with_negatives=True) == [
-        ("a", -1, -1, ""),
-        ("b", 1, 1, "old"),
-        ("c", -1, -1, ""),
-    ]
+    assert train(SQUAD, questions, with_negatives=True) == [("a", -1, -1, ""), ("b", 1, 1, "old"), ("c", -1, -1, "")]
 
 
 def test_squad_2_questions_that_are_possible_need_an_answer():
@@ -237,9 +200,7 @@ def test_squad_2_questions_that_are_possible_need_an_answer():
 
 @pytest.mark.parametrize("dataset", [datasets.SQUAD, datasets.CMRC2018])
 def test_prediction_needs_no_answers(dataset, warnings):
-    passages = passage("The old tower", ("a", (), None), ("b", STONE, None)) + passage(
-        "", ("c", OLD * 2, True)
-    )
+    passages = passage("The old tower", ("a", (), None), ("b", STONE, None)) + passage("", ("c", OLD * 2, True))
     found = examples.make_prediction_examples(dataset, passages, "dev.json")
     assert [(example.id, example.first_word, example.answer) for example in found] == [
         ("a", -1, ""),
@@ -254,6 +215,4 @@ def test_prediction_needs_no_answers(dataset, warnings):
 def test_repeated_ids_cause_a_warning(warnings):
     passages = passage("x", ("a", (), None), ("a", (), None), ("b", (), None))
     examples.make_prediction_examples(SQUAD, passages, "dev.json")
-    assert len(warnings) == 1 and warnings[0].startswith(
-        "dev.json: 1 question ids occur more than once (a)"
-    )
+    assert len(warnings) == 1 and warnings[0].startswith("dev.json: 1 question ids occur more than once (a)")

@@ -18,9 +18,7 @@ from tokenization import Vocabulary, WordPieceTokenizer
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 INTEGERS = st.one_of(
-    st.sampled_from(
-        [0, 1, 127, 128, 16383, 16384, 2**31, 2**56 - 1, 2**56, 2**63 - 1, -1, -(2**63)]
-    ),
+    st.sampled_from([0, 1, 127, 128, 16383, 16384, 2**31, 2**56 - 1, 2**56, 2**63 - 1, -1, -(2**63)]),
     st.integers(0, 127),
     INT64,
 )
@@ -32,12 +30,7 @@ def test_records_are_read_back_by_protocol_buffers(data):
     rows, wide = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 200))
     columns = {
         name: np.array(
-            data.draw(
-                st.lists(
-                    st.lists(INTEGERS, min_size=width, max_size=width), min_size=rows, max_size=rows
-                )
-            ),
-            np.int64,
+            data.draw(st.lists(st.lists(INTEGERS, min_size=width, max_size=width), min_size=rows, max_size=rows)), np.int64
         )
         for name, width in (("a", 1), ("input_ids", 5))
     }
@@ -69,14 +62,9 @@ def test_blocks_of_records_and_padding(tmp_path, monkeypatch):
     rows = list(range(len(found))) + [windows.PADDING_WINDOW] * (-len(found) % 5)
     tfrecords.write(path, found, names, rows=rows)
     wanted = found.batch(rows)
-    read = [
-        tf.train.Example.FromString(record).features.feature
-        for record in tf.python_io.tf_record_iterator(path)
-    ]
+    read = [tf.train.Example.FromString(record).features.feature for record in tf.python_io.tf_record_iterator(path)]
     for name in names:
-        assert [list(one[name].int64_list.value) for one in read] == wanted[name].reshape(
-            [len(read), -1]
-        ).tolist()
+        assert [list(one[name].int64_list.value) for one in read] == wanted[name].reshape([len(read), -1]).tolist()
     assert set(read[0]) == set(names)
 
 
@@ -112,10 +100,7 @@ def test_pieces_with_another_fingerprint_are_not_used(tmp_path, monkeypatch):
     path = str(tmp_path / "cached.npz")
     assert feature_cache.load(path, {}) is None
     feature_cache.save(path, {"a": 1}, windows.Pieces([], [], []))
-    assert (
-        feature_cache.load(path, {"a": 1}) is not None
-        and feature_cache.load(path, {"a": 2}) is None
-    )
+    assert feature_cache.load(path, {"a": 1}) is not None and feature_cache.load(path, {"a": 2}) is None
     monkeypatch.setattr(feature_cache, "VERSION", feature_cache.VERSION + 1)
     assert feature_cache.load(path, {"a": 1}) is None
 
@@ -135,11 +120,7 @@ def cuts(monkeypatch):
 
 def windows_of_run(paths, output_dir, dataset=datasets.SQUAD, **changes):
     """Returns the windows of a prediction run."""
-    flags = dict(
-        tiny.model_flags(paths, output_dir=str(output_dir)),
-        do_predict=True,
-        predict_file=paths["squad"],
-    )
+    flags = dict(tiny.model_flags(paths, output_dir=str(output_dir)), do_predict=True, predict_file=paths["squad"])
     return forward_pass.make_windows(tiny.read_inputs(dataset, **dict(flags, **changes)))
 
 
@@ -228,9 +209,7 @@ def test_partially_written_records_are_written_again(tmp_path):
                     raise KeyboardInterrupt()
         except KeyboardInterrupt:
             pass
-    assert not feature_cache.has_records(path, {"a": 1}) and not feature_cache.has_records(
-        path, {"a": 2}
-    )
+    assert not feature_cache.has_records(path, {"a": 1}) and not feature_cache.has_records(path, {"a": 2})
 
 
 def test_tpu_records(tmp_path):
@@ -245,8 +224,4 @@ def test_tpu_records(tmp_path):
         path = tmp_path / forward_pass.RECORDS_FILE
         seen.append((len(list(tf.python_io.tf_record_iterator(str(path)))), path.stat().st_ino))
     assert [count for count, _ in seen] == [4, 4, 2, 2]
-    assert [inode == seen[number - 1][1] for number, (_, inode) in enumerate(seen)][1:] == [
-        True,
-        False,
-        False,
-    ]
+    assert [inode == seen[number - 1][1] for number, (_, inode) in enumerate(seen)][1:] == [True, False, False]

@@ -51,21 +51,13 @@ def test_letter_case_can_be_kept():
 @pytest.mark.parametrize(
     "word, pieces, offsets",
     [
-        (
-            "Lantern,",
-            ["▁", "lan", "t", "er", "n", ","],
-            [(0, 0), (0, 3), (3, 4), (4, 6), (6, 7), (7, 8)],
-        ),
+        ("Lantern,", ["▁", "lan", "t", "er", "n", ","], [(0, 0), (0, 3), (3, 4), (4, 6), (6, 7), (7, 8)]),
         # The mark belongs to its letter, and both letters of a ligature to the ligature.
         ("e\u0301a", ["▁", "e", "a"], [(0, 0), (0, 2), (2, 3)]),
         ("ﬁn", ["▁", "fin"], [(0, 0), (0, 2)]),
         ("ﬁ", ["▁", "f", "i"], [(0, 0), (0, 1), (0, 1)]),
         # "2," and "▁9," are pieces, but a number and its comma are not cut as one.
-        (
-            "1902,",
-            ["▁", "1", "9", "0", "2", ","],
-            [(0, 0), (0, 1), (1, 2), (2, 3), (3, 4), (4, 5)],
-        ),
+        ("1902,", ["▁", "1", "9", "0", "2", ","], [(0, 0), (0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]),
         ("9,", ["▁", "9", ","], [(0, 0), (0, 1), (1, 2)]),
         ("``2,", ["▁", '"', "2", ","], [(0, 0), (0, 2), (2, 3), (3, 4)]),
         ("a🙂b", ["▁", "a", "<unk>", "b"], [(0, 0), (0, 1), (1, 2), (2, 3)]),
@@ -95,13 +87,7 @@ def test_a_window_has_the_special_tokens_of_the_model(tokenizer):
 
 
 @pytest.mark.parametrize(
-    "answer, first, last",
-    [
-        ("1902", 2, 5),
-        ("lan\u0301", 7, 7),
-        ("1902-lan\u0301) er", 2, 10),
-        ("er", 10, 10),
-    ],
+    "answer, first, last", [("1902", 2, 5), ("lan\u0301", 7, 7), ("1902-lan\u0301) er", 2, 10), ("er", 10, 10)]
 )
 def test_a_training_answer_is_refined_to_its_pieces(tokenizer, answer, first, last):
     # Pieces: 0 "▁", 1 "(", 2 to 5 "1902", 6 "-", 7 "lan", 8 ")", 9 "▁", 10 "er".

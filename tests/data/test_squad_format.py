@@ -21,11 +21,7 @@ DATA = {
                 {
                     "context": CONTEXT,
                     "qas": [
-                        {
-                            "id": "one",
-                            "question": "What?",
-                            "answers": [{"text": "lantern", "answer_start": 5}],
-                        },
+                        {"id": "one", "question": "What?", "answers": [{"text": "lantern", "answer_start": 5}]},
                         {"id": "two", "question": "Who?"},
                         {"id": "three", "question": "Where?", "answers": [], "is_impossible": True},
                     ],
@@ -81,74 +77,25 @@ ANSWER = QUESTION + ("answers", 0)
         (("data", 0, "paragraphs"), MISSING, 'data[0] has no key "paragraphs"'),
         (("data", 0, "paragraphs"), None, "data[0].paragraphs is null, not a list"),
         (PARAGRAPH, [], "data[0].paragraphs[0] is a list, not an object"),
-        (
-            PARAGRAPH + ("context",),
-            MISSING,
-            'data[0].paragraphs[0] has no key "context"',
-        ),
-        (
-            PARAGRAPH + ("context",),
-            1.5,
-            "data[0].paragraphs[0].context is a number, not a string",
-        ),
+        (PARAGRAPH + ("context",), MISSING, 'data[0].paragraphs[0] has no key "context"'),
+        (PARAGRAPH + ("context",), 1.5, "data[0].paragraphs[0].context is a number, not a string"),
         (PARAGRAPH + ("qas",), MISSING, 'data[0].paragraphs[0] has no key "qas"'),
-        (
-            PARAGRAPH + ("qas",),
-            "x",
-            "data[0].paragraphs[0].qas is a string, not a list",
-        ),
-        (
-            QUESTION,
-            True,
-            "data[0].paragraphs[0].qas[0] is a boolean, not an object",
-        ),
+        (PARAGRAPH + ("qas",), "x", "data[0].paragraphs[0].qas is a string, not a list"),
+        (QUESTION, True, "data[0].paragraphs[0].qas[0] is a boolean, not an object"),
         (QUESTION + ("id",), MISSING, 'data[0].paragraphs[0].qas[0] has no key "id"'),
-        (
-            QUESTION + ("id",),
-            7.5,
-            "data[0].paragraphs[0].qas[0].id is a number, not a string or an integer",
-        ),
-        (
-            QUESTION + ("question",),
-            MISSING,
-            'data[0].paragraphs[0].qas[0] has no key "question"',
-        ),
-        (
-            QUESTION + ("question",),
-            [],
-            "data[0].paragraphs[0].qas[0].question is a list, not a string",
-        ),
-        (
-            QUESTION + ("answers",),
-            {},
-            "data[0].paragraphs[0].qas[0].answers is an object, not a list",
-        ),
+        (QUESTION + ("id",), 7.5, "data[0].paragraphs[0].qas[0].id is a number, not a string or an integer"),
+        (QUESTION + ("question",), MISSING, 'data[0].paragraphs[0].qas[0] has no key "question"'),
+        (QUESTION + ("question",), [], "data[0].paragraphs[0].qas[0].question is a list, not a string"),
+        (QUESTION + ("answers",), {}, "data[0].paragraphs[0].qas[0].answers is an object, not a list"),
         (
             QUESTION + ("is_impossible",),
             2,
-            "data[0].paragraphs[0].qas[0] has an integer for is_impossible that is not true, "
-            "false, 1 or 0",
+            "data[0].paragraphs[0].qas[0] has an integer for is_impossible that is not true, false, 1 or 0",
         ),
-        (
-            ANSWER,
-            "x",
-            "data[0].paragraphs[0].qas[0].answers[0] is a string, not an object",
-        ),
-        (
-            ANSWER + ("text",),
-            MISSING,
-            'data[0].paragraphs[0].qas[0].answers[0] has no key "text"',
-        ),
-        (
-            ANSWER + ("text",),
-            None,
-            "data[0].paragraphs[0].qas[0].answers[0].text is null, not a string",
-        ),
-        (
-            ANSWER + ("answer_start",),
-            MISSING,
-            'data[0].paragraphs[0].qas[0].answers[0] has no key "answer_start"',
-        ),
+        (ANSWER, "x", "data[0].paragraphs[0].qas[0].answers[0] is a string, not an object"),
+        (ANSWER + ("text",), MISSING, 'data[0].paragraphs[0].qas[0].answers[0] has no key "text"'),
+        (ANSWER + ("text",), None, "data[0].paragraphs[0].qas[0].answers[0].text is null, not a string"),
+        (ANSWER + ("answer_start",), MISSING, 'data[0].paragraphs[0].qas[0].answers[0] has no key "answer_start"'),
         (
             ANSWER + ("answer_start",),
             "5",
@@ -165,10 +112,7 @@ def test_the_place_of_an_error_is_named(tmp_path, place, value, message):
     path = tiny.write_json(tmp_path / "data.json", tiny.with_value(DATA, place, value))
     with pytest.raises(InputError) as error:
         squad_format.read(path)
-    assert (
-        str(error.value) == f"{path} is not in SQuAD format: {message}; use the layout of SQuAD's "
-        "train-v1.1.json"
-    )
+    assert str(error.value) == f"{path} is not in SQuAD format: {message}; use the layout of SQuAD's train-v1.1.json"
 
 
 @pytest.mark.parametrize(
@@ -186,20 +130,13 @@ def test_the_place_of_an_error_is_named(tmp_path, place, value, message):
             "the test file PATH is not valid JSON: Expecting value at line 1, column 11; check "
             "that it is the right file and complete",
         ),
-        (
-            b'{"data":\n "\xff"}',
-            "the test file PATH is not UTF-8 text: byte 0xff in line 2; save it as UTF-8",
-        ),
+        (b'{"data":\n "\xff"}', "the test file PATH is not UTF-8 text: byte 0xff in line 2; save it as UTF-8"),
         pytest.param(
             b"[" * 100000,
-            "the test file PATH is not usable JSON: it is nested too deeply; check that it is "
-            "the right file",
+            "the test file PATH is not usable JSON: it is nested too deeply; check that it is the right file",
             id="nested",
         ),
-        (
-            b'{"data": []}',
-            "the test file PATH has no questions; pass a file with questions",
-        ),
+        (b'{"data": []}', "the test file PATH has no questions; pass a file with questions"),
         (
             b'{"data": [{"paragraphs": [{"context": "x", "qas": []}]}]}',
             "the test file PATH has no questions; pass a file with questions",
@@ -215,11 +152,7 @@ def test_files_that_are_not_data(tmp_path, content, message):
 
 
 @pytest.mark.parametrize(
-    "name, message",
-    [
-        ("", "is a folder; pass the path of a file"),
-        ("nowhere.json", "does not exist; check the path"),
-    ],
+    "name, message", [("", "is a folder; pass the path of a file"), ("nowhere.json", "does not exist; check the path")]
 )
 def test_paths_that_are_not_files(tmp_path, name, message):
     path = str(tmp_path / name)

@@ -18,17 +18,11 @@ from mrc.util.errors import InputError
     "text, parts",
     [
         ("Dr. Hill left. It rained.", ["Dr. Hill left.", "It rained."]),
-        (
-            "He came at 5 p.m. on Monday. J. Smith did not!",
-            ["He came at 5 p.m. on Monday.", "J. Smith did not!"],
-        ),
+        ("He came at 5 p.m. on Monday. J. Smith did not!", ["He came at 5 p.m. on Monday.", "J. Smith did not!"]),
         ('"Go!" she said. 12 boats left.', ['"Go!" she said.', "12 boats left."]),
         ("It cost 1.5 million. e.g. nothing", ["It cost 1.5 million. e.g. nothing"]),
         ("one\n\ntwo", ["one", "two"]),
-        (
-            "灯塔很老。它是红色的！“谁建的？”没人知道",
-            ["灯塔很老。", "它是红色的！", "“谁建的？”", "没人知道"],
-        ),
+        ("灯塔很老。它是红色的！“谁建的？”没人知道", ["灯塔很老。", "它是红色的！", "“谁建的？”", "没人知道"]),
         ("", []),
         ("  \n ", []),
     ],
@@ -88,10 +82,7 @@ def members(windows, name, example):
     rows = np.flatnonzero(windows.example_of == example)
     batch = windows.batch(rows)
     pieces = np.array(tiny.PIECES)[batch["input_ids"]]
-    return [
-        pieces[row][batch[attention_mask.set_feature(name)][row] > 0].tolist()
-        for row in range(len(rows))
-    ]
+    return [pieces[row][batch[attention_mask.set_feature(name)][row] > 0].tolist() for row in range(len(rows))]
 
 
 def test_answers_are_followed_into_every_window(tmp_path):
@@ -109,9 +100,7 @@ def test_the_interrogative_is_in_the_question(tmp_path):
 
 
 def test_random_tokens_are_as_many_as_the_question_has_and_the_same_each_time(tmp_path):
-    windows, again = (
-        make_windows(names=["random_question"], path=tmp_path / "data.json") for _ in range(2)
-    )
+    windows, again = (make_windows(names=["random_question"], path=tmp_path / "data.json") for _ in range(2))
     batch = windows.batch(range(len(windows)))
     chosen = batch["set_random_question"]
     for row, example in enumerate(windows.example_of):
@@ -122,9 +111,7 @@ def test_random_tokens_are_as_many_as_the_question_has_and_the_same_each_time(tm
 
 
 def test_a_random_sentence_is_as_long_and_elsewhere(tmp_path, capsys):
-    windows = make_windows(
-        names=["answer_sentence", "random_answer_sentence"], path=tmp_path / "data.json"
-    )
+    windows = make_windows(names=["answer_sentence", "random_answer_sentence"], path=tmp_path / "data.json")
     for (_, own), (_, other) in zip(*windows.token_sets._members.values()):
         assert not (own & other).any() and other.sum() in (0, own.sum())
     assert "random_answer_sentence: " in capsys.readouterr().out
@@ -144,9 +131,7 @@ def test_a_span_beyond_the_end_of_the_question_is_reported(tmp_path, monkeypatch
     monkeypatch.setattr(token_sets, "warn", warnings.append)
     zones = {"colour": {"focus": Spans(((0, 4), (30, 37)), ())}}
     make_windows(names=["focus"], zones=zones, path=tmp_path / "data.json", max_query_length=3)
-    assert warnings == [
-        "focus: --max_query_length cuts off spans of 1 questions (the first is colour)"
-    ]
+    assert warnings == ["focus: --max_query_length cuts off spans of 1 questions (the first is colour)"]
 
 
 @pytest.mark.parametrize(

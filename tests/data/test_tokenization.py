@@ -28,22 +28,11 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
         ("灯塔tower石", ["灯", "塔", "tower", "石"]),
         (
             "\u3400\U00020000\U0002a700\U0002b740\U0002b820\uf900\U0002f800",
-            [
-                "\u3400",
-                "\U00020000",
-                "\U0002a700",
-                "\U0002b740",
-                "\U0002b820",
-                "\uf900",
-                "\U0002f800",
-            ],
+            ["\u3400", "\U00020000", "\U0002a700", "\U0002b740", "\U0002b820", "\uf900", "\U0002f800"],
         ),
         ("ひらカナ한글", ["ひらカナ한글"]),  # kana and hangul are not ideographs
         ("Éclair naïve", ["Éclair", "naïve"]),
-        (
-            "it's $5^2 `x` a_b|c~",
-            ["it", "'", "s", "$", "5", "^", "2", "`", "x", "`", "a", "_", "b", "|", "c", "~"],
-        ),
+        ("it's $5^2 `x` a_b|c~", ["it", "'", "s", "$", "5", "^", "2", "`", "x", "`", "a", "_", "b", "|", "c", "~"]),
         ("“no”—yes…¿", ["“", "no", "”", "—", "yes", "…", "¿"]),
         ("10€ ±2", ["10€", "±2"]),  # symbols outside ASCII are not punctuation
         ("。，", ["。", "，"]),
@@ -147,20 +136,13 @@ def test_vocabulary_file(tmp_path, content, pieces):
 def test_later_of_equal_pieces_wins(tmp_path):
     pieces = SPECIAL + ["lamp", "oil", "lamp"]
     vocabulary = tokenization.read_vocabulary(vocabulary_file(tmp_path, "\n".join(pieces)))
-    assert (
-        len(vocabulary) == 7
-        and vocabulary.to_ids(["lamp", "oil"]) == [6, 5]
-        and vocabulary.pieces[4] == "lamp"
-    )
+    assert len(vocabulary) == 7 and vocabulary.to_ids(["lamp", "oil"]) == [6, 5] and vocabulary.pieces[4] == "lamp"
 
 
 @pytest.mark.parametrize(
     "content, message",
     [
-        (
-            "lamp\n[UNK]\n[CLS]\n",
-            "lacks [SEP]; use the vocab.txt that came with the checkpoint",
-        ),
+        ("lamp\n[UNK]\n[CLS]\n", "lacks [SEP]; use the vocab.txt that came with the checkpoint"),
         ("", "is empty; use the vocab.txt that came with the checkpoint"),
     ],
 )
@@ -200,11 +182,7 @@ def reference_basic(text, do_lower_case):
     tokens = []
     for word in "".join(clean).split():
         if do_lower_case:
-            word = "".join(
-                char
-                for char in unicodedata.normalize("NFD", word.lower())
-                if unicodedata.category(char) != "Mn"
-            )
+            word = "".join(char for char in unicodedata.normalize("NFD", word.lower()) if unicodedata.category(char) != "Mn")
         token = ""
         for char in word:
             if char in ASCII_MARKS or unicodedata.category(char)[0] == "P":
@@ -220,11 +198,7 @@ def reference_pieces(token, vocabulary):
     pieces, rest = [], token
     while rest:
         prefix = "##" if pieces else ""
-        fitting = [
-            rest[:length]
-            for length in range(len(rest), 0, -1)
-            if prefix + rest[:length] in vocabulary
-        ]
+        fitting = [rest[:length] for length in range(len(rest), 0, -1) if prefix + rest[:length] in vocabulary]
         if not fitting or len(token) > 200:
             return ["[UNK]"]
         pieces.append(prefix + fitting[0])
@@ -252,9 +226,7 @@ def test_word_pieces_equal_the_reference(beginnings, continuations, text):
     pieces = SPECIAL + beginnings + ["##" + piece for piece in continuations]
     tokenizer = WordPieceTokenizer(Vocabulary(pieces), do_lower_case=True)
     assert tokenizer.tokenize(text) == [
-        piece
-        for token in reference_basic(text, True)
-        for piece in reference_pieces(token, set(pieces))
+        piece for token in reference_basic(text, True) for piece in reference_pieces(token, set(pieces))
     ]
 
 
@@ -262,6 +234,4 @@ def test_word_pieces_equal_the_reference(beginnings, continuations, text):
 @given(st.lists(TEXTS, max_size=5))
 def test_pieces_of_single_words_equal_those_of_the_text(texts):
     tokenizer = BasicTokenizer(do_lower_case=True)
-    assert tokenizer.tokenize(" ".join(texts)) == [
-        token for text in texts for token in tokenizer.tokenize(text)
-    ]
+    assert tokenizer.tokenize(" ".join(texts)) == [token for text in texts for token in tokenizer.tokenize(text)]

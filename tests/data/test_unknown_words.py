@@ -19,13 +19,7 @@ def report(monkeypatch):
     warnings = []
     monkeypatch.setattr(unknown_words, "warn", warnings.append)
 
-    def make(
-        context,
-        question="what is the river ?",
-        dataset=datasets.SQUAD,
-        lower=False,
-        find=unknown_words.check,
-    ):
+    def make(context, question="what is the river ?", dataset=datasets.SQUAD, lower=False, find=unknown_words.check):
         asked = Question("id", question, (), None, "")
         made = examples.make_prediction_examples(dataset, [Passage(context, (asked,), "")], "data")
         tokenizer = tokenization.Vocabulary(tiny.PIECES).tokenizer(lower)
@@ -60,9 +54,7 @@ def test_capitals_that_the_vocabulary_lacks_are_reported(report):
         "--do_lower_case=True"
     )
     assert report(context, lower=True) == ""
-    assert '"Keeper"' in report(
-        "古老的灯塔在河上。守塔人是红色的。" * 5 + "Keeper", "谁？", datasets.CMRC2018
-    )
+    assert '"Keeper"' in report("古老的灯塔在河上。守塔人是红色的。" * 5 + "Keeper", "谁？", datasets.CMRC2018)
 
 
 def test_words_of_another_language_are_reported(report):
@@ -71,8 +63,7 @@ def test_words_of_another_language_are_reported(report):
 
 
 @pytest.mark.parametrize(
-    "context, question",
-    [("กรุงเทพมหานครเป็นเมืองหลวง 1902 ( 1 )", "ก่อตั้งเมื่อใด ?"), ("Ein Fluss .", "Wo ?")],
+    "context, question", [("กรุงเทพมหานครเป็นเมืองหลวง 1902 ( 1 )", "ก่อตั้งเมื่อใด ?"), ("Ein Fluss .", "Wo ?")]
 )
 def test_text_that_cannot_be_read_is_refused(report, context, question):
     with pytest.raises(InputError, match="100% of .* so the model cannot read it; use the voc"):
@@ -80,18 +71,14 @@ def test_text_that_cannot_be_read_is_refused(report, context, question):
 
 
 @pytest.mark.parametrize("action", ["do_predict", "do_attention", "do_train"])
-def test_unreadable_data_is_refused_with_and_without_the_feature_cache(
-    paths, tmp_path, command_lines, action
-):
+def test_unreadable_data_is_refused_with_and_without_the_feature_cache(paths, tmp_path, command_lines, action):
     data = tiny.squad()
     for paragraph in data["data"][0]["paragraphs"]:
         paragraph["context"] = context = "".join(map(chr, range(0xE01, 0xE20)))
         for question in paragraph["qas"]:
             question.update(question="ใด", answers=[{"text": context, "answer_start": 0}])
     flags = tiny.model_flags(paths, output_dir=str(tmp_path / "out"))
-    flags["train_file" if action == "do_train" else "predict_file"] = tiny.write_json(
-        tmp_path / "data.json", data
-    )
+    flags["train_file" if action == "do_train" else "predict_file"] = tiny.write_json(tmp_path / "data.json", data)
     words = ["--{}={}".format(*item) for item in flags.items()] + [f"--{action}"]
     for _ in range(2):
         code, _, stderr, _ = command_lines.run("run_squad.py", *words)
@@ -109,8 +96,6 @@ def test_a_vocabulary_of_another_size_is_reported(paths, tmp_path, command_lines
         train_file=paths["squad"],
         init_checkpoint=None,
     )
-    code, _, stderr, _ = command_lines.run(
-        "run_squad.py", *["--{}={}".format(*item) for item in flags.items()]
-    )
+    code, _, stderr, _ = command_lines.run("run_squad.py", *["--{}={}".format(*item) for item in flags.items()])
     assert code == 0, stderr
     assert f"has {len(tiny.PIECES)} entries, but vocab_size in " in stderr

@@ -20,9 +20,7 @@ SIZES = dict(num_pieces=st.integers(0, 60), longest=st.integers(1, 25), stride=s
 
 def example(question, context, words=(NO_ANSWER, NO_ANSWER), answer="", identifier="id"):
     """Returns an example; those about the same `context` are about one passage."""
-    return Example(
-        identifier, question, SQUAD.split(context), *words, answer, passage=hash(context)
-    )
+    return Example(identifier, question, SQUAD.split(context), *words, answer, passage=hash(context))
 
 
 def make(examples, max_seq_length=12, doc_stride=3, max_query_length=64):
@@ -42,9 +40,9 @@ def test_lengths_and_strides_of_sliding_windows(num_pieces, longest, stride):
         last = number == len(spans) - 1
         assert span.length == (num_pieces - span.start if last else longest) <= longest
         assert len(span.best_here) == span.length
-    assert sorted(
-        set(piece for span in spans for piece in range(span.start, span.start + span.length))
-    ) == list(range(num_pieces))
+    assert sorted(set(piece for span in spans for piece in range(span.start, span.start + span.length))) == list(
+        range(num_pieces)
+    )
 
 
 @settings(deadline=None)
@@ -59,11 +57,7 @@ def test_a_piece_is_best_in_the_first_window_with_most_context(num_pieces, longe
                 context[number] = min(left, right) + 0.01 * span.length
         most = max(context.values())
         wanted = [number for number in sorted(context) if context[number] == most][0]
-        found = [
-            number
-            for number in sorted(context)
-            if spans[number].best_here[piece - spans[number].start]
-        ]
+        found = [number for number in sorted(context) if spans[number].best_here[piece - spans[number].start]]
         assert found == [wanted]
 
 
@@ -82,8 +76,7 @@ def test_a_piece_is_best_in_the_first_window_with_most_context(num_pieces, longe
 )
 def test_sliding_windows(num_pieces, longest, stride, spans):
     assert [
-        (span.start, "".join("01"[best] for best in span.best_here))
-        for span in windows.slide(num_pieces, longest, stride)
+        (span.start, "".join("01"[best] for best in span.best_here)) for span in windows.slide(num_pieces, longest, stride)
     ] == spans
 
 
@@ -108,9 +101,7 @@ def test_padded_arrays():
 def test_windows_of_several_examples_are_numbered_in_order():
     # Room for 5 pieces; 8 pieces make windows at 0, 3; blank passages make none.
     text = "a b c x y z a b"
-    found = make(
-        [example("x y z ?", text), example("x", ""), example("?", "x"), example("x y z ?", text)]
-    )
+    found = make([example("x y z ?", text), example("x", ""), example("?", "x"), example("x y z ?", text)])
     assert found.example_of.tolist() == [0, 0, 2, 3, 3] and len(found.passages) == 3
     assert found.starts.tolist() == [0, 3, 0, 0, 3]
     arrays = found.batch([1, 2, 4])
@@ -129,9 +120,7 @@ def test_blank_passages_have_no_windows():
 
 
 def test_blank_questions():
-    assert make([example("", "x y")], 6).batch([0])["input_ids"].tolist() == [
-        ids("[CLS] [SEP] x y [SEP] [PAD]")
-    ]
+    assert make([example("", "x y")], 6).batch([0])["input_ids"].tolist() == [ids("[CLS] [SEP] x y [SEP] [PAD]")]
 
 
 def test_long_questions_are_truncated():
@@ -140,9 +129,7 @@ def test_long_questions_are_truncated():
 
 
 def test_shorter_arrays():
-    assert make([example("x", "y")]).batch([0], length=5)["input_ids"].tolist() == [
-        ids("[CLS] x [SEP] y [SEP]")
-    ]
+    assert make([example("x", "y")]).batch([0], length=5)["input_ids"].tolist() == [ids("[CLS] x [SEP] y [SEP]")]
 
 
 @pytest.mark.parametrize(
@@ -158,12 +145,8 @@ def test_room_for_the_passage(max_seq_length, max_query_length, fits):
         with pytest.raises(InputError) as error:
             make(examples, max_seq_length, max_query_length=max_query_length)
         length = min(4, max_query_length)
-        assert "--max_seq_length=%d leaves no room for the passage" % max_seq_length in str(
-            error.value
-        )
-        assert "which has %d word pieces; use at least %d" % (length, length + 4) in str(
-            error.value
-        )
+        assert "--max_seq_length=%d leaves no room for the passage" % max_seq_length in str(error.value)
+        assert "which has %d word pieces; use at least %d" % (length, length + 4) in str(error.value)
 
 
 def positions(context, words, answer, refine=True, max_seq_length=12, doc_stride=3):

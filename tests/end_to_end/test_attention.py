@@ -20,10 +20,7 @@ from mrc.model import attention_sums
 
 
 def attend(paths, folder, dataset=datasets.SQUAD, data="squad", **changes):
-    flags = dict(
-        tiny.model_flags(paths, output_dir=str(folder), predict_file=paths[data], **changes),
-        do_attention=True,
-    )
+    flags = dict(tiny.model_flags(paths, output_dir=str(folder), predict_file=paths[data], **changes), do_attention=True)
     experiment.run(dataset, tiny.flag_values(**flags))
 
 
@@ -35,9 +32,7 @@ def tables(folder):
     return found
 
 
-@pytest.mark.parametrize(
-    "dataset, data", [(datasets.SQUAD, "squad"), (datasets.CMRC2018, "cmrc")], ids=["squad", "cmrc"]
-)
+@pytest.mark.parametrize("dataset, data", [(datasets.SQUAD, "squad"), (datasets.CMRC2018, "cmrc")], ids=["squad", "cmrc"])
 def test_masses_sum_to_one(paths, tmp_path, dataset, data):
     attend(paths, tmp_path, dataset, data)
     assert sorted(tables(tmp_path)) == ["attention.csv", "attention_entropy.csv"]
@@ -79,9 +74,7 @@ def test_attention_that_ignores_its_keys_has_a_lift_of_one(paths, tmp_path, monk
 
 def test_tables_without_uniform_are_read(tmp_path):
     whole, columns = np.full([1, 1, 4, 5], 0.2), slice(0, 5)
-    text, _ = attention_tables.to_csv(
-        whole, whole[..., 0], attention_tables.uniform_attention(np.ones([1, 4]))
-    )
+    text, _ = attention_tables.to_csv(whole, whole[..., 0], attention_tables.uniform_attention(np.ones([1, 4])))
     lines = [",".join(line.split(",")[columns]) for line in text.splitlines()]
     (tmp_path / "attention.csv").write_text("\n".join(lines), encoding="utf-8")
     assert lines[0] == "layer,head,query,key,mass"
@@ -102,9 +95,7 @@ def test_attention_does_not_change_the_answers(paths, tmp_path):
     attend(paths, tmp_path / "both", do_predict=True, do_eval=True)
     attend(paths, tmp_path / "alone")
     assert tables(tmp_path / "both") == tables(tmp_path / "alone")
-    flags = tiny.model_flags(
-        paths, output_dir=str(tmp_path / "answers"), predict_file=paths["squad"]
-    )
+    flags = tiny.model_flags(paths, output_dir=str(tmp_path / "answers"), predict_file=paths["squad"])
     experiment.run(datasets.SQUAD, tiny.flag_values(do_predict=True, **flags))
     name = "nbest_predictions.json"
     assert tiny.read_json(tmp_path, "both", name) == tiny.read_json(tmp_path, "answers", name)
@@ -137,13 +128,9 @@ def test_a_stopped_run_resumes_with_the_same_bytes(paths, tmp_path, monkeypatch,
         attend(paths, tmp_path / "stopped", predict_batch_size=2)
     assert not tables(tmp_path / "stopped")
     again = []
-    monkeypatch.setattr(
-        attention.Totals, "add", lambda self, *batch: (again.append(batch), add(self, *batch))
-    )
+    monkeypatch.setattr(attention.Totals, "add", lambda self, *batch: (again.append(batch), add(self, *batch)))
     attend(paths, tmp_path / "stopped", predict_batch_size=2)
-    assert f"resuming the attention in {tmp_path / 'stopped'}: {2 * batches} of" in (
-        capsys.readouterr().out
-    )
+    assert f"resuming the attention in {tmp_path / 'stopped'}: {2 * batches} of" in (capsys.readouterr().out)
     assert again and not any((a[0] == b[0]).all() for a in added for b in again)
     assert tables(tmp_path / "stopped") == tables(tmp_path / "whole")
     assert not glob.glob(str(tmp_path / "stopped" / "unfinished*"))
@@ -190,10 +177,7 @@ def test_other_flags_or_an_edit_are_computed_again(paths, tmp_path):
 def test_sets_of_tokens_have_rows_of_their_own(paths, tmp_path):
     attend(paths, tmp_path / "with", attention_sets="answer,wh")
     attend(paths, tmp_path / "without")
-    masses, plain = (
-        attention_tables.read(str(tmp_path / name / "attention.csv"))
-        for name in ("with", "without")
-    )
+    masses, plain = (attention_tables.read(str(tmp_path / name / "attention.csv")) for name in ("with", "without"))
     assert set(plain) < set(masses) and ("wh", "answer") in masses
     for pair, mass in plain.items():
         np.testing.assert_allclose(mass, masses[pair], atol=1e-6)
@@ -201,10 +185,6 @@ def test_sets_of_tokens_have_rows_of_their_own(paths, tmp_path):
         assert (masses[query, "answer"] <= masses[query, "passage"] + 1e-6).all()
         assert (masses[query, "wh"] > 0.0).all()
     (header, *rows) = (tmp_path / "with" / "attention.csv").read_text().splitlines()
-    uniform = {
-        tuple(row.split(",")[2:4]): float(row.split(",")[5])
-        for row in rows
-        if row.startswith("0,0,")
-    }
+    uniform = {tuple(row.split(",")[2:4]): float(row.split(",")[5]) for row in rows if row.startswith("0,0,")}
     assert 0.0 < uniform["wh", "answer"] < uniform["wh", "passage"] < 1.0
     assert uniform["wh", "padding"] == 0.0

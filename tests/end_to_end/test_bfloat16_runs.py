@@ -99,19 +99,14 @@ def train(paths, folder, **changes):
 
 
 def test_training_repeats_and_keeps_its_weights_in_float32(paths, tmp_path):
-    one, two, exact = (
-        train(paths, tmp_path / name, precision=name[:-1])
-        for name in ("bfloat161", "bfloat162", "float320")
-    )
+    one, two, exact = (train(paths, tmp_path / name, precision=name[:-1]) for name in ("bfloat161", "bfloat162", "float320"))
     for name, weights in one.items():
         assert (weights == two[name]).all() and weights.dtype == exact[name].dtype
     name = "bert/encoder/layer_0/output/dense/kernel"
     assert (one[name] != exact[name]).any() and one[name].dtype == "float32"
 
 
-def test_a_training_ends_in_the_precision_in_which_it_was_begun(
-    paths, tmp_path, monkeypatch, capsys
-):
+def test_a_training_ends_in_the_precision_in_which_it_was_begun(paths, tmp_path, monkeypatch, capsys):
     class Stopped(Exception):
         pass
 

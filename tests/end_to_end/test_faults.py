@@ -21,24 +21,17 @@ from mrc import datasets
 from mrc.experiment import run as experiment
 
 STEPS = 100
-TRAINING = dict(
-    do_train=True, num_train_epochs=STEPS / 2.0, save_checkpoints_steps=20, learning_rate=0.001
-)
+TRAINING = dict(do_train=True, num_train_epochs=STEPS / 2.0, save_checkpoints_steps=20, learning_rate=0.001)
 SECONDS_BETWEEN_CHECKPOINTS = 0.2  # approximately; kills happen in this time
 PATIENCE = 300  # seconds until a test gives up
 
 
 def training_flags(paths, folder, **changes):
-    return dict(
-        tiny.model_flags(paths, output_dir=str(folder), train_file=paths["squad"], **TRAINING),
-        **changes,
-    )
+    return dict(tiny.model_flags(paths, output_dir=str(folder), train_file=paths["squad"], **TRAINING), **changes)
 
 
 # TensorFlow 2.15 logs the first compilation in spite of TF_CPP_MIN_LOG_LEVEL.
-XLA_LOG = re.compile(
-    "WARNING: All log messages before absl::InitializeLog|I0000 .* Compiled cluster using XLA!"
-)
+XLA_LOG = re.compile("WARNING: All log messages before absl::InitializeLog|I0000 .* Compiled cluster using XLA!")
 
 
 def end(process):
@@ -78,9 +71,7 @@ def weights(folder):
 
 def assert_one_message(lines, wanted, beginning="error: "):
     """Checks that there is one such line, and that it contains `wanted`."""
-    assert [line for line in lines if line.startswith(beginning)] == [
-        line for line in lines if wanted in line
-    ], lines
+    assert [line for line in lines if line.startswith(beginning)] == [line for line in lines if wanted in line], lines
     assert sum(wanted in line for line in lines) == 1, lines
     assert not any("Traceback" in line for line in lines), lines
 
@@ -120,10 +111,7 @@ def predicted(paths, data, tmp_path_factory):
 
 def prediction_flags(paths, data, folder, **changes):
     return dict(
-        tiny.model_flags(
-            paths, output_dir=str(folder), predict_file=data, do_predict=True, predict_batch_size=2
-        ),
-        **changes,
+        tiny.model_flags(paths, output_dir=str(folder), predict_file=data, do_predict=True, predict_batch_size=2), **changes
     )
 
 
@@ -197,9 +185,7 @@ def test_kill_9_in_prediction(paths, data, finished, tmp_path, number, what, cap
     assert not glob.glob(str(tmp_path / "unfinished*"))
 
 
-@pytest.mark.parametrize(
-    "number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_in_training_writes_a_checkpoint(paths, uninterrupted, tmp_path, number, code):
     flags = training_flags(paths, tmp_path, save_checkpoints_steps=1000)
     process = tiny.start(flags)
@@ -218,9 +204,7 @@ def test_a_signal_in_training_writes_a_checkpoint(paths, uninterrupted, tmp_path
 
 
 def test_a_training_without_padding_resumes_with_the_same_bytes(paths, uninterrupted, tmp_path):
-    whole, stopped = (
-        training_flags(paths, tmp_path / name, trim_padding=True) for name in ("whole", "stopped")
-    )
+    whole, stopped = (training_flags(paths, tmp_path / name, trim_padding=True) for name in ("whole", "stopped"))
     process = tiny.start(stopped)
     wait_for(process, tmp_path / "stopped" / "model.ckpt-20.index")
     process.send_signal(signal.SIGTERM)
@@ -230,12 +214,8 @@ def test_a_training_without_padding_resumes_with_the_same_bytes(paths, uninterru
     assert weights(tmp_path / "stopped") == weights(tmp_path / "whole") != weights(uninterrupted)
 
 
-@pytest.mark.parametrize(
-    "number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
-def test_a_signal_in_prediction_writes_finished_batches(
-    paths, data, predicted, tmp_path, number, code
-):
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_in_prediction_writes_finished_batches(paths, data, predicted, tmp_path, number, code):
     flags = prediction_flags(paths, data, tmp_path)
     process = tiny.start(flags)
     wait_for(process, tmp_path / "unfinished*" / "made_from.json")
@@ -243,9 +223,7 @@ def test_a_signal_in_prediction_writes_finished_batches(
     found, _, lines = end(process)
     assert found == code and len(lines) == 1
     assert lines[0].startswith(f"stopped by {signal.Signals(number).name}: ")
-    assert lines[0].endswith(
-        f"windows are done and kept in {tmp_path}; rerun the same command to resume"
-    )
+    assert lines[0].endswith(f"windows are done and kept in {tmp_path}; rerun the same command to resume")
     parts = glob.glob(str(tmp_path / "unfinished*" / "*.npz"))
     done, of_all = (int(word) for word in lines[0].split(": ")[1].split() if word.isdigit())
     assert 0 < done < of_all and sum(len(np.load(part)["rows"]) for part in parts) == done
@@ -256,8 +234,7 @@ def test_a_signal_in_prediction_writes_finished_batches(
 def test_ctrl_c_writes_a_checkpoint_after_a_broken_pipe(paths, tmp_path):
     """As in `run_squad.py ... 2>&1 | tee log`, where Ctrl-C also ends tee."""
     process = tiny.start(
-        training_flags(paths, tmp_path),
-        first="from mrc.util import progress; progress.SECONDS_BETWEEN_LINES = 0",
+        training_flags(paths, tmp_path), first="from mrc.util import progress; progress.SECONDS_BETWEEN_LINES = 0"
     )
     wait_for(process, tmp_path / "model.ckpt-0.index")
     process.stdout.close()
@@ -265,11 +242,7 @@ def test_ctrl_c_writes_a_checkpoint_after_a_broken_pipe(paths, tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE) == 130
     outcome = tiny.read_json(tmp_path, "run.json")["runs"][0]["outcome"]
-    step = int(
-        re.match("stopped by SIGINT: the checkpoint of step ([0-9]+) of 100 is in ", outcome).group(
-            1
-        )
-    )
+    step = int(re.match("stopped by SIGINT: the checkpoint of step ([0-9]+) of 100 is in ", outcome).group(1))
     assert (tmp_path / ("model.ckpt-%d.index" % step)).exists()
 
 
@@ -391,9 +364,7 @@ def test_a_read_only_output_folder_is_reported(paths, tmp_path, mount):
     mount(folder, "ro")
     code, _, lines = end(tiny.start(training_flags(paths, folder)))
     assert code == 2
-    assert_one_message(
-        lines, f"the output folder {folder} cannot be written to (Read-only file system)"
-    )
+    assert_one_message(lines, f"the output folder {folder} cannot be written to (Read-only file system)")
 
 
 def test_prediction_resumes_after_a_full_disk(paths, data, predicted, tmp_path, mount):
@@ -457,16 +428,9 @@ def cut(path):
 
 @pytest.mark.parametrize(
     "suffix, damage",
-    [
-        (".index", cut),
-        (".data-00000-of-00001", cut),
-        (".index", os.remove),
-        (".data-00000-of-00001", os.remove),
-    ],
+    [(".index", cut), (".data-00000-of-00001", cut), (".index", os.remove), (".data-00000-of-00001", os.remove)],
 )
-def test_training_resumes_from_the_last_complete_checkpoint(
-    paths, uninterrupted, tmp_path, suffix, damage
-):
+def test_training_resumes_from_the_last_complete_checkpoint(paths, uninterrupted, tmp_path, suffix, damage):
     folder = tmp_path / "out"
     last, before = stopped_copy(uninterrupted, folder)
     damage(str(folder / (last + suffix)))
@@ -478,16 +442,9 @@ def test_training_resumes_from_the_last_complete_checkpoint(
         f"--output_dir, which resumes from {folder / before}",
     )
     code, stdout, lines = end(tiny.start(training_flags(paths, folder)))
-    assert (
-        code == 0
-        and "resuming the training in %s after step %s of %d"
-        % (folder, before.split("-")[-1], STEPS)
-        in stdout
-    )
+    assert code == 0 and "resuming the training in %s after step %s of %d" % (folder, before.split("-")[-1], STEPS) in stdout
     assert_one_message(
-        lines,
-        f"the checkpoint {folder / last} is incomplete; training resumes from {folder / before}",
-        "WARNING:",
+        lines, f"the checkpoint {folder / last} is incomplete; training resumes from {folder / before}", "WARNING:"
     )
     assert weights(folder) == weights(uninterrupted)
 
@@ -514,35 +471,25 @@ def test_training_resumes_with_a_damaged_checkpoint_list(paths, uninterrupted, t
 def save_with_huge_gradients(path):
     """Writes a checkpoint with a finite loss whose squared gradients overflow."""
     with tiny.reader(tiny.config()) as (_, session):
-        gamma = next(
-            each for each in tf.global_variables() if "layer_1/output/LayerNorm/gamma" in each.name
-        )
+        gamma = next(each for each in tf.global_variables() if "layer_1/output/LayerNorm/gamma" in each.name)
         gamma.load(np.full(gamma.shape.as_list(), 1e25, np.float32), session)
         return tf.train.Saver().save(session, str(path), write_meta_graph=False, write_state=False)
 
 
 @pytest.mark.parametrize(
-    "steps_between, wanted",
-    [(1, "step 1, which left NaN or infinite weights"), (20, "step 2, whose loss is nan")],
+    "steps_between, wanted", [(1, "step 1, which left NaN or infinite weights"), (20, "step 2, whose loss is nan")]
 )
 def test_nan_stops_the_training(paths, tmp_path, steps_between, wanted):
     huge = save_with_huge_gradients(tmp_path / "huge.ckpt")
     code, _, lines = end(
-        tiny.start(
-            training_flags(
-                paths, tmp_path, init_checkpoint=huge, save_checkpoints_steps=steps_between
-            )
-        )
+        tiny.start(training_flags(paths, tmp_path, init_checkpoint=huge, save_checkpoints_steps=steps_between))
     )
     assert code == 1
     if tf.__version__.startswith("1.13."):  # it checks the norm of the gradients itself
         wanted = "NaN or infinite gradients ("
     assert_one_message(lines, "error: training stopped at " + wanted)
     last = tf.train.latest_checkpoint(str(tmp_path))
-    assert (
-        f"the last good checkpoint is {last}; train again with a smaller --learning_rate"
-        in "".join(lines)
-    )
+    assert f"the last good checkpoint is {last}; train again with a smaller --learning_rate" in "".join(lines)
     reader = tf.train.load_checkpoint(last)
     for name in reader.get_variable_to_shape_map():
         assert np.isfinite(reader.get_tensor(name)).all(), name
@@ -557,6 +504,4 @@ def test_damaged_training_records_are_reported(paths, tmp_path):
     (tmp_path / "train.tf_record").write_bytes(b"x" * 3000)
     code, _, lines = end(process)
     assert code == 1
-    assert_one_message(
-        lines, "the records %s were damaged or removed" % (tmp_path / "train.tf_record")
-    )
+    assert_one_message(lines, "the records %s were damaged or removed" % (tmp_path / "train.tf_record"))

@@ -28,9 +28,7 @@ def words_of(row, case):
     words = [value(word) for word in row.words]
     if row.flags is not None:
         flags = {name: value(word) for name, word in row.flags.items()}
-        flags = tiny.model_flags(
-            case.paths, **dict({"output_dir": str(case.folder / "out")}, **flags)
-        )
+        flags = tiny.model_flags(case.paths, **dict({"output_dir": str(case.folder / "out")}, **flags))
         words += ["--{}={}".format(*item) for item in sorted(flags.items())]
     return words, made[0]
 

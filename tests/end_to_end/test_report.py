@@ -33,9 +33,7 @@ def folder(paths, tmp_path_factory):
     """An output folder with a scored grid and attention; its data is `data.json` beside it."""
     parent = tmp_path_factory.mktemp("report")
     write_data(parent / "data.json")
-    flags = tiny.model_flags(
-        paths, output_dir=str(parent / "reader"), predict_file=str(parent / "data.json")
-    )
+    flags = tiny.model_flags(paths, output_dir=str(parent / "reader"), predict_file=str(parent / "data.json"))
     grid = dict(mask_zone="p2q,p2", mask_layer="each")
     experiment.run(datasets.SQUAD, tiny.flag_values(do_predict=True, do_eval=True, **grid, **flags))
     experiment.run(datasets.SQUAD, tiny.flag_values(do_attention=True, **flags))
@@ -74,10 +72,7 @@ def test_the_page_has_the_scores_of_questions_csv(folder, tmp_path):
         question = number % 4
         text, *scores = reader["distinct"][question][answers[number]]
         assert reader["types"][reader["typeOf"][question]] == row["type"]
-        assert (text, scores) == (
-            row["answer"],
-            [pytest.approx(float(row[name]), abs=1e-6) for name in ("em", "f1", "own")],
-        )
+        assert (text, scores) == (row["answer"], [pytest.approx(float(row[name]), abs=1e-6) for name in ("em", "f1", "own")])
         assert logp[number] == pytest.approx(100 * float(row["logp_change"]), abs=0.5001)
     assert array(reader["listed"], "u1").tolist() == [int(row["listed"]) for row in rows]
 
@@ -116,16 +111,11 @@ def test_readers_are_compared_and_attention_is_embedded(folder, tmp_path):
 
 @pytest.mark.parametrize(
     "dataset, data, changes",
-    [
-        (datasets.SQUAD, "squad2", dict(version_2_with_negative=True)),
-        (datasets.CMRC2018, "cmrc", {}),
-    ],
+    [(datasets.SQUAD, "squad2", dict(version_2_with_negative=True)), (datasets.CMRC2018, "cmrc", {})],
     ids=["squad2", "cmrc"],
 )
 def test_the_scores_of_other_data_sum_to_the_effects(paths, tmp_path, dataset, data, changes):
-    flags = tiny.model_flags(
-        paths, output_dir=str(tmp_path), predict_file=paths[data], mask_zone="p2q", mask_layer="0,1"
-    )
+    flags = tiny.model_flags(paths, output_dir=str(tmp_path), predict_file=paths[data], mask_zone="p2q", mask_layer="0,1")
     values = tiny.flag_values(do_predict=True, do_eval=True, **dict(flags, **changes))
     experiment.run(dataset, values)
     report(tmp_path, tmp_path / "report.html")

@@ -28,12 +28,7 @@ def many_questions(path):
     data = tiny.squad()
     article = data["data"][0]
     article["paragraphs"] = [
-        dict(
-            paragraph,
-            qas=[
-                dict(question, id="%s-%d" % (question["id"], copy)) for question in paragraph["qas"]
-            ],
-        )
+        dict(paragraph, qas=[dict(question, id="%s-%d" % (question["id"], copy)) for question in paragraph["qas"]])
         for copy in range(10)
         for paragraph in article["paragraphs"]
     ]
@@ -72,9 +67,7 @@ class Stopped(Exception):
 
 
 @pytest.mark.parametrize("batches", [1, 7])
-def test_finished_windows_are_not_computed_again(
-    paths, data, uninterrupted, tmp_path, monkeypatch, batches, capsys
-):
+def test_finished_windows_are_not_computed_again(paths, data, uninterrupted, tmp_path, monkeypatch, batches, capsys):
     computed = []
     add = partial_results.PartialResults.add
 
@@ -98,10 +91,7 @@ def test_finished_windows_are_not_computed_again(
 
     monkeypatch.setattr(partial_results.PartialResults, "add", counts)
     decode(paths, data, tmp_path)
-    assert (
-        "resuming the decoding in %s: %d of 140 windows are done" % (tmp_path, 2 * batches)
-        in capsys.readouterr().out
-    )
+    assert "resuming the decoding in %s: %d of 140 windows are done" % (tmp_path, 2 * batches) in capsys.readouterr().out
     assert len(before) == 2 * batches and not before & set(again)
     assert answers(tmp_path) == uninterrupted
     assert not glob.glob(str(tmp_path / "unfinished*"))
@@ -113,10 +103,7 @@ def test_kill_9(paths, data, uninterrupted, tmp_path, number):
     flags = dict(tiny.model_flags(paths, output_dir=str(tmp_path), predict_file=data), **GRID)
     generator = random.Random(number)
     # Results are written after each batch; a real run may lose a minute of work.
-    process = tiny.start(
-        flags,
-        first="from mrc.experiment import partial_results; partial_results.SECONDS_IN_PART = 0",
-    )
+    process = tiny.start(flags, first="from mrc.experiment import partial_results; partial_results.SECONDS_IN_PART = 0")
     parts = str(tmp_path / "unfinished*" / "*.npz")
     if number % 3 == 2:
         time.sleep(generator.uniform(0, 10))
@@ -141,9 +128,7 @@ def test_finished_cells_are_kept_and_new_ones_added(paths, data, uninterrupted, 
     # The products of a cell depend on the grid in the last bits, so n-best scores may differ.
     found = answers(tmp_path)
     assert set(found) == set(uninterrupted)
-    assert all(
-        found[name] == uninterrupted[name] for name in found if name.startswith("predictions")
-    )
+    assert all(found[name] == uninterrupted[name] for name in found if name.startswith("predictions"))
 
 
 @pytest.mark.parametrize(
@@ -160,9 +145,7 @@ def test_cells_with_other_flags_are_decoded_again(paths, data, tmp_path, monkeyp
     first = answers(tmp_path)
     decode(paths, data, tmp_path, mask_layer="0", **change)
     assert answers(tmp_path) != first
-    assert warnings == [
-        f"decoding again: predictions_layer_.json and 2 more (made with another {what})"
-    ]
+    assert warnings == [f"decoding again: predictions_layer_.json and 2 more (made with another {what})"]
 
 
 def test_a_file_changed_by_hand_is_decoded_again(paths, data, tmp_path):
@@ -183,15 +166,10 @@ def test_pending_results_are_bounded(tmp_path, monkeypatch):
     assert os.listdir(str(tmp_path)) == ["part-000000.npz"]
     found.add([2], {"values": np.ones([1, 10])})
     assert len(os.listdir(str(tmp_path))) == 1
-    assert partial_results.PartialResults(work).read(0, 2)["values"].tolist() == [
-        [0.0] * 10,
-        [1.0] * 10,
-    ]
+    assert partial_results.PartialResults(work).read(0, 2)["values"].tolist() == [[0.0] * 10, [1.0] * 10]
 
 
-def test_partial_results_of_another_tensorflow_2_or_without_onednn_are_not_used(
-    tmp_path, monkeypatch
-):
+def test_partial_results_of_another_tensorflow_2_or_without_onednn_are_not_used(tmp_path, monkeypatch):
     folders = set()
     for is_tf2, version, onednn in (
         (False, "1.15.3", False),
@@ -202,9 +180,7 @@ def test_partial_results_of_another_tensorflow_2_or_without_onednn_are_not_used(
         monkeypatch.setattr(tensorflow_versions, "IS_TF2", is_tf2)
         monkeypatch.setattr(provenance.tf, "__version__", version)
         monkeypatch.setattr(tensorflow_versions, "uses_onednn", lambda onednn=onednn: onednn)
-        folders.add(
-            provenance.unfinished_work(str(tmp_path), {"a": 1}, [grid_cells.BASELINE]).folder
-        )
+        folders.add(provenance.unfinished_work(str(tmp_path), {"a": 1}, [grid_cells.BASELINE]).folder)
     assert len(folders) == 4
 
 

@@ -19,9 +19,7 @@ ALL_STEPS = ["--do_train", "--do_predict", "--do_eval"]
 
 def script_run(script, words, paths, output_dir, **changes):
     """Runs a script, checks that it succeeds, and returns its stdout."""
-    code, stdout, stderr = tiny.run(
-        script, *words, **tiny.model_flags(paths, output_dir=str(output_dir), **changes)
-    )
+    code, stdout, stderr = tiny.run(script, *words, **tiny.model_flags(paths, output_dir=str(output_dir), **changes))
     assert code == 0, stderr
     return stdout
 
@@ -29,9 +27,7 @@ def script_run(script, words, paths, output_dir, **changes):
 def run_here(dataset, paths, output_dir, **changes):
     """Runs an experiment in this process."""
     changes.setdefault("do_lower_case", dataset.do_lower_case)
-    experiment.run(
-        dataset, tiny.flag_values(**tiny.model_flags(paths, output_dir=str(output_dir), **changes))
-    )
+    experiment.run(dataset, tiny.flag_values(**tiny.model_flags(paths, output_dir=str(output_dir), **changes)))
 
 
 def tensors(folder):
@@ -53,10 +49,7 @@ def names_in(folder, pattern="*.json"):
 
 def question_ids(data):
     return {
-        question["id"]
-        for article in data["data"]
-        for paragraph in article["paragraphs"]
-        for question in paragraph["qas"]
+        question["id"] for article in data["data"] for paragraph in article["paragraphs"] for question in paragraph["qas"]
     }
 
 
@@ -78,12 +71,7 @@ def trained(paths, tmp_path_factory):
     """Folder and stdout of a run that trains, predicts and scores SQuAD."""
     folder = tmp_path_factory.mktemp("squad")
     return folder, script_run(
-        "run_squad.py",
-        ALL_STEPS,
-        paths,
-        folder,
-        train_file=paths["squad"],
-        predict_file=paths["squad"],
+        "run_squad.py", ALL_STEPS, paths, folder, train_file=paths["squad"], predict_file=paths["squad"]
     )
 
 
@@ -110,14 +98,7 @@ def test_separate_prediction_equals_the_joint_run(paths, trained, tmp_path):
     folder = tmp_path / "apart"
     shutil.copytree(str(trained[0]), str(folder), ignore=shutil.ignore_patterns("*.json"))
     # The folder holds a trained checkpoint, so the initial one does not matter.
-    script_run(
-        "run_squad.py",
-        ["--do_predict"],
-        paths,
-        folder,
-        predict_file=paths["squad"],
-        predict_batch_size=3,
-    )
+    script_run("run_squad.py", ["--do_predict"], paths, folder, predict_file=paths["squad"], predict_batch_size=3)
     for name in ("predictions_layer_.json", "nbest_predictions.json"):
         ours, theirs = tiny.read_json(folder, name), tiny.read_json(trained[0], name)
         if name.startswith("nbest"):
@@ -170,9 +151,7 @@ def test_zones_of_answers_leave_the_scores_as_they_are(paths, tmp_path):
 
 
 def test_another_seed_trains_other_weights(paths, trained, tmp_path):
-    run_here(
-        datasets.SQUAD, paths, tmp_path, do_train=True, train_file=paths["squad"], rand_seed=54321
-    )
+    run_here(datasets.SQUAD, paths, tmp_path, do_train=True, train_file=paths["squad"], rand_seed=54321)
     weights = "cls/squad/output_weights"
     assert np.abs(tensors(tmp_path)[weights] - tensors(trained[0])[weights]).max() > 0
 
@@ -219,10 +198,7 @@ def test_a_cell_of_a_grid_answers_as_it_does_alone(paths, tmp_path, dataset, dat
         folder = tmp_path / str(zone)
         run_here(dataset, paths, folder, mask_zone=zone, mask_layer=zone and "1", **options)
         cell = "layer1_" + zone if zone else "layer_"
-        assert names_in(folder, "*predictions*") == {
-            f"predictions_{cell}.json",
-            "nbest_predictions.json",
-        }
+        assert names_in(folder, "*predictions*") == {f"predictions_{cell}.json", "nbest_predictions.json"}
         assert tiny.read_json(folder, f"predictions_{cell}.json") == tiny.read_json(
             tmp_path / "grid", f"predictions_{cell}.json"
         )
@@ -242,9 +218,7 @@ def test_answers_do_not_depend_on_the_batches(paths, tmp_path):
             predict_file=paths["squad"],
             predict_batch_size=size,
         )
-    assert_same_lists(
-        *(tiny.read_json(tmp_path / size, "nbest_predictions.json") for size in ("1", "7"))
-    )
+    assert_same_lists(*(tiny.read_json(tmp_path / size, "nbest_predictions.json") for size in ("1", "7")))
 
 
 def test_squad_2(paths, tmp_path):
@@ -304,13 +278,10 @@ def test_files_are_indented_by_4(trained):
 
 
 @pytest.mark.parametrize("dataset", [datasets.SQUAD, datasets.CMRC2018])
-@pytest.mark.parametrize(
-    "contexts", [pytest.param(["", tiny.BRIDGE, " \n"], id="some"), pytest.param([" "], id="all")]
-)
+@pytest.mark.parametrize("contexts", [pytest.param(["", tiny.BRIDGE, " \n"], id="some"), pytest.param([" "], id="all")])
 def test_blank_passages_are_answered_with_empty(paths, tmp_path, dataset, contexts):
     paragraphs = [
-        {"context": context, "qas": [{"id": str(number), "question": "Who?"}]}
-        for number, context in enumerate(contexts)
+        {"context": context, "qas": [{"id": str(number), "question": "Who?"}]} for number, context in enumerate(contexts)
     ]
     data = {"data": [{"paragraphs": paragraphs}]}
     path = tiny.write_json(tmp_path / "data.json", data)
@@ -348,10 +319,7 @@ def test_prediction_with_another_letter_case_is_refused(paths, trained, tmp_path
             do_lower_case=False,
         )
     assert end.value.code == 2
-    assert (
-        f"{checkpoint} was trained with --do_lower_case=True; pass the same"
-        in capsys.readouterr().err
-    )
+    assert f"{checkpoint} was trained with --do_lower_case=True; pass the same" in capsys.readouterr().err
 
 
 def test_another_training_in_the_folder_is_refused(paths, tmp_path, capsys):
@@ -361,9 +329,7 @@ def test_another_training_in_the_folder_is_refused(paths, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         run_here(datasets.SQUAD, paths, tmp_path, learning_rate=0.02, **options)
     assert (
-        end.value.code == 2
-        and "was trained with another learning_rate (0.01 then, 0.02 now); "
-        in capsys.readouterr().err
+        end.value.code == 2 and "was trained with another learning_rate (0.01 then, 0.02 now); " in capsys.readouterr().err
     )
     run_here(datasets.SQUAD, paths, tmp_path, **options)
     assert "is finished already: 4 steps" in capsys.readouterr().out
@@ -382,23 +348,12 @@ def test_a_cell_is_not_scored_with_files_of_another(paths, tmp_path, capsys):
 
 def test_a_cell_is_scored_although_another_has_its_n_best_file(paths, tmp_path):
     for zone in ("q2", "p2"):
-        run_here(
-            datasets.SQUAD,
-            paths,
-            tmp_path,
-            do_predict=True,
-            predict_file=paths["squad"],
-            mask_zone=zone,
-        )
-    run_here(
-        datasets.SQUAD, paths, tmp_path, do_eval=True, predict_file=paths["squad"], mask_zone="q2"
-    )
+        run_here(datasets.SQUAD, paths, tmp_path, do_predict=True, predict_file=paths["squad"], mask_zone=zone)
+    run_here(datasets.SQUAD, paths, tmp_path, do_eval=True, predict_file=paths["squad"], mask_zone="q2")
     assert "layer_q2" in tiny.read_json(tmp_path, "scores.json")
 
 
-def test_effects_name_the_reader_of_an_earlier_run_its_data_and_its_seed(
-    paths, tmp_path, monkeypatch
-):
+def test_effects_name_the_reader_of_an_earlier_run_its_data_and_its_seed(paths, tmp_path, monkeypatch):
     options = dict(predict_file=paths["squad"], mask_zone="q2,p2", mask_layer="0")
     run_here(datasets.SQUAD, paths, tmp_path, do_predict=True, **options)
     trained_with = training_record.TrainingRecord({"rand_seed": 7})
@@ -417,20 +372,11 @@ def test_the_no_answer_threshold_applies_to_squad_2_only(paths, tmp_path):
         for question in paragraph["qas"]
     }
     tiny.write_json(tmp_path / "predictions_layer_.json", right)
-    run_here(
-        datasets.SQUAD,
-        paths,
-        tmp_path,
-        do_eval=True,
-        predict_file=paths["squad"],
-        null_score_diff_threshold=-1.0,
-    )
+    run_here(datasets.SQUAD, paths, tmp_path, do_eval=True, predict_file=paths["squad"], null_score_diff_threshold=-1.0)
     assert tiny.read_json(tmp_path, "scores.json")["layer_"]["exact"] == 100.0
 
 
-def test_predicting_with_an_unfinished_training_causes_a_warning(
-    paths, trained, tmp_path, monkeypatch
-):
+def test_predicting_with_an_unfinished_training_causes_a_warning(paths, trained, tmp_path, monkeypatch):
     folder, warnings = tmp_path / "out", []
     monkeypatch.setattr(tf.logging, "warning", lambda text, *values: warnings.append(text % values))
     shutil.copytree(str(trained[0]), str(folder))
@@ -442,9 +388,5 @@ def test_predicting_with_an_unfinished_training_causes_a_warning(
     run_here(datasets.SQUAD, paths, folder, **options)
     model = str(folder / ("model.ckpt-%d" % record["num_steps"]))
     run_here(datasets.SQUAD, paths, tmp_path / "elsewhere", **dict(options, init_checkpoint=model))
-    wanted = "%s is from step %d of %d: its training is unfinished" % (
-        model,
-        record["num_steps"],
-        record["num_steps"] + 5,
-    )
+    wanted = "%s is from step %d of %d: its training is unfinished" % (model, record["num_steps"], record["num_steps"] + 5)
     assert sum(warning.startswith(wanted) for warning in warnings) == 2

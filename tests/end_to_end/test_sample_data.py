@@ -81,16 +81,10 @@ def _kind_of(language, value):
 
 def test_every_answer_has_rivals_of_its_kind_in_the_passage(language):
     pairs = [(name, fact) for name in language.names for fact in language.facts]
-    for passage in sample_data.make_passages(
-        language, language.facts, pairs, 200, random.Random(3)
-    ):
+    for passage in sample_data.make_passages(language, language.facts, pairs, 200, random.Random(3)):
         for question in passage.questions:
             text = question.answers[0].text
-            rivals = [
-                value
-                for value in language.values[_kind_of(language, text)]
-                if value in passage.context
-            ]
+            rivals = [value for value in language.values[_kind_of(language, text)] if value in passage.context]
             assert text in rivals and len(rivals) >= sample_data.PEOPLE
 
 

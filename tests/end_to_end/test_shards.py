@@ -22,9 +22,7 @@ OFTEN = "from mrc.experiment import partial_results as parts; parts.SECONDS_IN_P
 
 
 def flags_of(paths, folder, work, **changes):
-    flags = tiny.model_flags(
-        paths, output_dir=str(folder), predict_file=paths["squad"], predict_batch_size=1
-    )
+    flags = tiny.model_flags(paths, output_dir=str(folder), predict_file=paths["squad"], predict_batch_size=1)
     return dict(flags, **work, **changes)
 
 
@@ -72,9 +70,7 @@ def count_windows(monkeypatch, kind, computed, most=None):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
 @pytest.mark.parametrize(
-    "work, kind",
-    [(GRID, partial_results.PartialResults), (ATTENTION, attention.Totals)],
-    ids=["grid", "attention"],
+    "work, kind", [(GRID, partial_results.PartialResults), (ATTENTION, attention.Totals)], ids=["grid", "attention"]
 )
 def test_shards_in_any_order_write_the_bytes_of_one_process(
     paths, one_process, tmp_path, monkeypatch, capsys, count, work, kind
@@ -104,10 +100,7 @@ def test_shards_in_any_order_write_the_bytes_of_one_process(
 
 
 def test_shards_that_start_together_and_one_that_is_killed(paths, one_process, tmp_path):
-    processes = [
-        tiny.start(flags_of(paths, tmp_path, GRID, shard=f"{number}/2"), first=OFTEN)
-        for number in (1, 2)
-    ]
+    processes = [tiny.start(flags_of(paths, tmp_path, GRID, shard=f"{number}/2"), first=OFTEN) for number in (1, 2)]
     while not glob.glob(str(tmp_path / "unfinished*" / "part-2-of-2-*.npz")):
         assert processes[1].poll() is None
         time.sleep(0.001)
@@ -117,9 +110,7 @@ def test_shards_that_start_together_and_one_that_is_killed(paths, one_process, t
     compute(paths, tmp_path, GRID, shard=Shard(2, 2))
     assert results(tmp_path) == {}
     compute(paths, tmp_path, GRID)
-    assert results(tmp_path) == {
-        name: data for name, data in one_process.items() if not name.startswith("attention")
-    }
+    assert results(tmp_path) == {name: data for name, data in one_process.items() if not name.startswith("attention")}
 
 
 def test_shards_of_two_tasks_do_not_warn_of_each_other(paths, tmp_path, monkeypatch):

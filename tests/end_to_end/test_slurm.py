@@ -44,9 +44,7 @@ PartitionName=all Nodes=ALL Default=YES State=UP
 
 
 def output(environment, *command):
-    done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/"
-    )
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/")
     return done.stdout.decode("utf-8", "replace").strip()
 
 
@@ -87,9 +85,7 @@ def slurm(tmp_path_factory):
 def test_an_array_job_ends_with_the_tables(paths, tmp_path, slurm):
     for name in ("scripts", "run_squad.py"):
         os.symlink(os.path.join(tiny.ROOT, name), str(tmp_path / name))
-    flags = tiny.model_flags(
-        paths, do_predict=True, do_eval=True, mask_zone="q2,p2", predict_file=paths["squad"]
-    )
+    flags = tiny.model_flags(paths, do_predict=True, do_eval=True, mask_zone="q2,p2", predict_file=paths["squad"])
     one, many = str(tmp_path / "one"), str(tmp_path / "many")
     words = [f"--{name}={value}" for name, value in dict(flags, output_dir=many).items()]
     subprocess.run(
@@ -103,8 +99,6 @@ def test_an_array_job_ends_with_the_tables(paths, tmp_path, slurm):
     logs = [path.read_text() for path in sorted(tmp_path.glob("slurm-*.out"))]
     assert len(logs) == 3 and all(f"shard {number}/2 is done" in "".join(logs) for number in (1, 2))
     for name in ("results.csv", "effects.csv", "nbest_predictions_layer_q2.json"):
-        with open(os.path.join(one, name), "rb") as ours, open(
-            os.path.join(many, name), "rb"
-        ) as theirs:
+        with open(os.path.join(one, name), "rb") as ours, open(os.path.join(many, name), "rb") as theirs:
             assert ours.read() == theirs.read()
     assert len(tiny.read_json(many, "run.json")["runs"]) == 1

@@ -28,8 +28,7 @@ class FakeWindows:
 def check(monkeypatch, num_cells, mebibytes, windows=FakeWindows(200, 256), **changes):
     flags = dict(use_tpu=False, trim_padding=False, predict_batch_size=32, max_seq_length=512)
     inputs = types.SimpleNamespace(
-        options=types.SimpleNamespace(**dict(flags, **changes)),
-        config=types.SimpleNamespace(hidden_size=1024),
+        options=types.SimpleNamespace(**dict(flags, **changes)), config=types.SimpleNamespace(hidden_size=1024)
     )
     monkeypatch.setattr(memory, "machine_bytes", lambda: mebibytes * MIB)
     monkeypatch.setattr(memory, "runs_on_cpu", lambda use_tpu: False)  # batches are not cut
@@ -64,9 +63,8 @@ def test_a_larger_grid_is_refused_with_both_remedies(monkeypatch):
     with pytest.raises(InputError) as error:
         check(monkeypatch, num_cells=17, mebibytes=1024)
     assert str(error.value) == (
-        "a grid of 17 cells with --predict_batch_size=32 needs 1.1 GiB of memory for hidden "
-        "states, but this machine has 1.0 GiB; pass --predict_batch_size=15, or decode at most 8 "
-        "cells with each command: cells that are done are kept"
+        "a grid of 17 cells with --predict_batch_size=32 needs 1.1 GiB of memory for hidden states, but this machine has "
+        "1.0 GiB; pass --predict_batch_size=15, or decode at most 8 cells with each command: cells that are done are kept"
     )
 
 
@@ -98,9 +96,7 @@ def test_a_run_stops_before_the_forward_pass(paths, tmp_path, monkeypatch, capsy
 def test_a_run_stops_before_training(paths, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(memory, "machine_bytes", lambda: 1)
     monkeypatch.setattr(training, "train", None)
-    flags = tiny.model_flags(
-        paths, output_dir=str(tmp_path), train_file=paths["squad"], predict_file=paths["squad"]
-    )
+    flags = tiny.model_flags(paths, output_dir=str(tmp_path), train_file=paths["squad"], predict_file=paths["squad"])
     grid = dict(flags, do_train=True, do_predict=True, mask_zone="q2,p2", mask_layer="0")
     with pytest.raises(SystemExit, match="2"):
         run.run(datasets.SQUAD, tiny.flag_values(**grid))
@@ -114,8 +110,7 @@ def test_a_low_limit_of_virtual_memory_causes_a_warning(monkeypatch, gibibytes, 
     monkeypatch.setattr(memory, "warn", warnings.append)
     memory.warn_of_limit()
     assert warnings == warns * [
-        "the limit of virtual memory (ulimit -v) is 2.0 GiB, where TensorFlow may abort; if it "
-        "does, raise the limit"
+        "the limit of virtual memory (ulimit -v) is 2.0 GiB, where TensorFlow may abort; if it does, raise the limit"
     ]
 
 
@@ -125,7 +120,5 @@ def test_an_unused_gpu_is_reported(tmp_path, monkeypatch, on_cpu, warned):
     monkeypatch.setattr(run, "_GPU", str(tmp_path))
     monkeypatch.setattr(run.estimator, "runs_on_cpu", lambda use_tpu: on_cpu)
     monkeypatch.setattr(run.tf.logging, "warning", lambda text, *args: warnings.append(text))
-    run._warn_of_unused_gpu(
-        types.SimpleNamespace(has_model=True, options=types.SimpleNamespace(use_tpu=False))
-    )
+    run._warn_of_unused_gpu(types.SimpleNamespace(has_model=True, options=types.SimpleNamespace(use_tpu=False)))
     assert ["does not use the GPU" in text for text in warnings] == [True] * warned

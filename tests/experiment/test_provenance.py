@@ -12,15 +12,7 @@ import pytest
 import tiny
 
 from mrc import datasets
-from mrc.experiment import (
-    attention_window,
-    forward_pass,
-    inputs,
-    partial_results,
-    prediction,
-    provenance,
-    training,
-)
+from mrc.experiment import attention_window, forward_pass, inputs, partial_results, prediction, provenance, training
 from mrc.experiment import run as experiment
 from mrc.util import array_files, files
 
@@ -34,8 +26,7 @@ def model(tmp_path):
     paths = tiny.make_folder(folder)
     tiny.save_checkpoint(folder / OTHER, tiny.config(), seed=2)
     return dict(
-        tiny.model_flags(paths, output_dir=str(tmp_path / "out"), predict_file=paths["squad"]),
-        train_file=paths["squad"],
+        tiny.model_flags(paths, output_dir=str(tmp_path / "out"), predict_file=paths["squad"]), train_file=paths["squad"]
     )
 
 
@@ -72,23 +63,17 @@ def results(folder):
 
 
 @pytest.mark.parametrize("task", ["do_predict", "do_attention"])
-def test_a_checkpoint_replaced_before_it_is_restored_leaves_no_results(
-    model, monkeypatch, capsys, task
-):
+def test_a_checkpoint_replaced_before_it_is_restored_leaves_no_results(model, monkeypatch, capsys, task):
     after(monkeypatch, forward_pass, "make_windows", lambda: replace_checkpoint(model))
     with pytest.raises(SystemExit) as caught:
         run(model, **{task: True})
     assert caught.value.code == 2
-    assert f"{model['init_checkpoint']} was replaced after this run read it" in (
-        capsys.readouterr().err
-    )
+    assert f"{model['init_checkpoint']} was replaced after this run read it" in (capsys.readouterr().err)
     assert results(model["output_dir"]) == {}
     run(model, **{task: True})  # with the new checkpoint from the start
     cells = tiny.read_json(model["output_dir"], "cells.json")
     (entry,) = cells.values()
-    assert entry["made_from"]["checkpoint"] == provenance.checkpoint_sha256(
-        model["init_checkpoint"]
-    )
+    assert entry["made_from"]["checkpoint"] == provenance.checkpoint_sha256(model["init_checkpoint"])
 
 
 def test_training_does_not_start_from_a_replaced_checkpoint(model, monkeypatch, capsys):
@@ -119,9 +104,7 @@ def test_a_model_file_replaced_by_an_import_is_noticed(model, monkeypatch, capsy
         ("vocab_file", (inputs.tokenization, "read_vocabulary")),
     ],
 )
-def test_a_file_replaced_before_it_is_read_is_recorded_as_it_was_read(
-    model, monkeypatch, flag, reader
-):
+def test_a_file_replaced_before_it_is_read_is_recorded_as_it_was_read(model, monkeypatch, flag, reader):
     module, name = reader
     read = getattr(module, name)
 
@@ -153,12 +136,7 @@ def test_a_file_that_changes_between_two_reads_is_an_error(model, monkeypatch):
 def test_answers_replaced_after_their_check_are_not_scored(model, monkeypatch, capsys):
     run(model, do_predict=True)
     path = os.path.join(model["output_dir"], "predictions_layer_.json")
-    after(
-        monkeypatch,
-        prediction,
-        "check_answer_files",
-        lambda: tiny.write_json(path, {"colour": "green"}),
-    )
+    after(monkeypatch, prediction, "check_answer_files", lambda: tiny.write_json(path, {"colour": "green"}))
     with pytest.raises(SystemExit):
         run(model, do_eval=True)
     assert f"{path} changed while it was in use" in capsys.readouterr().err
@@ -231,10 +209,7 @@ def interrupted(model, monkeypatch, **changes):
     return folder
 
 
-KINDS = {
-    "prediction": (dict(do_predict=True), "part-000000.npz"),
-    "attention": (dict(do_attention=True), "attention.npz"),
-}
+KINDS = {"prediction": (dict(do_predict=True), "part-000000.npz"), "attention": (dict(do_attention=True), "attention.npz")}
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -268,9 +243,7 @@ def test_edited_partial_results_are_not_believed(model, monkeypatch, tmp_path, k
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_partial_results_of_earlier_versions_are_resumed(
-    model, monkeypatch, tmp_path, kind, capsys
-):
+def test_partial_results_of_earlier_versions_are_resumed(model, monkeypatch, tmp_path, kind, capsys):
     task, name = KINDS[kind]
     run(model, output_dir=str(tmp_path / "whole"), **task)
     folder = interrupted(model, monkeypatch, **task)
@@ -314,9 +287,7 @@ def test_records_replaced_during_training_leave_no_checkpoint(model, monkeypatch
     assert results(model["output_dir"]) == {}
 
 
-def test_answers_of_a_replaced_checkpoint_or_data_are_not_shown_beside_the_new_one(
-    model, monkeypatch
-):
+def test_answers_of_a_replaced_checkpoint_or_data_are_not_shown_beside_the_new_one(model, monkeypatch):
     warnings, folder = [], model["output_dir"]
     monkeypatch.setattr(attention_window, "warn", warnings.append)
     run(model, do_predict=True, mask_zone="q2,p2", mask_layer="0")
@@ -339,8 +310,7 @@ def test_answers_of_a_replaced_checkpoint_or_data_are_not_shown_beside_the_new_o
 
 def test_a_run_with_relative_paths_is_read_from_another_folder(model, monkeypatch, tmp_path):
     relative = {
-        name: os.path.relpath(value, str(tmp_path)) if isinstance(value, str) else value
-        for name, value in model.items()
+        name: os.path.relpath(value, str(tmp_path)) if isinstance(value, str) else value for name, value in model.items()
     }
     monkeypatch.chdir(str(tmp_path))
     run(relative, do_predict=True)

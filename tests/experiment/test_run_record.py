@@ -18,9 +18,7 @@ from mrc.util import files
 
 
 def start_run(paths, folder, **changes):
-    flags = tiny.model_flags(
-        paths, output_dir=str(folder), train_file=paths["squad"], predict_file=paths["squad"]
-    )
+    flags = tiny.model_flags(paths, output_dir=str(folder), train_file=paths["squad"], predict_file=paths["squad"])
     experiment.run(datasets.SQUAD, tiny.flag_values(**dict(flags, **changes)))
     return tiny.read_json(folder, "run.json")["runs"]
 
@@ -43,38 +41,22 @@ def grid(paths, tmp_path_factory):
 
 def test_flags_versions_and_inputs_are_recorded(paths, grid):
     folder, (run, _) = grid
-    assert (
-        run["flags"]["mask_zone"] == "q2,p2"
-        and run["flags"]["n_best_size"] == 20
-        and run["flags"]["do_train"] is False
-    )
+    assert run["flags"]["mask_zone"] == "q2,p2" and run["flags"]["n_best_size"] == 20 and run["flags"]["do_train"] is False
     assert "alsologtostderr" not in run["flags"]
     versions = run["versions"]
     assert (versions["tensorflow"], versions["numpy"]) == (tf.__version__, np.__version__)
     assert versions["python"] == sys.version.split()[0] and versions["cores"] >= 1
     with open(paths["vocab_file"], "rb") as reader:
         assert run["inputs"]["vocab_file"] == hashlib.sha256(reader.read()).hexdigest()
-    assert run["inputs"]["init_checkpoint"] == provenance.checkpoint_sha256(
-        paths["init_checkpoint"]
-    )
-    assert set(run["inputs"]) == {
-        "bert_config_file",
-        "vocab_file",
-        "predict_file",
-        "init_checkpoint",
-    }
+    assert run["inputs"]["init_checkpoint"] == provenance.checkpoint_sha256(paths["init_checkpoint"])
+    assert set(run["inputs"]) == {"bert_config_file", "vocab_file", "predict_file", "init_checkpoint"}
     assert run["begin"] <= run["end"] and run["outcome"] == "finished"
-    assert (
-        set(run["parts"]) == {"text", "prediction"}
-        and run["seconds"] >= sum(run["parts"].values()) - 0.01
-    )
+    assert set(run["parts"]) == {"text", "prediction"} and run["seconds"] >= sum(run["parts"].values()) - 0.01
 
 
 def test_the_commit_of_the_checkout_is_recorded(grid):
     try:
-        head = subprocess.check_output(
-            ["git", "-C", tiny.ROOT, "rev-parse", "HEAD"], stderr=subprocess.DEVNULL
-        )
+        head = subprocess.check_output(["git", "-C", tiny.ROOT, "rev-parse", "HEAD"], stderr=subprocess.DEVNULL)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("the project is not a git checkout here")
     assert grid[1][0]["versions"]["commit"].split("-")[0] == head.decode().strip()
@@ -134,9 +116,7 @@ def test_scores_and_tables_name_their_runs(grid):
 
 def test_a_run_without_work_keeps_earlier_records(paths, tmp_path):
     first = start_run(paths, tmp_path, do_train=True, do_predict=True)[0]
-    assert [run["run"] for run in start_run(paths, tmp_path, do_train=True, do_predict=True)][
-        0
-    ] == first["run"]
+    assert [run["run"] for run in start_run(paths, tmp_path, do_train=True, do_predict=True)][0] == first["run"]
     assert tiny.read_json(tmp_path, "run.json")["runs"][0] == first
     trained = "model.ckpt-4.index"
     assert first["results"][trained] == sha256(tmp_path / trained)
@@ -147,20 +127,12 @@ def test_a_failed_run_records_its_error(paths, tmp_path, capsys):
     with pytest.raises(SystemExit):
         start_run(paths, tmp_path, do_eval=True)
     run = tiny.read_json(tmp_path, "run.json")["runs"][0]
-    assert (
-        "predictions_layer_.json to score; decode its cell first" in run["outcome"] and run["end"]
-    )
+    assert "predictions_layer_.json to score; decode its cell first" in run["outcome"] and run["end"]
     assert run["outcome"] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "content",
-    [
-        "[]",
-        "{",
-        json.dumps({"runs": [1]}),
-        json.dumps({"runs": [{"run": "a", "scored": {"b": 1}}]}),
-    ],
+    "content", ["[]", "{", json.dumps({"runs": [1]}), json.dumps({"runs": [{"run": "a", "scored": {"b": 1}}]})]
 )
 def test_an_invalid_record_is_not_overwritten(paths, tmp_path, capsys, content):
     (tmp_path / "run.json").write_text(content)
@@ -185,9 +157,7 @@ def test_a_table_edited_by_hand_causes_a_warning(paths, tmp_path):
     table.write_text(table.read_text() + "1,3.0,3.0\n")
     code, _, stderr = tiny.run("visualize_zones.py", str(table), str(tmp_path / "zones.png"))
     assert code == 0
-    assert (
-        f"{table} was changed after the run that {tmp_path / 'run.json'} names wrote it" in stderr
-    )
+    assert f"{table} was changed after the run that {tmp_path / 'run.json'} names wrote it" in stderr
     assert b"results.csv of run unknown" in (tmp_path / "zones.png").read_bytes()
 
 
@@ -206,11 +176,7 @@ def test_an_outdated_table_causes_a_warning(paths, tmp_path, later):
     assert run_record.outdated_by(table, writer_of(table)) is None
     last = start_run(paths, tmp_path, **later)[-1]["run"]
     code, _, stderr = tiny.run("visualize_zones.py", table, str(tmp_path / "zones.png"))
-    assert (
-        code == 0
-        and f"{table} does not match the last answers in its folder, which are from run {last}; "
-        in stderr
-    )
+    assert code == 0 and f"{table} does not match the last answers in its folder, which are from run {last}; " in stderr
     start_run(paths, tmp_path, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="0")
     assert run_record.outdated_by(table, writer_of(table)) is None
 

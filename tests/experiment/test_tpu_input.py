@@ -57,9 +57,7 @@ def test_inputs_are_not_tuned(run, train_input, tmp_path, kind):
     make = {
         "training": lambda: train_input[1](),
         "prediction": lambda: forward_pass.make_input_fn(windows, [[0]]),
-        "prediction from records": lambda: forward_pass.make_tpu_input_fn(
-            windows, [[0]], str(tmp_path), {}
-        ),
+        "prediction from records": lambda: forward_pass.make_tpu_input_fn(windows, [[0]], str(tmp_path), {}),
     }[kind]
     with tf.Graph().as_default():
         assert make()({"batch_size": 1}).options().autotune.enabled is False
@@ -82,10 +80,7 @@ def train_input(run, tmp_path):
 def test_each_host_trains_on_windows_of_its_own(train_input):
     number, make = train_input
     assert number > 8
-    mine, others = (
-        set(windows_in(read(make(), number, batch_size=4, context=Context(host, 2))))
-        for host in (0, 1)
-    )
+    mine, others = (set(windows_in(read(make(), number, batch_size=4, context=Context(host, 2)))) for host in (0, 1))
     assert not mine & others
     assert mine | others == set(windows_in(read(make(), number, batch_size=4)))
 

@@ -19,17 +19,7 @@ import atheris
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 import tensorflow.compat.v1 as tf  # noqa: E402, before the others, so that it is not instrumented
 
-_MODULES = (
-    "attention_mask",
-    "cells",
-    "datasets",
-    "errors",
-    "examples",
-    "files",
-    "squad_format",
-    "tokenization",
-    "windows",
-)
+_MODULES = ("attention_mask", "cells", "datasets", "errors", "examples", "files", "squad_format", "tokenization", "windows")
 with atheris.instrument_imports(include=_MODULES):
     import tokenization
     from mrc import cells, datasets
@@ -79,9 +69,7 @@ class _Shaper:
         return {key: self._value(make) for key, make in members.items() if not self._is_replaced()}
 
     def _answer(self):
-        return self._object(
-            text=self._text, answer_start=lambda: self._data.ConsumeIntInRange(-5, 40)
-        )
+        return self._object(text=self._text, answer_start=lambda: self._data.ConsumeIntInRange(-5, 40))
 
     def _question(self):
         return self._object(
@@ -121,9 +109,7 @@ class _Reader:
 
     def __init__(self, dataset, path):
         self._dataset, self._path = dataset, path
-        self._tokenizer = tokenization.WordPieceTokenizer(
-            tokenization.Vocabulary(_PIECES), dataset.do_lower_case
-        )
+        self._tokenizer = tokenization.WordPieceTokenizer(tokenization.Vocabulary(_PIECES), dataset.do_lower_case)
 
     def _windows(self, make, keys, *more):
         made = make(self._dataset, squad_format.read(self._path, keys=keys), self._path, *more)
@@ -137,10 +123,7 @@ class _Reader:
         with open(self._path, "wb") as writer:
             writer.write(data)
         _try(self._windows, examples.make_prediction_examples, squad_format.PREDICTION)
-        for with_negatives, keys in (
-            (False, squad_format.TRAINING),
-            (True, squad_format.TRAINING_WITH_NEGATIVES),
-        ):
+        for with_negatives, keys in ((False, squad_format.TRAINING), (True, squad_format.TRAINING_WITH_NEGATIVES)):
             _try(self._windows, examples.make_training_examples, keys, with_negatives)
 
 
@@ -153,11 +136,7 @@ def _main():
     tf.logging.set_verbosity(tf.logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "data.json")
-        targets = {
-            "squad": _Reader(datasets.SQUAD, path),
-            "cmrc": _Reader(datasets.CMRC2018, path),
-            "mask": _read_mask,
-        }
+        targets = {"squad": _Reader(datasets.SQUAD, path), "cmrc": _Reader(datasets.CMRC2018, path), "mask": _read_mask}
         target = targets[sys.argv.pop(1)]
         atheris.Setup(sys.argv, target)
         atheris.Fuzz()

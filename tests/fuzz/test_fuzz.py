@@ -21,14 +21,7 @@ import squad_evaluate
 import tokenization
 from mrc import cells as grid_cells
 from mrc import datasets
-from mrc.answers import (
-    answer_files,
-    attention_tables,
-    effects,
-    predictions_file,
-    question_scores,
-    results_table,
-)
+from mrc.answers import answer_files, attention_tables, effects, predictions_file, question_scores, results_table
 from mrc.answers.decoding import Decoder
 from mrc.data import examples, feature_cache, squad_format
 from mrc.data.windows import Windows
@@ -57,18 +50,14 @@ FRAGMENTS = [
     "。",
     "?",
 ]
-TEXTS = st.one_of(
-    st.text(max_size=20), st.lists(st.sampled_from(FRAGMENTS), max_size=30).map("".join)
-)
+TEXTS = st.one_of(st.text(max_size=20), st.lists(st.sampled_from(FRAGMENTS), max_size=30).map("".join))
 NUMBERS = st.one_of(st.integers(), st.sampled_from([2**63, -(2**63), 10**400]), st.floats())
 VALUES = st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS)
 JSON = st.one_of(
     VALUES,
     st.lists(VALUES, max_size=3),
     st.dictionaries(TEXTS, VALUES, max_size=3),
-    st.integers(1, 2000).map(
-        lambda depth: functools.reduce(lambda inner, _: [inner], range(depth), 0)
-    ),
+    st.integers(1, 2000).map(lambda depth: functools.reduce(lambda inner, _: [inner], range(depth), 0)),
 )
 
 QUESTIONS = st.fixed_dictionaries(
@@ -77,18 +66,12 @@ QUESTIONS = st.fixed_dictionaries(
         "question": TEXTS,
         "is_impossible": st.booleans(),
         "answers": st.lists(
-            st.fixed_dictionaries({"text": TEXTS, "answer_start": st.integers(-3, 30)}),
-            min_size=1,
-            max_size=1,
+            st.fixed_dictionaries({"text": TEXTS, "answer_start": st.integers(-3, 30)}), min_size=1, max_size=1
         ),
     }
 )
-PARAGRAPHS = st.fixed_dictionaries(
-    {"context": TEXTS, "qas": st.lists(QUESTIONS, min_size=1, max_size=2)}
-)
-RIGHT_DATA = st.lists(PARAGRAPHS, min_size=1, max_size=2).map(
-    lambda paragraphs: {"data": [{"paragraphs": paragraphs}]}
-)
+PARAGRAPHS = st.fixed_dictionaries({"context": TEXTS, "qas": st.lists(QUESTIONS, min_size=1, max_size=2)})
+RIGHT_DATA = st.lists(PARAGRAPHS, min_size=1, max_size=2).map(lambda paragraphs: {"data": [{"paragraphs": paragraphs}]})
 
 
 @st.composite
@@ -126,12 +109,7 @@ DROPPED_WORD = {
                 {
                     "context": "\0\u3002",
                     "qas": [
-                        {
-                            "id": "1",
-                            "question": "",
-                            "is_impossible": False,
-                            "answers": [{"text": "0", "answer_start": 0}],
-                        }
+                        {"id": "1", "question": "", "is_impossible": False, "answers": [{"text": "0", "answer_start": 0}]}
                     ],
                 }
             ]
@@ -139,9 +117,7 @@ DROPPED_WORD = {
     ]
 }
 SIZES = st.tuples(
-    st.integers(5, 40),
-    st.one_of(st.integers(1, 40), st.just(2**63)),
-    st.one_of(st.integers(1, 40), st.just(2**63)),
+    st.integers(5, 40), st.one_of(st.integers(1, 40), st.just(2**63)), st.one_of(st.integers(1, 40), st.just(2**63))
 )
 VOCABULARY = tokenization.Vocabulary(tiny.PIECES)
 
@@ -239,9 +215,7 @@ def test_a_config_of_any_values(values):
         found = bert_config.make(values)
     except InputError:
         return
-    assert found.hidden_size % found.num_attention_heads == 0 and np.isfinite(
-        found.initializer_range
-    )
+    assert found.hidden_size % found.num_attention_heads == 0 and np.isfinite(found.initializer_range)
 
 
 @ANY
@@ -254,15 +228,10 @@ def test_windows_of_any_text(folder, data, dataset, lower, sizes, negatives):
         assert "leaves no room" in str(error)
         return
     batch = found.batch(range(len(found)))
-    assert (
-        batch["input_ids"].max(initial=0) < len(VOCABULARY)
-        and (batch["input_mask"].sum(axis=1) == found.lengths()).all()
+    assert batch["input_ids"].max(initial=0) < len(VOCABULARY) and (batch["input_mask"].sum(axis=1) == found.lengths()).all()
+    assert {number for number, passage in enumerate(found.passage_of) if len(found.passages[passage].ids)} == set(
+        found.example_of
     )
-    assert {
-        number
-        for number, passage in enumerate(found.passage_of)
-        if len(found.passages[passage].ids)
-    } == set(found.example_of)
 
 
 @ANY
@@ -271,9 +240,7 @@ def test_windows_of_any_text(folder, data, dataset, lower, sizes, negatives):
 def test_training_positions_of_any_answer(folder, data, dataset, lower):
     path = written(folder, as_bytes(data))
     try:
-        made = examples.make_training_examples(
-            dataset, squad_format.read(path), path, with_negatives=True
-        )
+        made = examples.make_training_examples(dataset, squad_format.read(path), path, with_negatives=True)
         found = Windows(made, tokenizer(lower), 32, 8, 12)
     except InputError:
         return
@@ -287,9 +254,7 @@ def test_training_positions_of_any_answer(folder, data, dataset, lower):
 def test_tokens_of_any_text(text, lower):
     pieces = tokenizer(lower).tokenize(text)
     assert set(pieces) <= set(tiny.PIECES)
-    assert (
-        tokenizer(lower).text_ids(text) == VOCABULARY.to_ids(pieces) or "\t" in text or " " in text
-    )
+    assert tokenizer(lower).text_ids(text) == VOCABULARY.to_ids(pieces) or "\t" in text or " " in text
 
 
 LOGITS = st.one_of(st.floats(-1e4, 1e4, width=32), st.sampled_from([0.0, -1e30, 3e38]))
@@ -306,15 +271,11 @@ LOGITS = st.one_of(st.floats(-1e4, 1e4, width=32), st.sampled_from([0.0, -1e30, 
     some_logits=st.lists(LOGITS, min_size=1, max_size=20),
     threshold=st.floats(allow_nan=False),
 )
-def test_answers_of_any_logits(
-    folder, data, dataset, lower, negatives, n_best, longest, some_logits, threshold
-):
+def test_answers_of_any_logits(folder, data, dataset, lower, negatives, n_best, longest, some_logits, threshold):
     path = written(folder, as_bytes(data))
     passages = squad_format.read(path, keys=squad_format.PREDICTION | squad_format.SCORING)
     try:
-        found = Windows(
-            examples.make_prediction_examples(dataset, passages, path), tokenizer(lower), 32, 8, 12
-        )
+        found = Windows(examples.make_prediction_examples(dataset, passages, path), tokenizer(lower), 32, 8, 12)
     except InputError:
         return
     negatives = negatives and dataset is datasets.SQUAD
@@ -324,18 +285,12 @@ def test_answers_of_any_logits(
     with answer_files.CellFiles(str(folder), names, dataset) as output:
         for number, one in enumerate(found.examples):
             rows = np.flatnonzero(found.example_of == number)
-            (answer,) = decoder.answer(
-                number, rows, tiny.best_positions(logits[rows], min(n_best, 32))
-            )
-            assert sum(answer.probabilities) == pytest.approx(1) and len(answer.entries) <= min(
-                n_best + 1, 2**20
-            )
+            (answer,) = decoder.answer(number, rows, tiny.best_positions(logits[rows], min(n_best, 32)))
+            assert sum(answer.probabilities) == pytest.approx(1) and len(answer.entries) <= min(n_best + 1, 2**20)
             output.add(one.id, answer)
     predictions = predictions_file.read(str(folder / "predictions.json"))
     assert set(predictions) == {one.id for one in found.examples}
-    assert set(dataset.evaluate(passages, predictions, None, 0.0).summary) >= set(
-        dataset.metrics.values()
-    )
+    assert set(dataset.evaluate(passages, predictions, None, 0.0).summary) >= set(dataset.metrics.values())
 
 
 @ANY
@@ -358,10 +313,7 @@ FLAGS = st.one_of(
     st.text("q2p,+al "),
     st.lists(
         st.lists(
-            st.sampled_from(
-                tuple(attention_mask.ZONES) + ("each", "0", "1", " 01 ", "12", "-1", "²", "")
-            ),
-            max_size=6,
+            st.sampled_from(tuple(attention_mask.ZONES) + ("each", "0", "1", " 01 ", "12", "-1", "²", "")), max_size=6
         ).map("+".join),
         max_size=6,
     ).map(",".join),
@@ -392,9 +344,7 @@ def test_damaged_cached_pieces(folder, data):
     text = datasets.SQUAD.split(tiny.BRIDGE)
     made = [examples.Example("one", "What?", text)]
     whole = Windows(made, tokenizer(True), 32, 8, 12)
-    feature_cache.save(
-        path, {}, feature_cache.Pieces(whole.question_ids, whole.passage_of, whole.passages)
-    )
+    feature_cache.save(path, {}, feature_cache.Pieces(whole.question_ids, whole.passage_of, whole.passages))
     content = bytearray(files.read_bytes(path))
     for _ in range(data.draw(st.integers(0, 3))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))

@@ -47,10 +47,7 @@ class CloudApi:
             "project/project-id": "machines-project",
             "instance/zone": "projects/1/zones/machines-zone",
             "instance/service-accounts/default/": account,
-            "instance/service-accounts/reader@example.com/token": {
-                "access_token": TOKEN,
-                "expires_in": 3600,
-            },
+            "instance/service-accounts/reader@example.com/token": {"access_token": TOKEN, "expires_in": 3600},
         }
         api = self
 
@@ -62,10 +59,7 @@ class CloudApi:
                 status, value = api._look_up(parts.path, self.headers)
                 data = (value if isinstance(value, str) else json.dumps(value)).encode("utf-8")
                 self.send_response(status)
-                self.send_header(
-                    "Content-Type",
-                    "application/text" if isinstance(value, str) else "application/json",
-                )
+                self.send_header("Content-Type", "application/text" if isinstance(value, str) else "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.send_header("Metadata-Flavor", "Google")
                 self.end_headers()
@@ -105,9 +99,7 @@ class CloudApi:
             "batchPath": "batch",
             "auth": {"oauth2": {"scopes": {_SCOPE: {"description": ""}}}},
             "schemas": {"Node": {"id": "Node", "type": "object", "properties": {}}},
-            "resources": {
-                "projects": {"resources": {"locations": {"resources": {"nodes": nodes}}}}
-            },
+            "resources": {"projects": {"resources": {"locations": {"resources": {"nodes": nodes}}}}},
         }
 
     def environment(self):

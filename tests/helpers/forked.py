@@ -51,9 +51,7 @@ class Done(NamedTuple):
 
 def environment():
     """Returns the environment of a command: that of the tests, without a GPU."""
-    return dict(
-        os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", PYTHONIOENCODING="utf-8"
-    )
+    return dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", PYTHONIOENCODING="utf-8")
 
 
 class CommandLines:

@@ -106,9 +106,7 @@ def passage_with(context, *questions):
 
 def passage_with_answer(text, start, context=tiny.BRIDGE):
     """Writes a training file with one question that has this answer."""
-    return passage_with(
-        context, ("one", "What stands over the river?", [{"text": text, "answer_start": start}])
-    )
+    return passage_with(context, ("one", "What stands over the river?", [{"text": text, "answer_start": start}]))
 
 
 def a_folder(name="folder"):
@@ -137,9 +135,7 @@ def config(**changes):
     """Writes a BERT config with changes; `MISSING` removes a key."""
     values = dict(tiny.CONFIG, vocab_size=len(tiny.PIECES))
     values.update(changes)
-    return as_json(
-        {key: value for key, value in values.items() if value is not MISSING}, "bert_config.json"
-    )
+    return as_json({key: value for key, value in values.items() if value is not MISSING}, "bert_config.json")
 
 
 def vocabulary(change):
@@ -180,13 +176,9 @@ def saved(name_of=lambda name: name, value_of=lambda name, value: value):
 
     def make(case):
         path = str(case.folder / "other.ckpt")
-        weights = tiny.random_weights(
-            {each.name: list(each.shape) for each in declared.encoder(tiny.config())}
-        )
+        weights = tiny.random_weights({each.name: list(each.shape) for each in declared.encoder(tiny.config())})
         with tf.Graph().as_default(), tf.Session() as session:
-            variables = {
-                name_of(name): tf.Variable(value_of(name, value)) for name, value in weights.items()
-            }
+            variables = {name_of(name): tf.Variable(value_of(name, value)) for name, value in weights.items()}
             variables.pop(None, None)
             session.run(tf.global_variables_initializer())
             tf.train.Saver(variables).save(session, path, write_meta_graph=False, write_state=False)
@@ -203,9 +195,7 @@ def _nan_bias(name, value):
 
 
 def _row(name, code, wanted, script, words, flag_values):
-    return Row(
-        name, script, words, flag_values, code, [wanted] if isinstance(wanted, str) else wanted
-    )
+    return Row(name, script, words, flag_values, code, [wanted] if isinstance(wanted, str) else wanted)
 
 
 def refused(name, wanted, script=SQUAD, words=("--do_predict",), **flag_values):
@@ -231,43 +221,23 @@ def accepted_by_script(name, wanted, script, *words):
 WRONG_DATA_FILES = [
     ("empty", b"", "PATH is empty"),
     ("white space only", b" \n\t", "PATH is empty"),
-    (
-        "not JSON",
-        b"question,answer\n",
-        "PATH is not valid JSON: Expecting value at line 1, column 1",
-    ),
+    ("not JSON", b"question,answer\n", "PATH is not valid JSON: Expecting value at line 1, column 1"),
     ("truncated", json.dumps(tiny.squad()).encode("ascii")[:700], "PATH is not valid JSON"),
-    (
-        "an extra comma",
-        b'{"data": [\n 1,, 2]}',
-        "PATH is not valid JSON: Expecting value at line 2, column 4",
-    ),
-    (
-        "not UTF-8",
-        '{"data":\n "灯塔"}'.encode("gb18030"),
-        "PATH is not UTF-8 text: byte 0xb5 in line 2; save it as UTF-8",
-    ),
+    ("an extra comma", b'{"data": [\n 1,, 2]}', "PATH is not valid JSON: Expecting value at line 2, column 4"),
+    ("not UTF-8", '{"data":\n "灯塔"}'.encode("gb18030"), "PATH is not UTF-8 text: byte 0xb5 in line 2; save it as UTF-8"),
     ("UTF-16", json.dumps(tiny.squad()).encode("utf-16"), "PATH is not UTF-8 text"),
     (
         "nested too deeply",
         b'{"data": ' + b"[" * 100000,
         "PATH is not usable JSON: it is nested too deeply; check that it is the right file",
     ),
-    (
-        "nested to the limit",
-        b'{"data": [' + b"[" * 900 + b"]" * 900 + b"]}",
-        "data[0] is a list",
-    ),
+    ("nested to the limit", b'{"data": [' + b"[" * 900 + b"]" * 900 + b"]}", "data[0] is a list"),
     (
         "an integer of a million digits",
         b'{"data": ' + b"9" * 10**6 + b"}",
         "PATH is not usable JSON: it has an integer of 1000000 digits",
     ),
-    (
-        "no questions",
-        b'{"data": [{"paragraphs": [{"context": "x", "qas": []}]}]}',
-        "PATH has no questions",
-    ),
+    ("no questions", b'{"data": [{"paragraphs": [{"context": "x", "qas": []}]}]}', "PATH has no questions"),
     ("no articles", b'{"data": []}', "PATH has no questions"),
 ]
 
@@ -277,144 +247,43 @@ WRONG_PLACES = [
     ("a text at the top", (), "x", "the top level is a string, not an object"),
     ("no data", ("data",), MISSING, 'the top level has no key "data"'),
     ("data an object", ("data",), {}, "data is an object, not a list"),
-    (
-        "an article a number",
-        ("data", 0),
-        3,
-        "data[0] is an integer, not an object",
-    ),
-    (
-        "no paragraphs",
-        ("data", 0, "paragraphs"),
-        MISSING,
-        'data[0] has no key "paragraphs"',
-    ),
-    (
-        "paragraphs null",
-        ("data", 0, "paragraphs"),
-        None,
-        "data[0].paragraphs is null, not a list",
-    ),
+    ("an article a number", ("data", 0), 3, "data[0] is an integer, not an object"),
+    ("no paragraphs", ("data", 0, "paragraphs"), MISSING, 'data[0] has no key "paragraphs"'),
+    ("paragraphs null", ("data", 0, "paragraphs"), None, "data[0].paragraphs is null, not a list"),
     ("a paragraph a list", PARAGRAPH, [], f"{PLACE} is a list, not an object"),
     ("no context", PARAGRAPH + ("context",), MISSING, f'{PLACE} has no key "context"'),
-    (
-        "a context a number",
-        PARAGRAPH + ("context",),
-        1.5,
-        f"{PLACE}.context is a number, not a string",
-    ),
+    ("a context a number", PARAGRAPH + ("context",), 1.5, f"{PLACE}.context is a number, not a string"),
     ("no qas", PARAGRAPH + ("qas",), MISSING, f'{PLACE} has no key "qas"'),
     ("qas a text", PARAGRAPH + ("qas",), "x", f"{PLACE}.qas is a string, not a list"),
-    (
-        "a question true",
-        QUESTION,
-        True,
-        f"{PLACE}.qas[0] is a boolean, not an object",
-    ),
+    ("a question true", QUESTION, True, f"{PLACE}.qas[0] is a boolean, not an object"),
     ("no id", QUESTION + ("id",), MISSING, f'{PLACE}.qas[0] has no key "id"'),
-    (
-        "an id a fraction",
-        QUESTION + ("id",),
-        7.5,
-        f"{PLACE}.qas[0].id is a number, not a string or an integer",
-    ),
+    ("an id a fraction", QUESTION + ("id",), 7.5, f"{PLACE}.qas[0].id is a number, not a string or an integer"),
     ("an id true", QUESTION + ("id",), True, f"{PLACE}.qas[0].id is a boolean, not a string"),
 ]
 
 WRONG_TEXTS = [  # not read for scoring
-    (
-        "no question",
-        QUESTION + ("question",),
-        MISSING,
-        f'{PLACE}.qas[0] has no key "question"',
-    ),
-    (
-        "a question a list",
-        QUESTION + ("question",),
-        [],
-        f"{PLACE}.qas[0].question is a list, not a string",
-    ),
+    ("no question", QUESTION + ("question",), MISSING, f'{PLACE}.qas[0] has no key "question"'),
+    ("a question a list", QUESTION + ("question",), [], f"{PLACE}.qas[0].question is a list, not a string"),
 ]
 
 WRONG_ANSWERS = [  # read for training only
-    (
-        "answers an object",
-        QUESTION + ("answers",),
-        {},
-        f"{PLACE}.qas[0].answers is an object, not a list",
-    ),
-    (
-        "an answer a text",
-        ANSWER,
-        "x",
-        f"{PLACE}.qas[0].answers[0] is a string, not an object",
-    ),
-    (
-        "no answer text",
-        ANSWER + ("text",),
-        MISSING,
-        f'{PLACE}.qas[0].answers[0] has no key "text"',
-    ),
-    (
-        "an answer text null",
-        ANSWER + ("text",),
-        None,
-        f"{PLACE}.qas[0].answers[0].text is null, not a string",
-    ),
-    (
-        "no answer_start",
-        ANSWER + ("answer_start",),
-        MISSING,
-        f'{PLACE}.qas[0].answers[0] has no key "answer_start"',
-    ),
-    (
-        "answer_start a float",
-        ANSWER + ("answer_start",),
-        5.0,
-        "answer_start is a number, not an integer",
-    ),
-    (
-        "answer_start a text",
-        ANSWER + ("answer_start",),
-        "5",
-        "answer_start is a string, not an integer",
-    ),
-    (
-        "answer_start true",
-        ANSWER + ("answer_start",),
-        True,
-        "answer_start is a boolean, not an integer",
-    ),
-    (
-        "answer_start null",
-        ANSWER + ("answer_start",),
-        None,
-        "answer_start is null, not an integer",
-    ),
-    (
-        "answer_start NaN",
-        ANSWER + ("answer_start",),
-        float("nan"),
-        "answer_start is a number, not an integer",
-    ),
-    (
-        "answer_start infinite",
-        ANSWER + ("answer_start",),
-        float("inf"),
-        "answer_start is a number, not an integer",
-    ),
+    ("answers an object", QUESTION + ("answers",), {}, f"{PLACE}.qas[0].answers is an object, not a list"),
+    ("an answer a text", ANSWER, "x", f"{PLACE}.qas[0].answers[0] is a string, not an object"),
+    ("no answer text", ANSWER + ("text",), MISSING, f'{PLACE}.qas[0].answers[0] has no key "text"'),
+    ("an answer text null", ANSWER + ("text",), None, f"{PLACE}.qas[0].answers[0].text is null, not a string"),
+    ("no answer_start", ANSWER + ("answer_start",), MISSING, f'{PLACE}.qas[0].answers[0] has no key "answer_start"'),
+    ("answer_start a float", ANSWER + ("answer_start",), 5.0, "answer_start is a number, not an integer"),
+    ("answer_start a text", ANSWER + ("answer_start",), "5", "answer_start is a string, not an integer"),
+    ("answer_start true", ANSWER + ("answer_start",), True, "answer_start is a boolean, not an integer"),
+    ("answer_start null", ANSWER + ("answer_start",), None, "answer_start is null, not an integer"),
+    ("answer_start NaN", ANSWER + ("answer_start",), float("nan"), "answer_start is a number, not an integer"),
+    ("answer_start infinite", ANSWER + ("answer_start",), float("inf"), "answer_start is a number, not an integer"),
 ]
 
 
 def _with_steps(rows, wanted=("do_predict", "do_train", "do_eval")):
     """Yields (step, script) + row, cycling through the wanted steps and both scripts."""
-    steps = [
-        ("do_predict", SQUAD),
-        ("do_train", CMRC),
-        ("do_eval", SQUAD),
-        ("do_predict", CMRC),
-        ("do_train", SQUAD),
-    ]
+    steps = [("do_predict", SQUAD), ("do_train", CMRC), ("do_eval", SQUAD), ("do_predict", CMRC), ("do_train", SQUAD)]
     steps = [step for step in steps if step[0] in wanted]
     for number, row in enumerate(rows):
         yield steps[number % len(steps)] + row
@@ -422,13 +291,7 @@ def _with_steps(rows, wanted=("do_predict", "do_train", "do_eval")):
 
 def data_rows():
     rows = [
-        refused(
-            f"data: {name}",
-            ["data.json", wanted],
-            script,
-            ["--" + step],
-            **{DATA_FLAGS[step]: written(data)},
-        )
+        refused(f"data: {name}", ["data.json", wanted], script, ["--" + step], **{DATA_FLAGS[step]: written(data)})
         for step, script, name, data, wanted in _with_steps(WRONG_DATA_FILES)
     ]
     rows += [
@@ -460,11 +323,7 @@ def data_rows():
             [],
             script,
             words=["--" + step],
-            **{
-                DATA_FLAGS[step]: changed(
-                    place, value, tiny.cmrc() if script == CMRC else tiny.squad()
-                )
-            },
+            **{DATA_FLAGS[step]: changed(place, value, tiny.cmrc() if script == CMRC else tiny.squad())},
         )
         for place, value, step, script in (
             (QUESTION + ("is_impossible",), "true", "do_train", CMRC),
@@ -496,20 +355,10 @@ def data_rows():
 def data_file_rows():
     return [
         refused(
-            "a missing file",
-            "the prediction file nowhere.json does not exist; check the path",
-            predict_file="nowhere.json",
+            "a missing file", "the prediction file nowhere.json does not exist; check the path", predict_file="nowhere.json"
         ),
-        refused(
-            "a folder instead of a data file",
-            "PATH is a folder; pass the path of a file",
-            predict_file=a_folder(),
-        ),
-        refused(
-            "a path that is not UTF-8",
-            "--predict_file=data\\udcff.json is not UTF-8",
-            predict_file="data\udcff.json",
-        ),
+        refused("a folder instead of a data file", "PATH is a folder; pass the path of a file", predict_file=a_folder()),
+        refused("a path that is not UTF-8", "--predict_file=data\\udcff.json is not UTF-8", predict_file="data\udcff.json"),
         refused(
             "an answer that is not in its passage",
             ["PATH has no question whose answer is", "is not in the words"],
@@ -549,11 +398,7 @@ def data_file_rows():
             ["--do_train"],
             train_file=as_json([{"context_id": "a", "context_text": "灯", "qas": []}]),
         ),
-        refused(
-            "a gzip file",
-            "PATH is compressed (gzip); decompress it first",
-            predict_file=written(gzip.compress(b"{}")),
-        ),
+        refused("a gzip file", "PATH is compressed (gzip); decompress it first", predict_file=written(gzip.compress(b"{}"))),
         refused(
             "training on blank passages",
             "all passages of the training questions are blank",
@@ -565,14 +410,7 @@ def data_file_rows():
                             "paragraphs": [
                                 {
                                     "context": " ",
-                                    "qas": [
-                                        {
-                                            "id": "one",
-                                            "question": "What?",
-                                            "answers": [],
-                                            "is_impossible": True,
-                                        }
-                                    ],
+                                    "qas": [{"id": "one", "question": "What?", "answers": [], "is_impossible": True}],
                                 }
                             ]
                         }
@@ -584,9 +422,7 @@ def data_file_rows():
             "two answers to train on",
             ["(one) has 2 answers", "exactly one"],
             words=["--do_train"],
-            train_file=passage_with(
-                tiny.BRIDGE, ("one", "What?", [{"text": "stone", "answer_start": 2}] * 2)
-            ),
+            train_file=passage_with(tiny.BRIDGE, ("one", "What?", [{"text": "stone", "answer_start": 2}] * 2)),
         ),
         refused(
             "scoring SQuAD without answers",
@@ -612,11 +448,7 @@ def data_file_rows():
 
 def odd_data_rows():
     return [
-        accepted(
-            "a byte order mark",
-            [],
-            predict_file=written(b"\xef\xbb\xbf" + json.dumps(tiny.squad()).encode("ascii")),
-        ),
+        accepted("a byte order mark", [], predict_file=written(b"\xef\xbb\xbf" + json.dumps(tiny.squad()).encode("ascii"))),
         accepted(
             "odd data to train on",
             [
@@ -636,23 +468,16 @@ def odd_data_rows():
         ),
         accepted(
             "a blank passage",
-            f"PATH: 1 passages are blank (the first is {PLACE}); the text of their answers is "
-            '"empty"',
+            f"PATH: 1 passages are blank (the first is {PLACE}); the text of their answers is " '"empty"',
             predict_file=passage_with(" \n", ("one", "What?", [])),
         ),
         accepted(
             "a blank question",
-            f"PATH: 1 questions are blank (the first is {PLACE}.qas[0]); they are answered like "
-            "others",
+            f"PATH: 1 questions are blank (the first is {PLACE}.qas[0]); they are answered like others",
             CMRC,
             predict_file=passage_with(tiny.TOWER, ("one", " ", [])),
         ),
-        accepted(
-            "a CMRC test file",
-            [],
-            CMRC,
-            predict_file=changed(QUESTION + ("answers",), MISSING, tiny.cmrc()),
-        ),
+        accepted("a CMRC test file", [], CMRC, predict_file=changed(QUESTION + ("answers",), MISSING, tiny.cmrc())),
         accepted(
             "a passage of 1 MB",
             [],
@@ -661,16 +486,11 @@ def odd_data_rows():
             doc_stride=50,
             predict_batch_size=256,
         ),
-        accepted(
-            "a word of 1 MB", [], predict_file=passage_with("a" * 2**20, ("one", "What?", []))
-        ),
-        accepted(
-            "U+0000", [], CMRC, predict_file=passage_with("古\0老的灯塔\0", ("\0", "\0灯？", []))
-        ),
+        accepted("a word of 1 MB", [], predict_file=passage_with("a" * 2**20, ("one", "What?", []))),
+        accepted("U+0000", [], CMRC, predict_file=passage_with("古\0老的灯塔\0", ("\0", "\0灯？", []))),
         accepted(
             "lone surrogates",
-            f"PATH: 2 texts contain lone surrogates (the first is {PLACE}.context); the model "
-            "ignores them",
+            f"PATH: 2 texts contain lone surrogates (the first is {PLACE}.context); the model ignores them",
             CMRC,
             predict_file=passage_with("古老\ud800的灯\udc00塔", ("one", "灯\udfff？", [])),
         ),
@@ -684,121 +504,49 @@ def odd_data_rows():
 
 CONFIGS = [
     ("a list", [1], "PATH must be a JSON object as in Google's bert_config.json; it is a list"),
-    (
-        "no hidden_size",
-        {"hidden_size": MISSING},
-        "of shape [8] where the BERT config asks for [768]",
-    ),
-    (
-        "two keys missing",
-        {"hidden_act": MISSING, "vocab_size": MISSING},
-        'PATH lacks "vocab_size"',
-    ),
-    (
-        "layers a text",
-        {"num_hidden_layers": "2"},
-        "\"num_hidden_layers\" must be a whole number from 1 to 1000, it is '2'",
-    ),
-    (
-        "layers a float",
-        {"num_hidden_layers": 2.0},
-        '"num_hidden_layers" must be a whole number from 1 to 1000, it is 2.0',
-    ),
-    (
-        "layers null",
-        {"num_hidden_layers": None},
-        '"num_hidden_layers" must be a whole number from 1 to 1000, it is None',
-    ),
-    (
-        "a billion layers",
-        {"num_hidden_layers": 10**9},
-        '"num_hidden_layers" must be a whole number from 1 to 1000',
-    ),
-    (
-        "heads 0",
-        {"num_attention_heads": 0},
-        '"num_attention_heads" must be a whole number from 1 to 1000000, it is 0',
-    ),
-    (
-        "types true",
-        {"type_vocab_size": True},
-        '"type_vocab_size" must be a whole number from 1 to 1000000, it is True',
-    ),
-    (
-        "width negative",
-        {"hidden_size": -8},
-        '"hidden_size" must be a whole number from 1 to 1000000, it is -8',
-    ),
+    ("no hidden_size", {"hidden_size": MISSING}, "of shape [8] where the BERT config asks for [768]"),
+    ("two keys missing", {"hidden_act": MISSING, "vocab_size": MISSING}, 'PATH lacks "vocab_size"'),
+    ("layers a text", {"num_hidden_layers": "2"}, "\"num_hidden_layers\" must be a whole number from 1 to 1000, it is '2'"),
+    ("layers a float", {"num_hidden_layers": 2.0}, '"num_hidden_layers" must be a whole number from 1 to 1000, it is 2.0'),
+    ("layers null", {"num_hidden_layers": None}, '"num_hidden_layers" must be a whole number from 1 to 1000, it is None'),
+    ("a billion layers", {"num_hidden_layers": 10**9}, '"num_hidden_layers" must be a whole number from 1 to 1000'),
+    ("heads 0", {"num_attention_heads": 0}, '"num_attention_heads" must be a whole number from 1 to 1000000, it is 0'),
+    ("types true", {"type_vocab_size": True}, '"type_vocab_size" must be a whole number from 1 to 1000000, it is True'),
+    ("width negative", {"hidden_size": -8}, '"hidden_size" must be a whole number from 1 to 1000000, it is -8'),
     (
         "width 2^63",
         {"hidden_size": OVERFLOW},
         '"hidden_size" must be a whole number from 1 to 1000000, it is 9223372036854775808',
     ),
-    (
-        "width NaN",
-        {"hidden_size": float("nan")},
-        '"hidden_size" must be a whole number from 1 to 1000000, it is nan',
-    ),
-    (
-        "dropout 1",
-        {"hidden_dropout_prob": 1.0},
-        '"hidden_dropout_prob" must be a number from 0 to below 1, it is 1.0',
-    ),
+    ("width NaN", {"hidden_size": float("nan")}, '"hidden_size" must be a whole number from 1 to 1000000, it is nan'),
+    ("dropout 1", {"hidden_dropout_prob": 1.0}, '"hidden_dropout_prob" must be a number from 0 to below 1, it is 1.0'),
     (
         "dropout NaN",
         {"hidden_dropout_prob": float("nan")},
         '"hidden_dropout_prob" must be a number from 0 to below 1, it is nan',
     ),
-    (
-        "dropout a text",
-        {"attention_probs_dropout_prob": "0.1"},
-        '"attention_probs_dropout_prob" must be a number from 0',
-    ),
-    (
-        "initializer 0",
-        {"initializer_range": 0},
-        '"initializer_range" must be a number above 0 and at most 1, it is 0',
-    ),
+    ("dropout a text", {"attention_probs_dropout_prob": "0.1"}, '"attention_probs_dropout_prob" must be a number from 0'),
+    ("initializer 0", {"initializer_range": 0}, '"initializer_range" must be a number above 0 and at most 1, it is 0'),
     (
         "initializer infinite",
         {"initializer_range": float("inf")},
         '"initializer_range" must be a number above 0 and at most 1',
     ),
-    (
-        "initializer 1e300",
-        {"initializer_range": 1e300},
-        '"initializer_range" must be a number above 0 and at most 1',
-    ),
+    ("initializer 1e300", {"initializer_range": 1e300}, '"initializer_range" must be a number above 0 and at most 1'),
     (
         "activation unknown",
         {"hidden_act": "swish"},
         "\"hidden_act\" must be one of gelu, gelu_erf, relu, tanh, linear, it is 'swish'",
     ),
-    (
-        "activation a list",
-        {"hidden_act": []},
-        '"hidden_act" must be one of gelu, gelu_erf, relu, tanh, linear, it is []',
-    ),
-    (
-        "heads that do not divide",
-        {"num_attention_heads": 3},
-        "PATH: 3 attention heads do not divide a hidden_size of 8",
-    ),
+    ("activation a list", {"hidden_act": []}, '"hidden_act" must be one of gelu, gelu_erf, relu, tanh, linear, it is []'),
+    ("heads that do not divide", {"num_attention_heads": 3}, "PATH: 3 attention heads do not divide a hidden_size of 8"),
     (
         "vocabulary of another size",
         {"vocab_size": 70},
         "entries, but vocab_size in PATH is 70; use the pair of files that came",
     ),
-    (
-        "wider than the checkpoint",
-        {"hidden_size": 16},
-        "where the BERT config asks for [16]; use the bert_config.json",
-    ),
-    (
-        "deeper than the checkpoint",
-        {"num_hidden_layers": 3},
-        "has no bert/encoder/layer_2/attention/output/LayerNorm/beta",
-    ),
+    ("wider than the checkpoint", {"hidden_size": 16}, "where the BERT config asks for [16]; use the bert_config.json"),
+    ("deeper than the checkpoint", {"num_hidden_layers": 3}, "has no bert/encoder/layer_2/attention/output/LayerNorm/beta"),
     (
         "more positions than the checkpoint",
         {"max_position_embeddings": 128},
@@ -815,17 +563,11 @@ VOCABULARIES = [
         "PATH has %d entries, but vocab_size in" % (len(tiny.PIECES) + 1),
     ),
     ("on one line", lambda pieces: " ".join(pieces), "PATH lacks [UNK], [CLS], [SEP]"),
-    (
-        "JSON",
-        lambda pieces: json.dumps({piece: number for number, piece in enumerate(pieces)}),
-        "PATH lacks [UNK]",
-    ),
+    ("JSON", lambda pieces: json.dumps({piece: number for number, piece in enumerate(pieces)}), "PATH lacks [UNK]"),
 ] + [
     (
         "without " + piece,
-        lambda pieces, piece=piece: one_per_line(
-            "x" if other == piece else other for other in pieces
-        ),
+        lambda pieces, piece=piece: one_per_line("x" if other == piece else other for other in pieces),
         f"PATH lacks {piece}; use the vocab.txt that came with the checkpoint",
     )
     for piece in ("[UNK]", "[CLS]", "[SEP]")
@@ -835,11 +577,7 @@ SENTENCE_PIECES = [
     ("that does not exist", "nowhere/spiece.model", "nowhere/spiece.model does not exist"),
     ("that is empty", written(b"", "spiece.model"), "PATH is empty; use the spiece.model"),
     ("that is a vocabulary", vocabulary(one_per_line), "PATH is not a sentencepiece model"),
-    (
-        "without special tokens",
-        sentence_pieces(special="[CLS]"),
-        "PATH lacks [SEP]; use the spiece",
-    ),
+    ("without special tokens", sentence_pieces(special="[CLS]"), "PATH lacks [SEP]; use the spiece"),
     (
         "with extra pieces",
         sentence_pieces(symbols=["piece%d" % number for number in range(len(tiny.PIECES))]),
@@ -853,26 +591,10 @@ CHECKPOINTS = [
         "nowhere/bert_model.ckpt",
         "there is no checkpoint nowhere/bert_model.ckpt; pass the path up to and with .ckpt",
     ),
-    (
-        "with an empty index",
-        damaged(".index", lambda data: b""),
-        "the checkpoint PATH cannot be read",
-    ),
-    (
-        "with half an index",
-        damaged(".index", lambda data: data[: len(data) // 2]),
-        "the checkpoint PATH cannot be read",
-    ),
-    (
-        "with other bytes as index",
-        damaged(".index", lambda data: b"x" * len(data)),
-        "the checkpoint PATH cannot be read",
-    ),
-    (
-        "without data",
-        damaged(".data-00000-of-00001", lambda data: None),
-        "the checkpoint PATH cannot be read",
-    ),
+    ("with an empty index", damaged(".index", lambda data: b""), "the checkpoint PATH cannot be read"),
+    ("with half an index", damaged(".index", lambda data: data[: len(data) // 2]), "the checkpoint PATH cannot be read"),
+    ("with other bytes as index", damaged(".index", lambda data: b"x" * len(data)), "the checkpoint PATH cannot be read"),
+    ("without data", damaged(".data-00000-of-00001", lambda data: None), "the checkpoint PATH cannot be read"),
     (
         "with half the data",
         damaged(".data-00000-of-00001", lambda data: data[: len(data) // 2]),
@@ -893,22 +615,14 @@ CHECKPOINTS = [
         lambda case: case.paths["init_checkpoint"] + ".data-00000-of-00001",
         "PATH is a part of a checkpoint; remove .data-00000-of-00001 from the path",
     ),
-    (
-        "that is a folder",
-        a_folder(),
-        "PATH is a folder; pass the path of what lies in it, as in PATH/bert_model.ckpt",
-    ),
+    ("that is a folder", a_folder(), "PATH is a folder; pass the path of what lies in it, as in PATH/bert_model.ckpt"),
     ("that is a vocabulary", tiny_file("vocab_file"), "PATH is a file, not a checkpoint"),
     (
         "of ALBERT",
         saved(lambda name: name.replace("encoder/layer_", "encoder/transformer/group_")),
         "PATH is an ALBERT checkpoint, but the config",
     ),
-    (
-        "of ELECTRA",
-        saved(lambda name: name.replace("bert/", "electra/")),
-        "PATH is an ELECTRA checkpoint, but the config",
-    ),
+    ("of ELECTRA", saved(lambda name: name.replace("bert/", "electra/")), "PATH is an ELECTRA checkpoint, but the config"),
     (
         "of TensorFlow 2",
         saved(lambda name: f"layer_with_weights-0/{name}/.ATTRIBUTES/VARIABLE_VALUE"),
@@ -924,11 +638,7 @@ CHECKPOINTS = [
         saved(value_of=lambda name, value: value.astype(np.float16)),
         "of type float16 where float32 is needed",
     ),
-    (
-        "with NaN",
-        saved(value_of=_nan_bias),
-        "has NaN or infinite values in bert/encoder/layer_1/output/dense/bias",
-    ),
+    ("with NaN", saved(value_of=_nan_bias), "has NaN or infinite values in bert/encoder/layer_1/output/dense/bias"),
 ]
 
 
@@ -943,29 +653,18 @@ def model_rows():
         for name, changes, wanted in CONFIGS
     ]
     rows += [
-        refused(
-            f"vocabulary: {name}",
-            wanted,
-            predict_file=tiny_file("squad"),
-            vocab_file=vocabulary(change),
-        )
+        refused(f"vocabulary: {name}", wanted, predict_file=tiny_file("squad"), vocab_file=vocabulary(change))
         for name, change, wanted in VOCABULARIES
     ]
     rows += [
         refused(
-            f"a sentencepiece model {name}",
-            wanted,
-            predict_file=tiny_file("squad"),
-            vocab_file=None,
-            spm_model_file=model,
+            f"a sentencepiece model {name}", wanted, predict_file=tiny_file("squad"), vocab_file=None, spm_model_file=model
         )
         for name, model, wanted in SENTENCE_PIECES
     ]
     for number, (name, maker, wanted) in enumerate(CHECKPOINTS):
         step = ("do_predict", "do_train")[number % 2]
-        flags = collections.OrderedDict(
-            [(DATA_FLAGS[step], tiny_file("squad")), ("init_checkpoint", maker)]
-        )
+        flags = collections.OrderedDict([(DATA_FLAGS[step], tiny_file("squad")), ("init_checkpoint", maker)])
         rows.append(refused(f"a checkpoint {name}", wanted, words=["--" + step], **flags))
     return rows
 
@@ -973,10 +672,7 @@ def model_rows():
 def model_file_rows():
     return [
         refused(
-            "config: not JSON",
-            "PATH is not valid JSON",
-            predict_file=tiny_file("squad"),
-            bert_config_file=written(b"{"),
+            "config: not JSON", "PATH is not valid JSON", predict_file=tiny_file("squad"), bert_config_file=written(b"{")
         ),
         refused(
             "config: a deeply nested value",
@@ -1003,11 +699,7 @@ def model_file_rows():
             bert_config_file=None,
             vocab_file=None,
         ),
-        refused(
-            "no vocabulary",
-            "--vocab_file (or --spm_model_file) is required; see --help",
-            vocab_file=None,
-        ),
+        refused("no vocabulary", "--vocab_file (or --spm_model_file) is required; see --help", vocab_file=None),
         refused(
             "a vocabulary and a sentencepiece model",
             "--spm_model_file=spiece.model both name the vocabulary; pass the one that came with",
@@ -1032,11 +724,7 @@ def model_file_rows():
             "vocabulary: a repeated piece",
             ['PATH: 1 pieces occur more than once ("boat"); the id is the last line of each'],
             predict_file=tiny_file("squad"),
-            vocab_file=vocabulary(
-                lambda pieces: one_per_line(
-                    "boat" if piece == "moor" else piece for piece in pieces
-                )
-            ),
+            vocab_file=vocabulary(lambda pieces: one_per_line("boat" if piece == "moor" else piece for piece in pieces)),
         ),
         accepted(
             "vocabulary: fewer lines than rows",
@@ -1060,11 +748,7 @@ def model_file_rows():
             "vocabulary: a line with only U+2028",
             [],
             predict_file=tiny_file("squad"),
-            vocab_file=vocabulary(
-                lambda pieces: one_per_line(
-                    "\u2028" if piece == "moor" else piece for piece in pieces
-                )
-            ),
+            vocab_file=vocabulary(lambda pieces: one_per_line("\u2028" if piece == "moor" else piece for piece in pieces)),
         ),
         accepted(
             "vocabulary: no [PAD]",
@@ -1077,9 +761,7 @@ def model_file_rows():
             ["PATH: 1 lines are blank (the first is line 25); these ids are not used"],
             predict_file=tiny_file("squad"),
             vocab_file=vocabulary(
-                lambda pieces: one_per_line(
-                    "" if number == 24 else piece for number, piece in enumerate(pieces)
-                )
+                lambda pieces: one_per_line("" if number == 24 else piece for number, piece in enumerate(pieces))
             ),
         ),
         accepted(
@@ -1128,12 +810,7 @@ INTEGER_FLAGS = (
     "max_answer_length",
     "num_tpu_cores",
 )
-FLOAT_FLAGS = (
-    "learning_rate",
-    "num_train_epochs",
-    "warmup_proportion",
-    "null_score_diff_threshold",
-)
+FLOAT_FLAGS = ("learning_rate", "num_train_epochs", "warmup_proportion", "null_score_diff_threshold")
 BOUNDED_FLAGS = (
     "train_batch_size",
     "predict_batch_size",
@@ -1189,12 +866,7 @@ def wrong(flag, value, wanted=None):
 
 
 def flag_rows():
-    rows = [
-        wrong(flag, value)
-        for flag in INTEGER_FLAGS
-        for value in (0, -1)
-        if (flag, value) != ("rand_seed", 0)
-    ]
+    rows = [wrong(flag, value) for flag in INTEGER_FLAGS for value in (0, -1) if (flag, value) != ("rand_seed", 0)]
     rows += [
         wrong(flag, value, f"--{flag}={value}: {value} is not an integer; ")
         for flag in INTEGER_FLAGS
@@ -1206,10 +878,7 @@ def flag_rows():
     rows += [wrong("margin", value) for value in (-1.0, 101.0, "nan")] + [wrong("cluster", "page")]
     rows += [wrong(flag, value) for flag in BOUNDED_FLAGS for value in (HUGE, OVERFLOW)]
     rows += [wrong(flag, value) for flag in FLOAT_FLAGS[:3] for value in (1e18, 1e300)]
-    rows += [
-        wrong("max_seq_length", value, "exceeds the 64 positions of the model")
-        for value in (HUGE, OVERFLOW, 65)
-    ]
+    rows += [wrong("max_seq_length", value, "exceeds the 64 positions of the model") for value in (HUGE, OVERFLOW, 65)]
     return rows
 
 
@@ -1224,17 +893,8 @@ def value_rows():
             max_answer_length=OVERFLOW,
             **PREDICT,
         ),
-        accepted(
-            "a stride longer than the window",
-            "windows do not overlap",
-            doc_stride=30,
-            **PREDICT,
-        ),
-        wrong(
-            "num_train_epochs",
-            0.0,
-            "do not fill one batch of --train_batch_size=2; use a smaller batch or more epochs",
-        ),
+        accepted("a stride longer than the window", "windows do not overlap", doc_stride=30, **PREDICT),
+        wrong("num_train_epochs", 0.0, "do not fill one batch of --train_batch_size=2; use a smaller batch or more epochs"),
         refused(
             "a batch larger than the data",
             "4 examples and --num_train_epochs=2 do not fill one batch of --train_batch_size=9",
@@ -1243,24 +903,12 @@ def value_rows():
         ),
         refused("an unknown flag", "there is no flag --no_such_flag; ", no_such_flag=1),
         refused(
-            "a misspelt flag",
-            "there is no flag --predict_fil (did you mean --predict_file?); ",
-            predict_fil="data.json",
+            "a misspelt flag", "there is no flag --predict_fil (did you mean --predict_file?); ", predict_fil="data.json"
         ),
+        refused("a word that is not a flag", '"train.json" is not a flag, which begins with --', words=["train.json"]),
+        refused("neither true nor false", "--do_train=maybe: maybe is neither true nor false; ", do_train="maybe"),
         refused(
-            "a word that is not a flag",
-            '"train.json" is not a flag, which begins with --',
-            words=["train.json"],
-        ),
-        refused(
-            "neither true nor false",
-            "--do_train=maybe: maybe is neither true nor false; ",
-            do_train="maybe",
-        ),
-        refused(
-            "nothing to do",
-            "nothing to do; pass at least one of --do_train, --do_predict, --do_attention and ",
-            words=[],
+            "nothing to do", "nothing to do; pass at least one of --do_train, --do_predict, --do_attention and ", words=[]
         ),
         refused("no output folder", "--output_dir is required; see --help", output_dir=None),
         refused("an empty output folder", "--output_dir is required; see --help", output_dir=""),
@@ -1270,18 +918,11 @@ def value_rows():
             output_dir=tiny_file("vocab_file"),
             **PREDICT,
         ),
-        refused(
-            "a folder in a file",
-            "cannot be",
-            output_dir=lambda case: case.paths["vocab_file"] + "/out",
-            **PREDICT,
-        ),
+        refused("a folder in a file", "cannot be", output_dir=lambda case: case.paths["vocab_file"] + "/out", **PREDICT),
         refused("training without a file", "--do_train needs --train_file", words=["--do_train"]),
         refused("predicting without a file", "--do_predict needs --predict_file"),
         refused(
-            "scoring without a file",
-            "--do_eval needs --eval_file or --predict_file to score against",
-            words=["--do_eval"],
+            "scoring without a file", "--do_eval needs --eval_file or --predict_file to score against", words=["--do_eval"]
         ),
         refused(
             "scoring without predictions",
@@ -1300,49 +941,17 @@ def value_rows():
 
 def mask_rows():
     return [
+        refused("a zone in training", "--mask_zone, --mask_layer and --mask_head apply to", mask_zone="q2", **TRAIN),
+        refused("a layer in training", "--mask_zone, --mask_layer and --mask_head apply to", mask_layer="0", **TRAIN),
+        refused("an unknown zone", 'there is no zone "p3"; the zones are all, q2, q2p, p2q, p2', mask_zone="p3", **PREDICT),
+        refused("an unknown zone, CMRC", 'there is no zone "q2p2"', CMRC, mask_zone="q2p2", predict_file="x.json"),
         refused(
-            "a zone in training",
-            "--mask_zone, --mask_layer and --mask_head apply to",
-            mask_zone="q2",
-            **TRAIN,
+            "all and another zone", "--mask_zone=all+q2: all does not join with other zones", mask_zone="all+q2", **PREDICT
         ),
         refused(
-            "a layer in training",
-            "--mask_zone, --mask_layer and --mask_head apply to",
-            mask_layer="0",
-            **TRAIN,
+            "off and another zone", "--mask_zone=off+q2: off does not join with other zones", mask_zone="off+q2", **PREDICT
         ),
-        refused(
-            "an unknown zone",
-            'there is no zone "p3"; the zones are all, q2, q2p, p2q, p2',
-            mask_zone="p3",
-            **PREDICT,
-        ),
-        refused(
-            "an unknown zone, CMRC",
-            'there is no zone "q2p2"',
-            CMRC,
-            mask_zone="q2p2",
-            predict_file="x.json",
-        ),
-        refused(
-            "all and another zone",
-            "--mask_zone=all+q2: all does not join with other zones",
-            mask_zone="all+q2",
-            **PREDICT,
-        ),
-        refused(
-            "off and another zone",
-            "--mask_zone=off+q2: off does not join with other zones",
-            mask_zone="off+q2",
-            **PREDICT,
-        ),
-        refused(
-            "a head without a zone",
-            "--mask_head=1 needs a zone to mask; add --mask_zone",
-            mask_head="1",
-            **PREDICT,
-        ),
+        refused("a head without a zone", "--mask_head=1 needs a zone to mask; add --mask_zone", mask_head="1", **PREDICT),
         refused(
             "a head too high",
             'there is no head "2"; the heads are 0 to 1, or "each" for a cell of each',
@@ -1350,13 +959,7 @@ def mask_rows():
             mask_head="2",
             **PREDICT,
         ),
-        refused(
-            "a head that is not a number",
-            'there is no head "first"',
-            mask_zone="q2",
-            mask_head="first",
-            **PREDICT,
-        ),
+        refused("a head that is not a number", 'there is no head "first"', mask_zone="q2", mask_head="first", **PREDICT),
         refused(
             "a window of an even number of layers",
             "--mask_layer=each:2: the width of a window is an odd number of layers; write it",
@@ -1378,34 +981,13 @@ def mask_rows():
             words=("--do_attention",),
         ),
         accepted(
-            "attention of one cell",
-            [],
-            words=("--do_attention",),
-            mask_zone="q2",
-            mask_layer="0",
-            mask_head="1",
-            **PREDICT,
+            "attention of one cell", [], words=("--do_attention",), mask_zone="q2", mask_layer="0", mask_head="1", **PREDICT
         ),
         refused("an empty zone", "--mask_zone= has an empty part", mask_zone="", **PREDICT),
+        refused("an extra comma", "--mask_zone=q2,,p2 has an empty part", mask_zone="q2,,p2", **PREDICT),
+        refused("an extra plus", "--mask_layer=0+ has an empty part", mask_zone="q2", mask_layer="0+", **PREDICT),
         refused(
-            "an extra comma",
-            "--mask_zone=q2,,p2 has an empty part",
-            mask_zone="q2,,p2",
-            **PREDICT,
-        ),
-        refused(
-            "an extra plus",
-            "--mask_layer=0+ has an empty part",
-            mask_zone="q2",
-            mask_layer="0+",
-            **PREDICT,
-        ),
-        refused(
-            "a layer too high",
-            'there is no layer "2"; the layers are 0 to 1',
-            mask_zone="q2",
-            mask_layer="2",
-            **PREDICT,
+            "a layer too high", 'there is no layer "2"; the layers are 0 to 1', mask_zone="q2", mask_layer="2", **PREDICT
         ),
         refused(
             "a range of layers",
@@ -1415,48 +997,18 @@ def mask_rows():
             mask_layer="0-1",
             **PREDICT,
         ),
-        refused(
-            "a layer below 0", 'there is no layer "-1"', mask_zone="q2", mask_layer="-1", **PREDICT
-        ),
-        refused(
-            "a layer with many digits",
-            'there is no layer "99999',
-            mask_zone="q2",
-            mask_layer="9" * 100000,
-            **PREDICT,
-        ),
-        refused(
-            "each plus a layer",
-            'there is no layer "each"',
-            mask_zone="q2",
-            mask_layer="each+0",
-            **PREDICT,
-        ),
-        refused(
-            "a layer without a zone",
-            "--mask_layer=0 needs a zone to mask; add --mask_zone",
-            mask_layer="0",
-            **PREDICT,
-        ),
-        accepted(
-            "a repeated zone in a cell",
-            "",
-            mask_zone="+".join(["q2"] * 100),
-            mask_layer="0",
-            **PREDICT,
-        ),
+        refused("a layer below 0", 'there is no layer "-1"', mask_zone="q2", mask_layer="-1", **PREDICT),
+        refused("a layer with many digits", 'there is no layer "99999', mask_zone="q2", mask_layer="9" * 100000, **PREDICT),
+        refused("each plus a layer", 'there is no layer "each"', mask_zone="q2", mask_layer="each+0", **PREDICT),
+        refused("a layer without a zone", "--mask_layer=0 needs a zone to mask; add --mask_zone", mask_layer="0", **PREDICT),
+        accepted("a repeated zone in a cell", "", mask_zone="+".join(["q2"] * 100), mask_layer="0", **PREDICT),
     ]
 
 
 def device_rows():
     on_tpu = ["--do_predict", "--use_tpu"]
     return [
-        refused(
-            "a TPU without a name",
-            "--use_tpu needs --tpu_name or --master; ",
-            words=on_tpu,
-            **PREDICT,
-        ),
+        refused("a TPU without a name", "--use_tpu needs --tpu_name or --master; ", words=on_tpu, **PREDICT),
         refused(
             "a TPU with two addresses",
             "--tpu_name=t and --master=grpc://10.0.0.1:8470 both name the TPU",
@@ -1500,12 +1052,7 @@ def device_rows():
             predict_batch_size=32,
             **PREDICT,
         ),
-        accepted(
-            "an unused TPU",
-            "--tpu_name=t without --use_tpu: it is not used; add --use_tpu",
-            tpu_name="t",
-            **PREDICT,
-        ),
+        accepted("an unused TPU", "--tpu_name=t without --use_tpu: it is not used; add --use_tpu", tpu_name="t", **PREDICT),
         refused(
             "a TPU with --trim_padding",
             "--trim_padding makes batches of different lengths",
@@ -1541,8 +1088,7 @@ def device_rows():
         *(
             refused(
                 f"a shard with {words}",
-                "--shard=1/2 applies to --do_predict and --do_attention on CPUs and GPUs; "
-                + remedy,
+                "--shard=1/2 applies to --do_predict and --do_attention on CPUs and GPUs; " + remedy,
                 words=words.split(),
                 shard="1/2",
                 tpu_name="t",
@@ -1555,20 +1101,11 @@ def device_rows():
                 ("--do_eval", "add one of them, or "),
             )
         ),
-        refused(
-            "an unknown precision",
-            "--precision",
-            precision="half",
-            **PREDICT,
-        ),
+        refused("an unknown precision", "--precision", precision="half", **PREDICT),
     ]
 
 
-EVALUATE, CMRC_EVALUATE, VISUALIZE = (
-    "squad_evaluate.py",
-    "cmrc2018_evaluate.py",
-    "visualize_zones.py",
-)
+EVALUATE, CMRC_EVALUATE, VISUALIZE = ("squad_evaluate.py", "cmrc2018_evaluate.py", "visualize_zones.py")
 ATTENTION, CORRELATE = "visualize_attention.py", "correlate.py"
 FIGURE = "FOLDER/figure.png"  # in the case's folder
 GOOD = "layer,q2,p2\nbaseline,80,80\n0,79,70\n"
@@ -1585,11 +1122,7 @@ TABLES = [
     ("without a row", "layer,q2\nbaseline,80\n", "PATH is not a table of results"),
     ("without a baseline", "layer,q2\n0,80\n1,79\n", "PATH is not a table of results"),
     ("with a short line", GOOD + "1,79\n", "PATH, line 4 has 2 columns, but the first line has 3"),
-    (
-        "with a word instead of a number",
-        GOOD + "1,good,70\n",
-        'PATH, line 4: q2 is "good", not a number',
-    ),
+    ("with a word instead of a number", GOOD + "1,good,70\n", 'PATH, line 4: q2 is "good", not a number'),
     ("with NaN", GOOD + "1,nan,70\n", 'PATH, line 4: q2 is "nan", not a number'),
     ("with an infinite number", GOOD + "1,inf,70\n", 'PATH, line 4: q2 is "inf", not a number'),
     (
@@ -1600,16 +1133,8 @@ TABLES = [
     ("without a cell", "layer,q2\nbaseline,80\n0,\n", "PATH has no values of masked cells"),
     ("not UTF-8", GOOD.encode("utf-16"), "PATH is not UTF-8 text"),
     ("with U+0000", GOOD + "1,7\x009,70\n", "PATH is not a table of results"),
-    (
-        "with a field of 200 KB",
-        GOOD + "1,%s,70\n" % ("9" * 200000),
-        "PATH is not a table of results",
-    ),
-    (
-        "of 5,000 layers",
-        GOOD + "".join("%d,79,70\n" % layer for layer in range(1, 5000)),
-        "is too large to draw",
-    ),
+    ("with a field of 200 KB", GOOD + "1,%s,70\n" % ("9" * 200000), "PATH is not a table of results"),
+    ("of 5,000 layers", GOOD + "".join("%d,79,70\n" % layer for layer in range(1, 5000)), "is too large to draw"),
 ]
 
 PREDICTIONS = [
@@ -1617,16 +1142,8 @@ PREDICTIONS = [
     ("not JSON", b"green", "PATH is not valid JSON"),
     ("a list", b"[]", "PATH is [], not an object of question id to value"),
     ("deeply nested", b"[" * 900 + b"]" * 900, "not an object of question id to value"),
-    (
-        "with a boolean",
-        b'{"colour": true}',
-        "PATH has true for question colour, not a text",
-    ),
-    (
-        "with an n-best list",
-        b'{"colour": [{"text": "green"}]}',
-        "PATH has [{",
-    ),
+    ("with a boolean", b'{"colour": true}', "PATH has true for question colour, not a text"),
+    ("with an n-best list", b'{"colour": [{"text": "green"}]}', "PATH has [{"),
 ]
 
 ODDS = [
@@ -1644,22 +1161,14 @@ ODDS = [
 def attention_rows():
     """Wrong tables of correlate.py and visualize_attention.py."""
     table = attention_tables.to_csv(
-        np.full([2, 2, 4, 5], 0.2),
-        np.zeros([2, 2, 4]),
-        attention_tables.uniform_attention(np.ones([1, 4])),
+        np.full([2, 2, 4, 5], 0.2), np.zeros([2, 2, 4]), attention_tables.uniform_attention(np.ones([1, 4]))
     )[0]
     lines = table.splitlines(True)
     rows = [
-        refused_by_script(
-            f"an attention table {name}", wanted, ATTENTION, written(data, "attention.csv"), FIGURE
-        )
+        refused_by_script(f"an attention table {name}", wanted, ATTENTION, written(data, "attention.csv"), FIGURE)
         for name, data, wanted in (
             ("that is empty", b"", "PATH is not a table of attention"),
-            (
-                "of another kind",
-                b"layer,q2\nbaseline,1\n",
-                "it lacks the columns head, query, key, mass",
-            ),
+            ("of another kind", b"layer,q2\nbaseline,1\n", "it lacks the columns head, query, key, mass"),
             ("without rows", lines[0].encode(), "PATH lacks rows of some layers"),
             ("that is cut", "".join(lines[:-3]).encode(), "PATH lacks rows of some layers"),
             (
@@ -1677,22 +1186,9 @@ def attention_rows():
     for name, wanted, words in (
         ("a layer without a question", "--layer needs --question", ["--layer=1"]),
         ("a window without a number", '"x" is not a number from 0', ["--window=x"]),
-        (
-            "a folder without runs",
-            "FOLDER/run.json names no run that read questions",
-            ["--question=a"],
-        ),
+        ("a folder without runs", "FOLDER/run.json names no run that read questions", ["--question=a"]),
     ):
-        rows.append(
-            refused_by_script(
-                f"a map: {name}",
-                wanted.replace("FOLDER/", ""),
-                ATTENTION,
-                *words,
-                "FOLDER",
-                FIGURE,
-            )
-        )
+        rows.append(refused_by_script(f"a map: {name}", wanted.replace("FOLDER/", ""), ATTENTION, *words, "FOLDER", FIGURE))
     rows.append(
         refused_by_script(
             "a map: a page without a question",
@@ -1703,9 +1199,7 @@ def attention_rows():
         )
     )
     return rows + [
-        refused_by_script(
-            "correlation without attention", "has no attention.csv; run with", CORRELATE, "FOLDER"
-        ),
+        refused_by_script("correlation without attention", "has no attention.csv; run with", CORRELATE, "FOLDER"),
         refused_by_script(
             "correlation without effects",
             "has no effects.csv; decode and score a grid first",
@@ -1747,17 +1241,10 @@ def _folder_with(texts):
 
 
 def score_rows():
-    rows = [
-        refused_by_script(f"a table {name}", wanted, VISUALIZE, results(text), FIGURE)
-        for name, text, wanted in TABLES
-    ]
+    rows = [refused_by_script(f"a table {name}", wanted, VISUALIZE, results(text), FIGURE) for name, text, wanted in TABLES]
     rows += [
         refused_by_script(
-            f"predictions: {name}, {script}",
-            wanted,
-            script,
-            tiny_file(data),
-            written(content, "answers.json"),
+            f"predictions: {name}, {script}", wanted, script, tiny_file(data), written(content, "answers.json")
         )
         for name, content, wanted in PREDICTIONS
         for script, data in ((EVALUATE, "squad"), (CMRC_EVALUATE, "cmrc"))
@@ -1765,13 +1252,7 @@ def score_rows():
     good = as_json(ALL_OF_SQUAD, "answers.json")
     rows += [
         refused_by_script(
-            f"no-answer scores: {name}",
-            wanted,
-            EVALUATE,
-            tiny_file("squad"),
-            good,
-            "-n",
-            as_json(odds, "odds.json"),
+            f"no-answer scores: {name}", wanted, EVALUATE, tiny_file("squad"), good, "-n", as_json(odds, "odds.json")
         )
         for name, odds, wanted in ODDS
     ]
@@ -1791,19 +1272,8 @@ def score_rows():
                 tiny_file(data),
                 "nowhere.json",
             ),
-            refused_by_script(
-                "swapped files, " + script,
-                'the top level has no key "data"',
-                script,
-                good,
-                tiny_file(data),
-            ),
-            refused_by_script(
-                "only one file, " + script,
-                "the following arguments are required",
-                script,
-                tiny_file(data),
-            ),
+            refused_by_script("swapped files, " + script, 'the top level has no key "data"', script, good, tiny_file(data)),
+            refused_by_script("only one file, " + script, "the following arguments are required", script, tiny_file(data)),
             accepted_by_script(
                 "empty predictions, " + script,
                 "questions have no prediction and count as wrong",
@@ -1844,15 +1314,7 @@ def scorer_rows():
             "--output_dir",
             tiny_file("vocab_file"),
         ),
-        refused_by_script(
-            "a NaN threshold",
-            "-t is nan, not a number",
-            EVALUATE,
-            tiny_file("squad"),
-            good,
-            "-t",
-            "nan",
-        ),
+        refused_by_script("a NaN threshold", "-t is nan, not a number", EVALUATE, tiny_file("squad"), good, "-t", "nan"),
         refused_by_script(
             "a word as threshold",
             "argument --na-prob-thresh/-t: invalid float value: 'high'",
@@ -1862,15 +1324,7 @@ def scorer_rows():
             "-t",
             "high",
         ),
-        refused_by_script(
-            "a folder as the scores file",
-            "PATH",
-            EVALUATE,
-            tiny_file("squad"),
-            good,
-            "-o",
-            a_folder(),
-        ),
+        refused_by_script("a folder as the scores file", "PATH", EVALUATE, tiny_file("squad"), good, "-o", a_folder()),
         accepted_by_script(
             "curves without no-answer scores",
             "-p draws nothing without -n",
@@ -1906,9 +1360,7 @@ def figure_rows():
             results(GOOD),
             "figure.gif",
         ),
-        refused_by_script(
-            "a figure that is a folder", "PATH", VISUALIZE, results(GOOD), a_folder("folder.png")
-        ),
+        refused_by_script("a figure that is a folder", "PATH", VISUALIZE, results(GOOD), a_folder("folder.png")),
         refused_by_script(
             "titles for two tables",
             "--titles has 3 titles for 2 tables",
@@ -1927,12 +1379,7 @@ def figure_rows():
             FIGURE,
         ),
         refused_by_script(
-            "a range above 0",
-            '"1,2" must go from below 0 to above 0',
-            VISUALIZE,
-            "--range=1,2",
-            results(GOOD),
-            FIGURE,
+            "a range above 0", '"1,2" must go from below 0 to above 0', VISUALIZE, "--range=1,2", results(GOOD), FIGURE
         ),
         refused_by_script(
             "a range too wide",
@@ -1951,20 +1398,10 @@ def figure_rows():
             FIGURE,
         ),
         refused_by_script(
-            "an infinite range",
-            '"-inf,2" has an end closer to 0',
-            VISUALIZE,
-            "--range=-inf,2",
-            results(GOOD),
-            FIGURE,
+            "an infinite range", '"-inf,2" has an end closer to 0', VISUALIZE, "--range=-inf,2", results(GOOD), FIGURE
         ),
         accepted_by_script(
-            "a title that looks like a formula",
-            [],
-            VISUALIZE,
-            "--titles=$\\no{such}$",
-            results(GOOD),
-            FIGURE,
+            "a title that looks like a formula", [], VISUALIZE, "--titles=$\\no{such}$", results(GOOD), FIGURE
         ),
         refused_by_script(
             "F1 as exact match",
@@ -1974,9 +1411,7 @@ def figure_rows():
             written(GOOD.encode("ascii"), "results_f1.csv"),
             FIGURE,
         ),
-        accepted_by_script(
-            "the range of the data", [], VISUALIZE, "--range=auto", results(GOOD), FIGURE
-        ),
+        accepted_by_script("the range of the data", [], VISUALIZE, "--range=auto", results(GOOD), FIGURE),
     ]
 
 
@@ -2013,24 +1448,14 @@ def output_rows():
             "predictions_layer_.json",
             b'{"colour": "gr',
         ),
-        row(
-            "predictions that are a list",
-            "predictions_layer_.json is [], not an object",
-            "predictions_layer_.json",
-            b"[]",
-        ),
+        row("predictions that are a list", "predictions_layer_.json is [], not an object", "predictions_layer_.json", b"[]"),
         row(
             "predictions changed by hand",
             "predictions_layer_.json is not what was decoded with layer_; decode it again",
             "cells.json",
             json.dumps(record).encode("ascii"),
         ),
-        row(
-            "a record that is a list",
-            "cells.json is not a cell record of this project; delete it",
-            "cells.json",
-            b"[]",
-        ),
+        row("a record that is a list", "cells.json is not a cell record of this project; delete it", "cells.json", b"[]"),
         row(
             "a record of lists",
             "cells.json is not a cell record of this project; delete it",
@@ -2044,13 +1469,7 @@ def output_rows():
             b'{"layer_": {"ma',
         ),
         row("no null odds", "null_odds.json does not exist", "x.json", b"", negatives),
-        row(
-            "null odds that are a list",
-            "null_odds.json is [], not an object",
-            "null_odds.json",
-            b"[]",
-            negatives,
-        ),
+        row("null odds that are a list", "null_odds.json is [], not an object", "null_odds.json", b"[]", negatives),
         row(
             "null odds with texts",
             'null_odds.json has "green" for question',

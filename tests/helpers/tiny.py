@@ -39,16 +39,14 @@ CONFIG = {
 }
 
 PIECES = (
-    "[PAD] [UNK] [CLS] [SEP] the a of in on lantern boat harbour keeper green red paint ##ed ##s "
-    "##er was is what who colour where old stone bridge river town moor stands over under built by "
-    "night . , ? - ' ( ) 1 9 ##0 ##2 "
+    "[PAD] [UNK] [CLS] [SEP] the a of in on lantern boat harbour keeper green red paint ##ed ##s ##er was is what who "
+    "colour where old stone bridge river town moor stands over under built by night . , ? - ' ( ) 1 9 ##0 ##2 "
     "灯 塔 守 人 红 绿 船 河 桥 石 古 老 城 谁 什 么 颜 色 在 上 是 的 。 ， ？ ： e ##b ##c eclair"
 ).split()
 
 LANTERN = (
-    "The old lantern stands over the harbour. The keeper painted it green in 1902, and by night "
-    "the boats (red, green) moor under the stone bridge. Éclair is the keeper's boat, built in the "
-    "old town."
+    "The old lantern stands over the harbour. The keeper painted it green in 1902, and by night the boats (red, green) "
+    "moor under the stone bridge. Éclair is the keeper's boat, built in the old town."
 )
 BRIDGE = "A stone bridge stands over the river. It was built by the old town."
 TOWER = "古老的灯塔在河上。守塔人是红色的，船是绿色的：石桥在城上。"
@@ -63,12 +61,7 @@ def data_of(*paragraphs):
     return {
         "version": "tiny",
         "data": [
-            {
-                "title": "tiny",
-                "paragraphs": [
-                    {"context": context, "qas": questions} for context, questions in paragraphs
-                ],
-            }
+            {"title": "tiny", "paragraphs": [{"context": context, "qas": questions} for context, questions in paragraphs]}
         ],
     }
 
@@ -96,13 +89,7 @@ def squad2():
             question["is_impossible"] = False
         context = paragraph["context"]
         paragraph["qas"].append(
-            _question(
-                "none of %d" % len(context),
-                "Who was on the moor?",
-                context,
-                None,
-                is_impossible=True,
-            )
+            _question("none of %d" % len(context), "Who was on the moor?", context, None, is_impossible=True)
         )
     return data
 
@@ -110,13 +97,7 @@ def squad2():
 def cmrc():
     """Returns the CMRC 2018 data."""
     return data_of(
-        (
-            TOWER,
-            [
-                _question("TINY_0", "灯塔在什么上？", TOWER, "河"),
-                _question("TINY_1", "谁是红色的？", TOWER, "守塔人"),
-            ],
-        )
+        (TOWER, [_question("TINY_0", "灯塔在什么上？", TOWER, "河"), _question("TINY_1", "谁是红色的？", TOWER, "守塔人")])
     )
 
 
@@ -156,9 +137,7 @@ def random_weights(names_and_shapes, seed=1):
 def _session():
     """Returns a session without graph optimization, which would take longer than the run."""
     rewriting = rewriter_config_pb2.RewriterConfig(disable_meta_optimizer=True)
-    return tf.Session(
-        config=tf.ConfigProto(graph_options=tf.GraphOptions(rewrite_options=rewriting))
-    )
+    return tf.Session(config=tf.ConfigProto(graph_options=tf.GraphOptions(rewrite_options=rewriting)))
 
 
 @contextlib.contextmanager
@@ -168,9 +147,7 @@ def reader(bert, seed=1, **options):
     with tf.Graph().as_default(), _session() as session:
         model = span_model.SpanModel(modeling.Bert(bert, **options), masks_question)
         variables = {variable.op.name: variable for variable in tf.global_variables()}
-        weights = random_weights(
-            {name: variable.shape.as_list() for name, variable in variables.items()}, seed
-        )
+        weights = random_weights({name: variable.shape.as_list() for name, variable in variables.items()}, seed)
         session.run(
             [variable.initializer for variable in variables.values()],
             {variable.initializer.inputs[1]: weights[name] for name, variable in variables.items()},
@@ -186,9 +163,7 @@ def variable_values(session):
 def save_checkpoint(prefix, bert, seed=1):
     """Writes a random checkpoint in Google's format and returns its path."""
     with reader(bert, seed) as (_, session):
-        return tf.train.Saver().save(
-            session, str(prefix), write_meta_graph=False, write_state=False
-        )
+        return tf.train.Saver().save(session, str(prefix), write_meta_graph=False, write_state=False)
 
 
 def values(function, *arrays):
@@ -227,9 +202,7 @@ def make_folder(folder):
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join(PIECES) + "\n", encoding="utf-8")
     return {
-        "bert_config_file": write_json(
-            folder / "bert_config.json", dict(CONFIG, vocab_size=len(PIECES))
-        ),
+        "bert_config_file": write_json(folder / "bert_config.json", dict(CONFIG, vocab_size=len(PIECES))),
         "vocab_file": str(vocabulary),
         "init_checkpoint": save_checkpoint(folder / "bert_model.ckpt", config()),
         "squad": write_json(folder / "squad.json", squad()),
@@ -330,10 +303,7 @@ def start(flag_values, prepare=lambda: None, first=None):
 
     program = ["run_squad.py"]
     if first:
-        program = [
-            "-c",
-            f'import runpy; {first}; runpy.run_path("run_squad.py", run_name="__main__")',
-        ]
+        program = ["-c", f'import runpy; {first}; runpy.run_path("run_squad.py", run_name="__main__")']
     return subprocess.Popen(
         [sys.executable] + program + _words(flag_values),
         cwd=ROOT,
@@ -360,10 +330,7 @@ def best_positions(logits, size):
     values = np.take_along_axis(logits, places, axis=-1)
     found = {}
     for side, name in enumerate(("start", "end")):
-        found[name + "_values"], found[name + "_places"] = (
-            values[:, :, side],
-            places[:, :, side].astype(np.int32),
-        )
+        found[name + "_values"], found[name + "_places"] = (values[:, :, side], places[:, :, side].astype(np.int32))
         found[name + "_nulls"] = logits[:, :, side, 0]
     return found
 
@@ -403,9 +370,7 @@ def encoder_layer(x, weights, heads, bias):
         return dense(inputs, weights[name + "/kernel"], weights[name + "/bias"])
 
     def norm(name, inputs):
-        return layer_norm(
-            inputs, weights[name + "/LayerNorm/beta"], weights[name + "/LayerNorm/gamma"]
-        )
+        return layer_norm(inputs, weights[name + "/LayerNorm/beta"], weights[name + "/LayerNorm/gamma"])
 
     size = x.shape[1] // heads
     query, key, value = (project("attention/self/" + name, x) for name in ("query", "key", "value"))
@@ -422,11 +387,7 @@ def encoder_layer(x, weights, heads, bias):
 def layer_weights(weights, layer):
     """Returns the arrays of one layer, {name below `layer_N/`: array}."""
     beginning = "bert/encoder/layer_%d/" % layer
-    return {
-        name[len(beginning) :]: array
-        for name, array in weights.items()
-        if name.startswith(beginning)
-    }
+    return {name[len(beginning) :]: array for name, array in weights.items() if name.startswith(beginning)}
 
 
 def read_inputs(dataset, **changes):

@@ -50,9 +50,7 @@ def group(*items):
 
 
 def storage(key, length, kind="FloatStorage"):
-    return (
-        group(text("storage"), name("torch", kind), text(key), text("cpu"), integer(length)) + b"Q"
-    )
+    return group(text("storage"), name("torch", kind), text(key), text("cpu"), integer(length)) + b"Q"
 
 
 def tensor(stored, size, stride, offset=0):
@@ -154,17 +152,14 @@ def test_a_storage_that_is_shorter_than_described_is_reported(tmp_path):
 
 
 PICKLED = state_dict(
-    a=tensor(storage("0", 8), (2, 4), (4, 1)),
-    b=name("collections", "OrderedDict") + b")R}" + text("_metadata") + b"}sb",
+    a=tensor(storage("0", 8), (2, 4), (4, 1)), b=name("collections", "OrderedDict") + b")R}" + text("_metadata") + b"}sb"
 )
 CODES = [opcode.code.encode("latin-1") for opcode in pickletools.opcodes]
 PARTS = CODES + [text("a"), integer(7), storage("0", 8), name("torch", "FloatStorage")]
 PARTS += [name("torch._utils", "_rebuild_tensor_v2"), name("os", "mkdir"), b"\xff\xff\xff\x7f"]
 
 
-@hypothesis.given(
-    st.lists(st.tuples(st.integers(0, len(PICKLED)), st.integers(0, 12), st.sampled_from(PARTS)))
-)
+@hypothesis.given(st.lists(st.tuples(st.integers(0, len(PICKLED)), st.integers(0, 12), st.sampled_from(PARTS))))
 def test_any_pickle_is_read_or_refused(edits):
     data = PICKLED
     for start, removed, part in edits:
@@ -182,9 +177,7 @@ def test_any_pickle_is_read_or_refused(edits):
 
 
 def import_within_memory(folder, output):
-    code, _, stderr, mebibytes = tiny.command_lines().run(
-        "import_huggingface.py", str(folder), str(output)
-    )
+    code, _, stderr, mebibytes = tiny.command_lines().run("import_huggingface.py", str(folder), str(output))
     assert mebibytes < MEBIBYTES and "Traceback" not in stderr
     return code, stderr
 
@@ -220,9 +213,7 @@ def test_an_implausibly_compressed_storage_is_refused(tmp_path):
 
 def test_a_config_of_a_larger_model_than_the_weights_is_refused(tmp_path, tensors):
     config = dict(CONFIG, hidden_size=4096, intermediate_size=16384, num_hidden_layers=24)
-    code, stderr = import_within_memory(
-        write_model(tmp_path / "model", tensors, config), tmp_path / "out"
-    )
+    code, stderr = import_within_memory(write_model(tmp_path / "model", tensors, config), tmp_path / "out")
     assert code == 2 and "describes a model of" in stderr
 
 
@@ -243,29 +234,15 @@ BERT_STEPS = dict(normalizer={"type": "BertNormalizer"}, pre_tokenizer={"type": 
 
 def tokenizer_file(vocab=None, model=None, **steps):
     model = dict({"type": "WordPiece", "vocab": VOCAB if vocab is None else vocab}, **(model or {}))
-    return (
-        dict(BERT_STEPS, model=model, **steps)
-        if not steps
-        else {**BERT_STEPS, "model": model, **steps}
-    )
+    return dict(BERT_STEPS, model=model, **steps) if not steps else {**BERT_STEPS, "model": model, **steps}
 
 
 REFUSED = {
-    "another class": (
-        dict(tokenizer_config={"tokenizer_class": "BertJapaneseTokenizer"}),
-        "is a BertJapaneseTokenizer",
-    ),
-    "no splitting": (
-        dict(tokenizer_config={"do_basic_tokenize": False}),
-        "does not split words",
-    ),
+    "another class": (dict(tokenizer_config={"tokenizer_class": "BertJapaneseTokenizer"}), "is a BertJapaneseTokenizer"),
+    "no splitting": (dict(tokenizer_config={"do_basic_tokenize": False}), "does not split words"),
     "no normalizer": (dict(tokenizer=tokenizer_file(normalizer=None)), 'the normalizer "none"'),
     "two normalizers": (
-        dict(
-            tokenizer=tokenizer_file(
-                normalizer={"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "NFD"}]}
-            )
-        ),
+        dict(tokenizer=tokenizer_file(normalizer={"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "NFD"}]})),
         'the normalizer "Sequence"',
     ),
     "other words": (
@@ -277,33 +254,18 @@ REFUSED = {
         'continues words with "@@"',
     ),
     "sentencepiece": (
-        dict(
-            pieces=tiny.PIECES[:4]
-            + ["\u2581" + piece for piece in tiny.PIECES[4:] if "#" not in piece]
-        ),
+        dict(pieces=tiny.PIECES[:4] + ["\u2581" + piece for piece in tiny.PIECES[4:] if "#" not in piece]),
         "is a sentencepiece model",
     ),
-    "absent special token": (
-        dict(tokenizer_config={"cls_token": "<s>"}),
-        'has the cls_token "<s>" in place of [CLS]',
-    ),
-    "a line break": (
-        dict(tokenizer=tokenizer_file(vocab=dict(VOCAB, **{"x\ny": 4}))),
-        "with a line break",
-    ),
-    "half a surrogate": (
-        dict(tokenizer=tokenizer_file(vocab=dict(VOCAB, **{"\ud800": 4}))),
-        "is not Unicode text",
-    ),
+    "absent special token": (dict(tokenizer_config={"cls_token": "<s>"}), 'has the cls_token "<s>" in place of [CLS]'),
+    "a line break": (dict(tokenizer=tokenizer_file(vocab=dict(VOCAB, **{"x\ny": 4}))), "with a line break"),
+    "half a surrogate": (dict(tokenizer=tokenizer_file(vocab=dict(VOCAB, **{"\ud800": 4}))), "is not Unicode text"),
     "no pieces": (dict(tokenizer=tokenizer_file(vocab={})), "lacks [UNK], [CLS], [SEP]"),
     "an id that is a text": (
         dict(tokenizer=tokenizer_file(vocab=dict(VOCAB, the="4"))),
         'has the id "4" for the piece "the"',
     ),
-    "an id that is a fraction": (
-        dict(tokenizer=tokenizer_file(vocab=dict(VOCAB, the=4.5))),
-        "has the id 4.5",
-    ),
+    "an id that is a fraction": (dict(tokenizer=tokenizer_file(vocab=dict(VOCAB, the=4.5))), "has the id 4.5"),
     "an added token without an id": (
         dict(tokenizer=tokenizer_file(added_tokens=[{"id": None, "content": "q"}])),
         "has the id null",
@@ -312,18 +274,9 @@ REFUSED = {
         dict(tokenizer_config={"added_tokens_decoder": {"²": {"content": "q"}}}),
         "has the id null",
     ),
-    "added tokens that are a text": (
-        dict(tokenizer=tokenizer_file(added_tokens="q")),
-        'has the added_tokens "q"',
-    ),
-    "a normalizer that is a text": (
-        dict(tokenizer=tokenizer_file(normalizer="abc")),
-        'has the normalizer "abc"',
-    ),
-    "a letter case that is a word": (
-        dict(tokenizer_config={"do_lower_case": "perhaps"}),
-        'has the do_lower_case "perhaps"',
-    ),
+    "added tokens that are a text": (dict(tokenizer=tokenizer_file(added_tokens="q")), 'has the added_tokens "q"'),
+    "a normalizer that is a text": (dict(tokenizer=tokenizer_file(normalizer="abc")), 'has the normalizer "abc"'),
+    "a letter case that is a word": (dict(tokenizer_config={"do_lower_case": "perhaps"}), 'has the do_lower_case "perhaps"'),
 }
 
 
@@ -346,12 +299,7 @@ def test_another_tokenizer_is_refused_and_nothing_is_written(tmp_path, tensors, 
 
 @pytest.mark.parametrize(
     "config, lower",
-    [
-        ({"do_lower_case": "False"}, False),
-        ({"do_lower_case": "true"}, True),
-        ({"do_lower_case": None}, True),
-        ({}, True),
-    ],
+    [({"do_lower_case": "False"}, False), ({"do_lower_case": "true"}, True), ({"do_lower_case": None}, True), ({}, True)],
 )
 def test_a_letter_case_in_words_is_read(tmp_path, tensors, config, lower):
     folder = write_tokenizer(tmp_path / "model", tensors, tokenizer_config=config)
@@ -364,9 +312,7 @@ def test_other_names_of_special_tokens_are_read_as_bert_names_them(tmp_path, ten
         tmp_path / "model",
         tensors,
         pieces=[names.get(piece, piece) for piece in tiny.PIECES],
-        tokenizer_config=dict(
-            unk_token="<unk>", cls_token={"content": "<s>"}, sep_token="</s>", pad_token="[PAD]"
-        ),
+        tokenizer_config=dict(unk_token="<unk>", cls_token={"content": "<s>"}, sep_token="</s>", pad_token="[PAD]"),
     )
     assert vocabulary.read(folder, len(tiny.PIECES)).pieces == list(tiny.PIECES)
 
@@ -393,24 +339,14 @@ def test_long_words_are_unknown_where_the_tokenizer_says_so(tmp_path, tensors):
     from mrc import datasets
 
     read = tiny.read_inputs(
-        datasets.SQUAD,
-        do_predict=True,
-        predict_file=path,
-        output_dir=str(tmp_path / "out"),
-        max_seq_length=32,
-        **flags,
+        datasets.SQUAD, do_predict=True, predict_file=path, output_dir=str(tmp_path / "out"), max_seq_length=32, **flags
     )
     assert read.tokenizer().tokenize("the town") == ["the", "[UNK]"]
 
 
 JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-3, 5)
-    | st.floats(0, 2)
-    | st.sampled_from(["", "a", "\ud800"]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["a", "id", "type"]), inner, max_size=3),
+    st.none() | st.booleans() | st.integers(-3, 5) | st.floats(0, 2) | st.sampled_from(["", "a", "\ud800"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "id", "type"]), inner, max_size=3),
     max_leaves=4,
 )
 PLACES = (
@@ -435,13 +371,7 @@ PLACES = (
     + [
         (name, (key,))
         for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-        for key in (
-            "do_lower_case",
-            "cls_token",
-            "tokenizer_class",
-            "added_tokens_decoder",
-            "strip_accents",
-        )
+        for key in ("do_lower_case", "cls_token", "tokenizer_class", "added_tokens_decoder", "strip_accents")
     ]
     + [("config.json", (key,)) for key in sorted(CONFIG)]
 )
@@ -567,10 +497,7 @@ def test_weights_of_another_format_are_named(tmp_path, tensors):
 @pytest.mark.parametrize(
     "rename, message",
     [
-        (
-            lambda name: "model/" + name,
-            "its variables are in the scope model; save it again without that scope",
-        ),
+        (lambda name: "model/" + name, "its variables are in the scope model; save it again without that scope"),
         (
             lambda name: name.replace("LayerNorm", "layer_normalization"),
             "layer_normalization/beta where bert/embeddings/LayerNorm/beta is needed",

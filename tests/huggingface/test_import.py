@@ -45,8 +45,7 @@ def huggingface_tensors(prefix, head=True, old_names=False):
 def write_model(folder, tensors, config=CONFIG, pieces=tiny.PIECES, **tokenizer_config):
     folder.mkdir(exist_ok=True)
     entries = {
-        name: {"dtype": "float32", "shape": list(array.shape), "data": array.tobytes()}
-        for name, array in tensors.items()
+        name: {"dtype": "float32", "shape": list(array.shape), "data": array.tobytes()} for name, array in tensors.items()
     }
     (folder / "model.safetensors").write_bytes(safetensors.serialize(entries))
     tiny.write_json(folder / "config.json", config)
@@ -67,19 +66,14 @@ def variables_of(prefix):
 
 FAMILIES = {
     "electra": dict(CONFIG, model_type="electra", embedding_size=4, hidden_act="gelu"),
-    "albert": dict(
-        CONFIG, model_type="albert", embedding_size=4, num_hidden_groups=1, inner_group_num=1
-    ),
+    "albert": dict(CONFIG, model_type="albert", embedding_size=4, num_hidden_groups=1, inner_group_num=1),
 }
 FAMILIES["albert of equal widths"] = dict(FAMILIES["albert"], embedding_size=8)
 
 
 def random_tensors(config, family):
     """Returns random weights of a reader by Google's names, and by those of Hugging Face."""
-    shapes = {
-        variable.name: list(variable.shape)
-        for variable in variables.encoder(config) + variables.head(config)
-    }
+    shapes = {variable.name: list(variable.shape) for variable in variables.encoder(config) + variables.head(config)}
     arrays, tensors = tiny.random_weights(shapes), {}
     for variable, array in arrays.items():
         name, is_transposed = names.source_of(variable, family)
@@ -96,9 +90,7 @@ def test_other_families_are_imported(tmp_path, family):
     # Hugging Face's ALBERT has a dense layer after the embeddings, also where widths are equal.
     mapping = "albert.encoder.embedding_hidden_mapping_in.weight"
     assert (mapping in tensors) == (values["family"] == "albert")
-    code, stdout, stderr = run_import(
-        write_model(tmp_path / "model", tensors, FAMILIES[family]), tmp_path / "out"
-    )
+    code, stdout, stderr = run_import(write_model(tmp_path / "model", tensors, FAMILIES[family]), tmp_path / "out")
     assert (code, stderr) == (0, "") and "holds a reader" in stdout
     imported = bert_config.read(str(tmp_path / "out" / "bert_config.json"))
     assert imported == config._replace(max_input_chars_per_word=100)
@@ -127,10 +119,7 @@ def test_other_families_are_imported(tmp_path, family):
             "bert/encoder/transformer/group_0/inner_group_0/ffn_1/intermediate/output/dense/kernel",
             "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn_output.weight",
         ),
-        (
-            "bert/encoder/embedding_hidden_mapping_in/kernel",
-            "albert.encoder.embedding_hidden_mapping_in.weight",
-        ),
+        ("bert/encoder/embedding_hidden_mapping_in/kernel", "albert.encoder.embedding_hidden_mapping_in.weight"),
         ("bert/embeddings/LayerNorm/beta", "albert.embeddings.LayerNorm.bias"),
         ("bert/pooler/dense/bias", "albert.pooler.bias"),
     ],
@@ -162,9 +151,7 @@ def test_an_imported_reader_is_the_original(paths, tmp_path, old_names):
     answers = {}
     for name, changes in (("original", dict(flags, **paths)), ("imported", flags)):
         chosen = {flag: changes[flag] for flag in flags}
-        code = tiny.run("run_squad.py", "--do_predict", output_dir=str(tmp_path / name), **chosen)[
-            0
-        ]
+        code = tiny.run("run_squad.py", "--do_predict", output_dir=str(tmp_path / name), **chosen)[0]
         assert code == 0
         answers[name] = tiny.read_json(tmp_path, name, "nbest_predictions.json")
     assert answers["original"] == answers["imported"]
@@ -185,8 +172,7 @@ def test_a_config_straight_from_hugging_face_is_refused(paths, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, ours",
-    [("gelu", "gelu_erf"), ("gelu_new", "gelu"), ("gelu_pytorch_tanh", "gelu"), ("relu", "relu")],
+    "name, ours", [("gelu", "gelu_erf"), ("gelu_new", "gelu"), ("gelu_pytorch_tanh", "gelu"), ("relu", "relu")]
 )
 def test_activations_keep_their_form(name, ours):
     assert model_config.convert(dict(CONFIG, hidden_act=name), "c")["hidden_act"] == ours
@@ -228,10 +214,7 @@ QUERY = "bert.encoder.layer.1.attention.self.query.weight"
     "array, message",
     [
         (None, "has no tensor " + QUERY),
-        (
-            np.zeros([8, 9], np.float32),
-            f"has {QUERY} of shape [8, 9], but its config.json requires",
-        ),
+        (np.zeros([8, 9], np.float32), f"has {QUERY} of shape [8, 9], but its config.json requires"),
     ],
 )
 def test_wrong_tensors_are_reported_and_nothing_is_written(paths, tmp_path, array, message):
@@ -246,9 +229,7 @@ def test_a_missing_folder_is_reported(tmp_path):
     assert code == 2 and "absent/config.json does not exist" in stderr
 
 
-@pytest.mark.parametrize(
-    "name, refusal", [("bert-base", ""), ("roberta-base", "it may be of type roberta")]
-)
+@pytest.mark.parametrize("name, refusal", [("bert-base", ""), ("roberta-base", "it may be of type roberta")])
 def test_the_name_of_a_model_of_the_hub_gets_the_command_that_downloads_it(name, refusal, tmp_path):
     code, _, stderr = run_import("deepset/" + name, tmp_path / "out")
     assert code == 2 and f"hf download deepset/{name} --local-dir {name} " in stderr
@@ -264,12 +245,7 @@ def write_tokenizer(folder, **normalizer):
 @pytest.mark.parametrize("lowercase", [True, False])
 def test_the_vocabulary_comes_from_tokenizer_json_where_there_is_no_vocab_txt(tmp_path, lowercase):
     write_tokenizer(tmp_path, lowercase=lowercase)
-    assert vocabulary.read(str(tmp_path), len(tiny.PIECES)) == (
-        list(tiny.PIECES),
-        lowercase,
-        100,
-        [],
-    )
+    assert vocabulary.read(str(tmp_path), len(tiny.PIECES)) == (list(tiny.PIECES), lowercase, 100, [])
 
 
 @pytest.mark.parametrize(
@@ -278,10 +254,7 @@ def test_the_vocabulary_comes_from_tokenizer_json_where_there_is_no_vocab_txt(tm
         (dict(lowercase=True, strip_accents=None, handle_chinese_chars=True), []),
         (dict(lowercase=True, strip_accents=False), ["its tokenizer keeps accents"]),
         (dict(lowercase=False, strip_accents=True), ["its tokenizer strips accents"]),
-        (
-            dict(lowercase=True, handle_chinese_chars=False),
-            ["its tokenizer does not separate Chinese"],
-        ),
+        (dict(lowercase=True, handle_chinese_chars=False), ["its tokenizer does not separate Chinese"]),
     ],
 )
 def test_a_tokenizer_with_other_normalization_causes_a_warning(tmp_path, normalizer, warnings):
@@ -347,9 +320,7 @@ def test_an_english_albert_keeps_its_sentencepiece_model(paths, tmp_path):
         assert all(any(entry["text"] in context for context in contexts) for entry in entries)
     runs = tiny.read_json(tmp_path, "reader", "run.json")["runs"]
     assert runs[-1]["inputs"]["spm_model_file"] == hashlib.sha256(model).hexdigest()
-    window = attention_window.read_window(
-        attention_window.read_inputs(str(tmp_path / "reader")), "boat", None
-    )
+    window = attention_window.read_window(attention_window.read_inputs(str(tmp_path / "reader")), "boat", None)
     predictions = tiny.read_json(tmp_path, "reader", "predictions_layer_.json")
     assert window.answer == predictions["boat"]
     # Another sentencepiece model outdates the feature cache and the answers.

@@ -106,10 +106,7 @@ def changed_bias(zones):
     """What the code makes of the same, as a tensor that broadcasts to [B, N, T, T]."""
     sets = find_sets(tf.constant(INPUT_MASK), tf.constant(SEGMENT_IDS))
     return attention_mask.changed_bias(
-        modeling.padding_bias(tf.constant(INPUT_MASK)),
-        attention_mask.read_mask(zones) if zones else NO_MASK,
-        sets,
-        sets,
+        modeling.padding_bias(tf.constant(INPUT_MASK)), attention_mask.read_mask(zones) if zones else NO_MASK, sets, sets
     )
 
 
@@ -164,27 +161,13 @@ def test_all_rounds_scores_to_what_float32_keeps_near_10000():
     [
         (INPUT_MASK[0], SEGMENT_IDS[0], QUESTION[0], PASSAGE[0]),
         ([1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1], [0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0]),
-        (
-            [1, 1, 1, 1, 0, 0],
-            [0, 0, 1, 1, 0, 0],
-            [0, 0, 0, 0, 0, 0],
-            [0, 0, 1, 0, 0, 0],
-        ),  # blank question
+        ([1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0]),  # blank question
         ([1, 1, 1, 1, 0], [0, 0, 0, 1, 0], [0, 1, 0, 0, 0], [0, 0, 0, 0, 0]),  # blank passage
-        (
-            [0, 0, 0, 0],
-            [0, 0, 0, 0],
-            [0, 0, 0, 0],
-            [0, 0, 0, 0],
-        ),  # a window that only fills a batch
+        ([0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]),  # a window that only fills a batch
     ],
 )
 def test_groups(input_mask, segment_ids, question, passage):
-    groups = tiny.values(
-        lambda: attention_mask.find_groups(
-            tf.constant([input_mask] * 2), tf.constant([segment_ids] * 2)
-        )
-    )
+    groups = tiny.values(lambda: attention_mask.find_groups(tf.constant([input_mask] * 2), tf.constant([segment_ids] * 2)))
     np.testing.assert_array_equal(groups[0], groups[1])
     np.testing.assert_array_equal(groups.sum(axis=-1), 1.0)  # each token is in one group
     members = dict(zip(attention_mask.GROUPS, groups[0].T.tolist()))
@@ -197,13 +180,7 @@ def encode(bert, cells):
     """Returns the tensors [T, H] that `grid.encode` gives for `cells`, and the embeddings."""
     ids, mask, segments = map(tf.constant, (INPUT_IDS, INPUT_MASK, SEGMENT_IDS))
     embedded = bert.embeddings(ids, segments)
-    outputs = grid.encode(
-        bert,
-        cells,
-        embedded,
-        modeling.padding_bias(mask),
-        find_sets(mask, segments),
-    )
+    outputs = grid.encode(bert, cells, embedded, modeling.padding_bias(mask), find_sets(mask, segments))
     return [output[0] for output in outputs], embedded[0]
 
 
@@ -239,12 +216,8 @@ def tolerance(zones):
 def encoded_alone():
     """The outputs of the cells `ALONE`, each encoded on its own; embeddings and weights."""
     with tiny.reader(tiny.config(num_hidden_layers=LAYERS)) as (model, session):
-        outputs = [
-            encode(model.bert, read_cells(zones, layer, LAYERS)) for zones, layer, _ in ALONE
-        ]
-        return session.run([[output for (output,), _ in outputs], outputs[0][1]]) + [
-            tiny.variable_values(session)
-        ]
+        outputs = [encode(model.bert, read_cells(zones, layer, LAYERS)) for zones, layer, _ in ALONE]
+        return session.run([[output for (output,), _ in outputs], outputs[0][1]]) + [tiny.variable_values(session)]
 
 
 @pytest.mark.parametrize(
@@ -257,32 +230,17 @@ def encoded_alone():
 def test_masked_encoder_equals_numpy(encoded_alone, number, zones, masked_layers):
     outputs, embedded, weights = encoded_alone
     output = outputs[number]
-    np.testing.assert_allclose(
-        output, by_hand(embedded, weights, zones, masked_layers), atol=tolerance(zones)
-    )
-    if (
-        zones != "all"
-    ):  # padding alone is let in there, which is felt too little beside the rounding
-        for other in (
-            by_hand(embedded, weights, "", []),
-            by_hand(embedded, weights, zones, masked_layers[1:]),
-        ):
+    np.testing.assert_allclose(output, by_hand(embedded, weights, zones, masked_layers), atol=tolerance(zones))
+    if zones != "all":  # padding alone is let in there, which is felt too little beside the rounding
+        for other in (by_hand(embedded, weights, "", []), by_hand(embedded, weights, zones, masked_layers[1:])):
             assert np.abs(output - other).max() > 1e-3
 
 
 @pytest.mark.parametrize(
     "mask_zone, mask_layer, wanted",
     [
-        (
-            "q2p,p2",
-            "each",
-            [("", [])] + [(zones, [layer]) for layer in range(3) for zones in ("q2p", "p2")],
-        ),
-        (
-            "p2q+p2,all",
-            "0+1,1",
-            [("", []), ("p2q+p2", [0, 1]), ("all", [0, 1]), ("p2q+p2", [1]), ("all", [1])],
-        ),
+        ("q2p,p2", "each", [("", [])] + [(zones, [layer]) for layer in range(3) for zones in ("q2p", "p2")]),
+        ("p2q+p2,all", "0+1,1", [("", []), ("p2q+p2", [0, 1]), ("all", [0, 1]), ("p2q+p2", [1]), ("all", [1])]),
         ("q2,p2", None, [("", []), ("q2", [0, 1, 2]), ("p2", [0, 1, 2])]),
     ],
 )
@@ -296,17 +254,13 @@ def test_cells_of_a_grid_equal_the_cells_alone_and_numpy(mask_zone, mask_layer, 
     np.testing.assert_array_equal(together, alone)
     assert len(together) == len(wanted)
     for output, (zones, masked_layers) in zip(together, wanted):
-        np.testing.assert_allclose(
-            output, by_hand(embedded, weights, zones, masked_layers), atol=tolerance(zones)
-        )
+        np.testing.assert_allclose(output, by_hand(embedded, weights, zones, masked_layers), atol=tolerance(zones))
 
 
 def test_outputs_follow_the_order_of_the_cells():
     cells = read_cells("q2,p2q", "each", 2)
     with tiny.reader(tiny.config()) as (model, session):
-        forwards, backwards = session.run(
-            [encode(model.bert, cells)[0], encode(model.bert, cells[::-1])[0]]
-        )
+        forwards, backwards = session.run([encode(model.bert, cells)[0], encode(model.bert, cells[::-1])[0]])
     np.testing.assert_array_equal(forwards, backwards[::-1])
 
 
@@ -324,20 +278,12 @@ def names(mask_zone, mask_layer, num_layers=12):
         ("all", "11", ["layer11_all"]),
         ("q2,p2q+p2", None, ["layer_", "layer_q2", "layer_p2q+p2"]),
         ("q2", "0,8+9+10", ["layer_", "layer0_q2", "layer8+9+10_q2"]),
-        (
-            "q2,p2q+p2",
-            "0,8+9",
-            ["layer_", "layer0_q2", "layer0_p2q+p2", "layer8+9_q2", "layer8+9_p2q+p2"],
-        ),
+        ("q2,p2q+p2", "0,8+9", ["layer_", "layer0_q2", "layer0_p2q+p2", "layer8+9_q2", "layer8+9_p2q+p2"]),
         (" q2 , p2 ", " 1 , 0 ", ["layer_", "layer1_q2", "layer1_p2", "layer0_q2", "layer0_p2"]),
         ("q2,q2", "1,1", ["layer1_q2"]),
         ("q2+p2,p2,p2+q2,p2+p2", "0+1,1+0", ["layer_", "layer0+1_q2+p2", "layer0+1_p2"]),
         ("q2", "each,0", ["layer_"] + ["layer%d_q2" % layer for layer in range(12)]),
-        (
-            "q2",
-            "0+1,each",
-            ["layer_", "layer0+1_q2"] + ["layer%d_q2" % layer for layer in range(12)],
-        ),
+        ("q2", "0+1,each", ["layer_", "layer0+1_q2"] + ["layer%d_q2" % layer for layer in range(12)]),
     ],
 )
 def test_cells_of_the_flags(mask_zone, mask_layer, wanted):
@@ -368,19 +314,11 @@ def test_the_mask_of_a_layer():
         ("2", "1", ["layer2_p2q_head1"]),
         ("2", "3+0", ["layer2_p2q_head0+3"]),
         (None, "1", ["layer_p2q_head1"]),
-        (
-            "0,1",
-            "2,0+1",
-            ["layer_"] + [f"layer{at}_p2q_head{h}" for at in "01" for h in ("2", "0+1")],
-        ),
+        ("0,1", "2,0+1", ["layer_"] + [f"layer{at}_p2q_head{h}" for at in "01" for h in ("2", "0+1")]),
         ("1", "each", ["layer_"] + [f"layer1_p2q_head{head}" for head in range(4)]),
         ("1", "0+1+2+3", ["layer1_p2q_head0+1+2+3"]),
         ("each:1", None, ["layer_"] + [f"layer{layer}_p2q" for layer in range(5)]),
-        (
-            "each:3",
-            None,
-            ["layer_"] + [f"layer{w}_p2q" for w in ("0+1", "0+1+2", "1+2+3", "2+3+4", "3+4")],
-        ),
+        ("each:3", None, ["layer_"] + [f"layer{w}_p2q" for w in ("0+1", "0+1+2", "1+2+3", "2+3+4", "3+4")]),
         ("each:9", None, ["layer0+1+2+3+4_p2q"]),
         ("each:3,0", "1", None),
     ],
@@ -406,28 +344,11 @@ def test_the_grid_of_the_study_by_head():
 @pytest.mark.parametrize(
     "mask_zone, mask_layer, sentence",
     [
-        (
-            "q3",
-            None,
-            '--mask_zone: there is no zone "q3"; the zones are all, q2, q2p, p2q, p2, off',
-        ),
-        (
-            "q2,P2",
-            "0",
-            '--mask_zone: there is no zone "P2"; the zones are all, q2, q2p, p2q, p2, off',
-        ),
+        ("q3", None, '--mask_zone: there is no zone "q3"; the zones are all, q2, q2p, p2q, p2, off'),
+        ("q2,P2", "0", '--mask_zone: there is no zone "P2"; the zones are all, q2, q2p, p2q, p2, off'),
         ("q2+each", "0", 'there is no zone "each"'),
-        (
-            "all+q2",
-            None,
-            "--mask_zone=all+q2: all does not join with other zones; every zone at once is "
-            "q2+q2p+p2q+p2",
-        ),
-        (
-            "p2+off",
-            "0",
-            "--mask_zone=p2+off: off does not join with other zones; every zone at once",
-        ),
+        ("all+q2", None, "--mask_zone=all+q2: all does not join with other zones; every zone at once is q2+q2p+p2q+p2"),
+        ("p2+off", "0", "--mask_zone=p2+off: off does not join with other zones; every zone at once"),
         ("q2", "each:2", "--mask_layer=each:2: the width of a window is an odd number of layers"),
         ("q2", "each:0", "--mask_layer=each:0: the width of a window is an odd number of layers"),
         ("q2", "each:", "--mask_layer=each:: the width of a window is an odd number of layers"),
@@ -444,11 +365,7 @@ def test_the_grid_of_the_study_by_head():
         ("q2", "", "--mask_layer= has an empty part"),
         ("q2", "0,,1", "--mask_layer=0,,1 has an empty part"),
         ("q2", "each+1", 'there is no layer "each"'),
-        (
-            None,
-            "1",
-            "--mask_layer=1 needs a zone to mask; add --mask_zone (all, q2, q2p, p2q, p2, off)",
-        ),
+        (None, "1", "--mask_layer=1 needs a zone to mask; add --mask_zone (all, q2, q2p, p2q, p2, off)"),
     ],
 )
 def test_wrong_words_in_the_flags(mask_zone, mask_layer, sentence):
@@ -460,10 +377,7 @@ def test_wrong_words_in_the_flags(mask_zone, mask_layer, sentence):
 @pytest.mark.parametrize(
     "mask_head, problem",
     [
-        (
-            "4",
-            '--mask_head: there is no head "4"; the heads are 0 to 3, or "each" for a cell of each',
-        ),
+        ("4", '--mask_head: there is no head "4"; the heads are 0 to 3, or "each" for a cell of each'),
         ("-1", 'there is no head "-1"'),
         ("x", 'there is no head "x"'),
         ("each:3", 'there is no head "each:3"'),
@@ -491,13 +405,6 @@ def test_the_picture_in_the_readme_is_that_of_the_zones():
     for query, line in zip(order, lines[1:]):
         zones = [None if zone == "." else zone for zone in line.split()[1:]]
         assert zones == [
-            next(
-                (
-                    zone
-                    for zone, mask in attention_mask.ZONES.items()
-                    if Pair(query, key) in mask.pairs
-                ),
-                None,
-            )
+            next((zone for zone, mask in attention_mask.ZONES.items() if Pair(query, key) in mask.pairs), None)
             for key in order
         ]

@@ -60,10 +60,7 @@ def in_numpy(hidden, weights, config, zones):
             entropy = -np.sum(probabilities * np.log(np.maximum(probabilities, 1e-300)), axis=1)
             for group in range(4):
                 rows = groups == group
-                found.append(
-                    [probabilities[rows][:, groups == other].sum() for other in range(5)]
-                    + [entropy[rows].sum()]
-                )
+                found.append([probabilities[rows][:, groups == other].sum() for other in range(5)] + [entropy[rows].sum()])
         x = _rest_of_layer(x, np.hstack(context), mine)
     return np.array(found).reshape([config.num_hidden_layers, heads, 4, 6])
 
@@ -89,14 +86,7 @@ def masked_zones(cell, config):
 
 @pytest.mark.parametrize("device", ["cpu", "plain", "static"])
 @pytest.mark.parametrize(
-    "zone, layer, head",
-    [
-        (None, None, None),
-        ("q2", "0", None),
-        ("p2q", None, None),
-        ("p2", "1", "1"),
-        ("all", "1", "0"),
-    ],
+    "zone, layer, head", [(None, None, None), ("q2", "0", None), ("p2q", None, None), ("p2", "1", "1"), ("all", "1", "0")]
 )
 def test_sums_are_those_of_numpy(device, zone, layer, head):
     config = tiny.config()
@@ -112,20 +102,13 @@ def test_sums_are_those_of_numpy(device, zone, layer, head):
             config, features, cell, on_cpu=device == "cpu", static_shapes=device == "static"
         )
         variables = {each.op.name: each for each in tf.global_variables()}
-        weights = tiny.random_weights(
-            {name: each.shape.as_list() for name, each in variables.items()}
-        )
+        weights = tiny.random_weights({name: each.shape.as_list() for name, each in variables.items()})
         for name, each in variables.items():
             each.load(weights[name], session)
         with tf.variable_scope("", reuse=True):
-            embedded = modeling.Bert(config).embeddings(
-                features["input_ids"], features["segment_ids"]
-            )
+            embedded = modeling.Bert(config).embeddings(features["input_ids"], features["segment_ids"])
         sums, counts, inputs = session.run([found["sums"], found["counts"], embedded])
-    expected = [
-        in_numpy((groups, x), weights, config, masked_zones(cell, config))
-        for groups, x in zip(GROUPS, inputs)
-    ]
+    expected = [in_numpy((groups, x), weights, config, masked_zones(cell, config)) for groups, x in zip(GROUPS, inputs)]
     # Under the zone all, float32 has a precision of 1e-3 near -10000.
     tolerance = 2e-2 if zone == "all" else 1e-4
     np.testing.assert_allclose(sums, expected, atol=tolerance)
@@ -148,9 +131,7 @@ def test_heads_that_are_off_are_summed_but_add_nothing(on_cpu):
             features = {name: tf.constant(array, tf.int32) for name, array in arrays.items()}
             result = attention_sums.attention_sums(config, features, cell, on_cpu=on_cpu)
             variables = {each.op.name: each for each in tf.global_variables()}
-            weights = tiny.random_weights(
-                {name: each.shape.as_list() for name, each in variables.items()}
-            )
+            weights = tiny.random_weights({name: each.shape.as_list() for name, each in variables.items()})
             for name, each in variables.items():
                 each.load(weights[name], session)
             sums[zone] = session.run(result["sums"])

@@ -33,17 +33,13 @@ def outputs(make_ops, *layer_branches):
     with tiny.reader(tiny.config(), ops=make_ops()) as (model, session):
         x = tf.constant(np.random.RandomState(1).normal(size=[2, 6, 8]).astype(np.float32))
         bias = tf.zeros([2, 1, 1, 6])
-        return session.run(
-            [branches.run(model.bert, 0, x, [make(bias)])[0] for make in layer_branches]
-        )
+        return session.run([branches.run(model.bert, 0, x, [make(bias)])[0] for make in layer_branches])
 
 
 @pytest.mark.parametrize("make_ops", OPS, ids=["plain", "cpu"])
 @pytest.mark.parametrize("as_tensor", [False, True])
 def test_a_new_field_of_a_branch_changes_the_graph(monkeypatch, make_ops, as_tensor):
-    monkeypatch.setattr(
-        branches, "_replaced", lambda context, branch, num_heads: context * branch.scale
-    )
+    monkeypatch.setattr(branches, "_replaced", lambda context, branch, num_heads: context * branch.scale)
 
     def scaled(scale):
         return lambda bias: ScaledBranch(bias, scale=tf.constant(scale) if as_tensor else scale)
@@ -58,9 +54,7 @@ def test_flat_branches_are_restored_with_other_tensors():
         bias, stop, other = tf.zeros([1, 1, 1, 4]), tf.constant(3), tf.ones([1, 1, 1, 4])
         pair = [
             branches.Branch(bias),
-            branches.Branch(
-                other, ((0, stop),), stop, frozenset([1]), bias, replacement=tf.constant(0.5)
-            ),
+            branches.Branch(other, ((0, stop),), stop, frozenset([1]), bias, replacement=tf.constant(0.5)),
         ]
         tensors, signature = branches.flatten(pair)
         assert len(tensors) == 4  # `stop` and `bias` are there twice
@@ -77,20 +71,14 @@ def test_a_replacement_takes_the_place_of_the_contexts(make_ops, heads):
     with tiny.reader(tiny.config(), ops=make_ops()) as (model, session):
         layer, biases = model.bert.layers[0], (tf.zeros([2, 1, 1, 6]),) * 2
         x = tf.constant(np.random.RandomState(1).normal(size=[2, 6, 8]).astype(np.float32))
-        (own,) = layer.attend(
-            [modeling.AttentionInputs(layer.query(x), *layer.key_and_value(x), biases)]
-        )
+        (own,) = layer.attend([modeling.AttentionInputs(layer.query(x), *layer.key_and_value(x), biases)])
         plain = branches.Branch(biases[0])
         kept, same, other = session.run(
             branches.run(
                 model.bert,
                 0,
                 x,
-                [plain]
-                + [
-                    plain._replace(heads=heads, other_bias=biases[0], replacement=each)
-                    for each in (own, own + 1.0)
-                ],
+                [plain] + [plain._replace(heads=heads, other_bias=biases[0], replacement=each) for each in (own, own + 1.0)],
             )
         )
     np.testing.assert_allclose(kept, same, atol=1e-5)

@@ -92,9 +92,7 @@ def test_google_names_of_albert_base():
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-@pytest.mark.parametrize(
-    "widths", [dict(embedding_size=NARROW), {}, dict(project_embeddings=True)], ids=str
-)
+@pytest.mark.parametrize("widths", [dict(embedding_size=NARROW), {}, dict(project_embeddings=True)], ids=str)
 def test_the_graph_has_the_variables_that_are_checked(family, widths):
     config = tiny.config(family=family, **widths)
     with tf.Graph().as_default():
@@ -120,9 +118,7 @@ def test_narrow_embeddings_are_projected_after_their_norm():
         + weights[at + "token_type_embeddings"][SEGMENTS]
         + weights[at + "position_embeddings"][: IDS.shape[1]]
     )
-    normed = tiny.layer_norm(
-        summed, weights[at + "LayerNorm/beta"], weights[at + "LayerNorm/gamma"]
-    )
+    normed = tiny.layer_norm(summed, weights[at + "LayerNorm/beta"], weights[at + "LayerNorm/gamma"])
     project = "electra/embeddings_project/"
     wanted = tiny.dense(normed, weights[project + "kernel"], weights[project + "bias"])
     np.testing.assert_allclose(encoded(config, weights)[0], wanted, atol=1e-5)
@@ -136,9 +132,7 @@ def test_equally_wide_embeddings_are_projected_only_if_the_config_says_so():
 
 
 def test_an_albert_is_a_bert_whose_layers_have_the_same_weights():
-    albert_config = tiny.config(
-        family="albert", num_hidden_layers=3, num_hidden_groups=1, inner_group_num=1
-    )
+    albert_config = tiny.config(family="albert", num_hidden_layers=3, num_hidden_groups=1, inner_group_num=1)
     albert = weights_of(albert_config)
     bert = {}
     for name in weights_of(tiny.config(num_hidden_layers=3)):

@@ -51,9 +51,7 @@ def assert_same(got, wanted):
         if values.dtype.kind == "f":
             # -10000 is added to scores under `all`; a float32 keeps but three decimals there.
             np.testing.assert_allclose(got[name], values, atol=5e-3, err_msg=name)
-            np.testing.assert_allclose(
-                np.median(np.abs(got[name] - values)), 0, atol=1e-5, err_msg=name
-            )
+            np.testing.assert_allclose(np.median(np.abs(got[name] - values)), 0, atol=1e-5, err_msg=name)
         else:
             np.testing.assert_array_equal(got[name], values, err_msg=name)
 
@@ -114,15 +112,12 @@ def test_what_is_left_out_does_not_show(form, make_ops):
     for row, length in enumerate((44, 60, 38)):
         for cell in range(len(cells)):
             got, whole = (
-                dict(zip(best["start_places"][row, cell], best["start_values"][row, cell]))
-                for best in (found, wanted)
+                dict(zip(best["start_places"][row, cell], best["start_values"][row, cell])) for best in (found, wanted)
             )
             assert form or set(got) == set(range(64))
             for place, value in got.items():
                 assert place < length or not form
-                np.testing.assert_allclose(
-                    value, whole[place], atol=5e-3 if cells[cell].mask.replaces_bias else 1e-4
-                )
+                np.testing.assert_allclose(value, whole[place], atol=5e-3 if cells[cell].mask.replaces_bias else 1e-4)
 
 
 @pytest.mark.parametrize("masks_question", [False, True])
@@ -130,27 +125,15 @@ def test_what_is_left_out_does_not_show(form, make_ops):
 def test_without_padding_the_real_tokens_score_the_same(masks_question, make_ops):
     """Every real position is among the best when as many are asked for as there are real tokens."""
     size = max(LENGTHS)
-    whole, trimmed = (
-        best(masks_question, size=TOKENS),
-        best(masks_question, trim_padding=True, size=size, ops=make_ops()),
-    )
+    whole, trimmed = (best(masks_question, size=TOKENS), best(masks_question, trim_padding=True, size=size, ops=make_ops()))
     for row, length in enumerate(LENGTHS):
         for cell in range(len(CELLS)):
             for side in ("start", "end"):
-                scores = dict(
-                    zip(whole[side + "_places"][row, cell], whole[side + "_values"][row, cell])
-                )
-                got = dict(
-                    zip(
-                        trimmed[side + "_places"][row, cell][:length],
-                        trimmed[side + "_values"][row, cell][:length],
-                    )
-                )
+                scores = dict(zip(whole[side + "_places"][row, cell], whole[side + "_values"][row, cell]))
+                got = dict(zip(trimmed[side + "_places"][row, cell][:length], trimmed[side + "_values"][row, cell][:length]))
                 assert set(got) == set(range(length))
                 np.testing.assert_allclose(
-                    [got[place] for place in range(length)],
-                    [scores[place] for place in range(length)],
-                    atol=5e-3,
+                    [got[place] for place in range(length)], [scores[place] for place in range(length)], atol=5e-3
                 )
 
 
@@ -176,22 +159,14 @@ def test_padding_is_computed_only_where_all_reads_it(monkeypatch):
     cells = grid_cells.read_cells("all,p2q", "1", 2)
     trimmed = rows_of_outputs(monkeypatch, cells, features(), trim_padding=True)
     assert trimmed == [(0, 48), (1, 16), (1, 16), (1, 16)]  # below all; baseline, all and p2q
-    assert rows_of_outputs(monkeypatch, cells[:1] + cells[2:], features(), trim_padding=True) == [
-        (0, 16),
-        (1, 16),
-        (1, 16),
-    ]
+    assert rows_of_outputs(monkeypatch, cells[:1] + cells[2:], features(), trim_padding=True) == [(0, 16), (1, 16), (1, 16)]
 
 
 @pytest.mark.parametrize(
     "zones, padded, trimmed",
     [
         ("q2", 32, 32),  # [CLS] and the question's 18 to 20 are within the first 32
-        (
-            "q2p",
-            32 + 112 - 64,
-            32 + 96 - 64,
-        ),  # and what follows the shortest passage, which ends at 79
+        ("q2p", 32 + 112 - 64, 32 + 96 - 64),  # and what follows the shortest passage, which ends at 79
         ("p2", 96 - 16, 96 - 16),  # passages start at 20 and end at 89 at the latest
         ("p2q", 112, 96),
         ("all", 112, 96),
@@ -204,6 +179,4 @@ def test_only_the_tokens_that_a_mask_changes_are_computed(monkeypatch, zones, pa
     together = [grid_cells.BASELINE] + cells
     assert rows_of_outputs(monkeypatch, together, windows)[2:] == [(1, padded)]
     assert rows_of_outputs(monkeypatch, together, windows, trim_padding=True)[2:] == [(1, trimmed)]
-    assert rows_of_outputs(monkeypatch, cells, windows)[1:] == [
-        (1, 112)
-    ]  # nothing to take the others from
+    assert rows_of_outputs(monkeypatch, cells, windows)[1:] == [(1, 112)]  # nothing to take the others from

@@ -61,16 +61,11 @@ def in_numpy(x, weights, zone, heads):
 def test_a_layer_with_masked_heads(fast, zone, heads):
     config = tiny.config(num_hidden_layers=1, num_attention_heads=HEADS)
     (cell,) = grid_cells.read_cells(zone, "0", 1, heads, HEADS)
-    with tiny.reader(config, ops=cpu_ops.make_ops() if fast else modeling.PLAIN_OPS) as (
-        model,
-        session,
-    ):
+    with tiny.reader(config, ops=cpu_ops.make_ops() if fast else modeling.PLAIN_OPS) as (model, session):
         weights = tiny.layer_weights(tiny.variable_values(session), 0)
         x = np.random.RandomState(3).normal(size=[1, TOKENS, config.hidden_size])
         x = x.astype(np.float32)
-        sets = attention_mask.find_sets(
-            dict(input_mask=tf.constant(MASK), segment_ids=tf.constant(SEGMENTS))
-        )
+        sets = attention_mask.find_sets(dict(input_mask=tf.constant(MASK), segment_ids=tf.constant(SEGMENTS)))
         unmasked = modeling.padding_bias(tf.constant(MASK))
         mask = cell.mask_at(0)
         branch = branches.Branch(

@@ -29,11 +29,7 @@ def train(micro_batch_size, batch=None, trim_padding=False, **config):
     """Returns the loss of a batch, its gradients (a tenth: Adam's first moments) and the rest."""
     schedule = estimator.Schedule(peak_rate=1e-3, num_steps=8, num_warmup_steps=0)
     model_fn = estimator.training_model_fn(
-        tiny.config(**config),
-        datasets.SQUAD,
-        schedule,
-        micro_batch_size=micro_batch_size,
-        trim_padding=trim_padding,
+        tiny.config(**config), datasets.SQUAD, schedule, micro_batch_size=micro_batch_size, trim_padding=trim_padding
     )
     with tf.Graph().as_default(), tf.Session() as session:
         tf.set_random_seed(1)
@@ -100,8 +96,6 @@ def test_windows_and_steps_draw_different_dropout():
     assert 0.2 < kept.mean() < 0.8
 
 
-@pytest.mark.parametrize(
-    "batch, most, size", [(64, 8, 8), (32, 5, 4), (7, 3, 1), (8, 100, 8), (6, 6, 6)]
-)
+@pytest.mark.parametrize("batch, most, size", [(64, 8, 8), (32, 5, 4), (7, 3, 1), (8, 100, 8), (6, 6, 6)])
 def test_parts_divide_the_batch(batch, most, size):
     assert micro_batches.part_size(batch, most) == size

@@ -53,11 +53,7 @@ def test_layer_norm():
 
 
 def test_layer_norm_of_equal_values_is_beta():
-    y = tiny.values(
-        lambda: modeling.layer_norm(
-            tf.constant([[4.0, 4.0]]), tf.constant([1.0, 2.0]), tf.constant([1.0, 1.0])
-        )
-    )
+    y = tiny.values(lambda: modeling.layer_norm(tf.constant([[4.0, 4.0]]), tf.constant([1.0, 2.0]), tf.constant([1.0, 1.0])))
     np.testing.assert_allclose(y, [[1.0, 2.0]])
 
 
@@ -72,17 +68,12 @@ def test_attention_of_one_head_by_hand():
         "key/bias": [0, 0],
     }
     seen = []
-    with tiny.reader(tiny.config(hidden_size=2, num_hidden_layers=1, num_attention_heads=1)) as (
-        model,
-        session,
-    ):
+    with tiny.reader(tiny.config(hidden_size=2, num_hidden_layers=1, num_attention_heads=1)) as (model, session):
         for variable in tf.global_variables():
             name = "/".join(variable.op.name.split("/")[-2:])
             if "/self/" in variable.op.name and name in weights:
                 variable.load(weights[name], session)
-        model.bert.layers[0](
-            tf.constant([[[0.0, 0.0], [1.0, 0.0]]]), tf.zeros([1, 1, 1, 2]), seen.append
-        )
+        model.bert.layers[0](tf.constant([[[0.0, 0.0], [1.0, 0.0]]]), tf.zeros([1, 1, 1, 2]), seen.append)
         (probabilities,) = session.run(seen)
     np.testing.assert_allclose(probabilities, [[[[0.5, 0.5], [0.25, 0.75]]]], atol=1e-6)
 
@@ -102,9 +93,7 @@ def test_layers_equal_numpy(heads):
         x = tiny.layer_norm(x, weights[at + "LayerNorm/beta"], weights[at + "LayerNorm/gamma"])
         np.testing.assert_allclose(embedded[row], x, atol=1e-5)
         for layer in range(2):
-            x = tiny.encoder_layer(
-                x, tiny.layer_weights(weights, layer), heads, (1 - mask) * -10000.0
-            )
+            x = tiny.encoder_layer(x, tiny.layer_weights(weights, layer), heads, (1 - mask) * -10000.0)
         np.testing.assert_allclose(found[row], x, atol=1e-4)
 
 
@@ -120,9 +109,7 @@ def test_names_and_shapes_are_those_of_released_checkpoints():
         },
     )
     with tiny.reader(bert):
-        assert {
-            variable.op.name: variable.shape.as_list() for variable in tf.global_variables()
-        } == wanted
+        assert {variable.op.name: variable.shape.as_list() for variable in tf.global_variables()} == wanted
 
 
 @pytest.mark.parametrize(
@@ -166,18 +153,13 @@ def test_probabilities_of_each_layer_are_seen():
 
 def test_padding_does_not_change_what_real_tokens_become():
     def run(bert, padding):
-        ids, segments, mask = (
-            np.pad(array[1:], [(0, 0), (0, len(padding))], "constant")
-            for array in (IDS, SEGMENTS, MASK)
-        )
+        ids, segments, mask = (np.pad(array[1:], [(0, 0), (0, len(padding))], "constant") for array in (IDS, SEGMENTS, MASK))
         ids[:, 8:] = padding
         ids, segments, mask = map(tf.constant, (ids, segments, mask))
         return bert.encode(bert.embeddings(ids, segments), modeling.padding_bias(mask))[:, :8]
 
     with tiny.reader(tiny.config()) as (model, session):
-        alone, padded, other = session.run(
-            [run(model.bert, padding) for padding in ([], [0, 0], [5, 9])]
-        )
+        alone, padded, other = session.run([run(model.bert, padding) for padding in ([], [0, 0], [5, 9])])
     np.testing.assert_allclose(padded, alone, atol=1e-5)
     np.testing.assert_allclose(other, alone, atol=1e-5)
 

@@ -68,9 +68,7 @@ def test_wrong_zones_are_refused(text, message):
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "text", ["passage-any-near8", "any-cls", "q2+q2p+p2q+p2", "answer-passage"]
-)
+@pytest.mark.parametrize("text", ["passage-any-near8", "any-cls", "q2+q2p+p2q+p2", "answer-passage"])
 def test_zones_that_leave_keys_are_accepted(text):
     assert read_mask(text).pairs
 
@@ -112,9 +110,7 @@ def by_hand(pairs):
 SETS = st.sampled_from(GROUPS + ("focus",))
 DISTANCES = st.sampled_from([(None, None), (0, None), (2, None), (None, 0), (None, 3)])
 PAIRS = st.frozensets(
-    st.builds(lambda query, key, limits: Pair(query, key, *limits), SETS, SETS, DISTANCES),
-    min_size=1,
-    max_size=4,
+    st.builds(lambda query, key, limits: Pair(query, key, *limits), SETS, SETS, DISTANCES), min_size=1, max_size=4
 )
 
 
@@ -134,20 +130,14 @@ def test_the_abbreviations_have_no_limits(zone):
     assert all(pair[2:] == (None, None) for pair in ZONES[zone].pairs)
 
 
-@pytest.mark.parametrize(
-    "ops", [lambda: modeling.PLAIN_OPS, cpu_ops.make_ops], ids=["plain", "cpu"]
-)
+@pytest.mark.parametrize("ops", [lambda: modeling.PLAIN_OPS, cpu_ops.make_ops], ids=["plain", "cpu"])
 @pytest.mark.parametrize("trim_padding", [False, True])
 def test_a_grid_of_named_zones_equals_single_cells(ops, trim_padding):
     """What is shared or left out does not show: against the graph with static shapes."""
     zones = "passage-focus,focus-any-near1,focus-passage,any-focus-far2,passage-passage-self"
     cells = grid_cells.read_cells(zones, "each", 2, own_sets=["focus"])
     arrays = dict(
-        input_mask=INPUT_MASK,
-        segment_ids=SEGMENT_IDS,
-        input_ids=INPUT_MASK * 7,
-        set_focus=FOCUS,
-        unique_ids=np.arange(2),
+        input_mask=INPUT_MASK, segment_ids=SEGMENT_IDS, input_ids=INPUT_MASK * 7, set_focus=FOCUS, unique_ids=np.arange(2)
     )
     nulls = []
     for static, own_ops in ((False, ops), (True, lambda: modeling.PLAIN_OPS)):
@@ -172,9 +162,7 @@ SAME = {
 
 
 @pytest.mark.parametrize("dataset, data", [(datasets.SQUAD, "squad"), (datasets.CMRC2018, "cmrc")])
-@pytest.mark.parametrize(
-    "flags", [dict(mask_layer="1"), {}, dict(mask_layer="0", mask_head="1")], ids=str
-)
+@pytest.mark.parametrize("flags", [dict(mask_layer="1"), {}, dict(mask_layer="0", mask_head="1")], ids=str)
 def test_other_words_for_a_zone_write_the_same_bytes(paths, tmp_path, dataset, data, flags):
     written = []
     whole = {
@@ -188,12 +176,8 @@ def test_other_words_for_a_zone_write_the_same_bytes(paths, tmp_path, dataset, d
     for number, names in enumerate(zones):
         for zone in names:
             folder = tmp_path / str(number) / zone
-            values = tiny.model_flags(
-                paths, output_dir=str(folder), predict_file=paths[data], mask_zone=zone, **flags
-            )
-            experiment.run(
-                dataset, tiny.flag_values(do_predict=True, zones_file=zones_file, **values)
-            )
+            values = tiny.model_flags(paths, output_dir=str(folder), predict_file=paths[data], mask_zone=zone, **flags)
+            experiment.run(dataset, tiny.flag_values(do_predict=True, zones_file=zones_file, **values))
         written.append(
             [
                 open(path, "rb").read()

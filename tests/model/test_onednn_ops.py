@@ -22,8 +22,7 @@ def arrays(*shapes, seed=0):
 def assert_same(function, plain, *inputs, atol=2e-6):
     """Checks the values of both functions of constants."""
     found, wanted = (
-        tiny.values(lambda each=each: each(*[tf.constant(array) for array in inputs]))
-        for each in (function, plain)
+        tiny.values(lambda each=each: each(*[tf.constant(array) for array in inputs])) for each in (function, plain)
     )
     assert found.dtype == wanted.dtype
     np.testing.assert_allclose(found, wanted, atol=atol, rtol=1e-5)
@@ -49,9 +48,7 @@ def test_scores(heads, keys, size, bias_rows):
     )
 
 
-@pytest.mark.parametrize(
-    "function", [tf.identity, modeling.gelu, modeling.gelu_erf, tf.nn.relu, tf.tanh]
-)
+@pytest.mark.parametrize("function", [tf.identity, modeling.gelu, modeling.gelu_erf, tf.nn.relu, tf.tanh])
 def test_products_with_bias_and_activation(function):
     x, kernel, bias = arrays([2, 5, 8], [8, 16], [16])
     assert onednn_ops.has_dense(tf.constant(kernel), function)

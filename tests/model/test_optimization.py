@@ -30,9 +30,7 @@ def test_learning_rate(num_steps, num_warmup_steps, wanted):
 
 
 def test_learning_rate_is_scaled_by_its_peak():
-    assert rates(6, 2, range(3), peak=5e-5) == pytest.approx(
-        [2.5e-5, 5e-5 * 5 / 6, 5e-5 * 4 / 6], rel=1e-5
-    )
+    assert rates(6, 2, range(3), peak=5e-5) == pytest.approx([2.5e-5, 5e-5 * 5 / 6, 5e-5 * 4 / 6], rel=1e-5)
 
 
 def adam(name, gradients, rate=0.1):
@@ -63,25 +61,16 @@ def adam(name, gradients, rate=0.1):
     ],
 )
 def test_adam_without_decay(name):
-    assert adam(name, [0.5, -1]) == pytest.approx(
-        [1 - 0.31620776, 1 - 0.31620776 + 0.15557301], abs=1e-5
-    )
+    assert adam(name, [0.5, -1]) == pytest.approx([1 - 0.31620776, 1 - 0.31620776 + 0.15557301], abs=1e-5)
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "bert/encoder/layer_0/output/dense/kernel",
-        "cls/squad/output_weights",
-        "bert/embeddings/word_embeddings",
-    ],
+    "name", ["bert/encoder/layer_0/output/dense/kernel", "cls/squad/output_weights", "bert/embeddings/word_embeddings"]
 )
 def test_adam_with_decay(name):
     # Each step takes off another 0.1 * 0.01 of the weight.
     first = 1 - 0.31620776 - 0.001
-    assert adam(name, [0.5, -1]) == pytest.approx(
-        [first, first + 0.15557301 - 0.001 * first], abs=1e-5
-    )
+    assert adam(name, [0.5, -1]) == pytest.approx([first, first + 0.15557301 - 0.001 * first], abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +82,7 @@ def test_adam_with_decay(name):
 )
 def test_gradients_are_clipped_together(factors, clipped):
     with tf.Graph().as_default(), tf.Session() as session:
-        variables = [
-            tf.get_variable(name, [], initializer=tf.ones_initializer()) for name in ("a", "b")
-        ]
+        variables = [tf.get_variable(name, [], initializer=tf.ones_initializer()) for name in ("a", "b")]
         loss = tf.add_n([factor * variable for factor, variable in zip(factors, variables)])
         gradients = tf.gradients(loss, variables)
         step, rate = optimization.training_op(gradients, 0.5, num_steps=6, num_warmup_steps=2)
@@ -104,12 +91,8 @@ def test_gradients_are_clipped_together(factors, clipped):
         session.run(step)
         moments = {variable.op.name: session.run(variable) for variable in tf.global_variables()}
     assert moments["global_step"] == 1
-    assert [moments[name + "/adam_m"] for name in "ab"] == pytest.approx(
-        [0.1 * value for value in clipped]
-    )
-    np.testing.assert_allclose(
-        [moments[name + "/adam_v"] for name in "ab"], 0.001 * np.square(clipped), rtol=1e-4
-    )
+    assert [moments[name + "/adam_m"] for name in "ab"] == pytest.approx([0.1 * value for value in clipped])
+    np.testing.assert_allclose([moments[name + "/adam_v"] for name in "ab"], 0.001 * np.square(clipped), rtol=1e-4)
 
 
 def test_a_table_that_is_looked_up_moves_where_it_was_read():

@@ -63,9 +63,7 @@ def test_plain_biases_and_residuals_are_added_in_float32():
 
     def normed():
         residual = tf.constant([[2**-12, 0.0]])
-        return modeling.biased_residual_norm(
-            ones(), tf.zeros([2]), residual, tf.zeros([2]), tf.ones([2])
-        )
+        return modeling.biased_residual_norm(ones(), tf.zeros([2]), residual, tf.zeros([2]), tf.ones([2]))
 
     np.testing.assert_allclose(tiny.values(normed), [[1.0, -1.0]], atol=1e-3)
 
@@ -100,9 +98,7 @@ def test_weights_of_products_are_kept_in_bfloat16(family, layers):
 
 
 def test_float32_changes_no_variable():
-    with tiny.reader(
-        tiny.config(), convert=lambda kernel: precision.converted(kernel, "float32", True)
-    ):
+    with tiny.reader(tiny.config(), convert=lambda kernel: precision.converted(kernel, "float32", True)):
         assert not tf.local_variables()
 
 

@@ -84,9 +84,7 @@ def space_ideographs(text):
 
 
 def without_accents(text):
-    return "".join(
-        char for char in unicodedata.normalize("NFD", text) if unicodedata.category(char) != "Mn"
-    )
+    return "".join(char for char in unicodedata.normalize("NFD", text) if unicodedata.category(char) != "Mn")
 
 
 def split_punctuation(word):
@@ -137,11 +135,7 @@ class Tokenizer:
             self.ids[line.strip()] = number
 
     def tokenize(self, text):
-        return [
-            piece
-            for token in basic_tokens(text, self.lower)
-            for piece in word_pieces(token, self.ids)
-        ]
+        return [piece for token in basic_tokens(text, self.lower) for piece in word_pieces(token, self.ids)]
 
 
 # Data to examples.
@@ -202,19 +196,11 @@ def examples(data, chinese, training=False, with_negatives=False):
         for paragraph in article["paragraphs"]:
             for question in paragraph["qas"]:
                 words, word_of = cut_words(paragraph["context"], chinese)
-                example = dict(
-                    id=question["id"],
-                    question=question["question"],
-                    words=words,
-                    span=None,
-                    answer="",
-                )
+                example = dict(id=question["id"], question=question["question"], words=words, span=None, answer="")
                 if training and not (with_negatives and question.get("is_impossible")):
                     answer = question["answers"][0]
                     locate = locate_chinese if chinese else locate_english
-                    example["span"] = locate(
-                        paragraph["context"], words, word_of, answer["text"], answer["answer_start"]
-                    )
+                    example["span"] = locate(paragraph["context"], words, word_of, answer["text"], answer["answer_start"])
                     example["answer"] = answer["text"]
                     if example["span"] is None:
                         continue
@@ -263,11 +249,7 @@ def answer_pieces(example, tokenizer, pieces, first_piece, chinese):
     first_word, last_word = example["span"]
     first = first_piece[first_word]
     last = first_piece[last_word + 1] - 1 if last_word + 1 < len(first_piece) else len(pieces) - 1
-    return (
-        (first, last)
-        if chinese
-        else refine(pieces, first, last, tokenizer.tokenize(example["answer"]))
-    )
+    return (first, last) if chinese else refine(pieces, first, last, tokenizer.tokenize(example["answer"]))
 
 
 def padded(values, length):
@@ -286,9 +268,7 @@ def windows(found, tokenizer, sizes, chinese):
                 pieces.append(piece)
                 word_of.append(word_number)
         answer = answer_pieces(example, tokenizer, pieces, first_piece, chinese)
-        spans = window_starts(
-            len(pieces), sizes.max_seq_length - len(question) - 3, sizes.doc_stride
-        )
+        spans = window_starts(len(pieces), sizes.max_seq_length - len(question) - 3, sizes.doc_stride)
         for span_number, (start, length) in enumerate(spans):
             tokens, segments, span_mask = ["[CLS]"], [0], [1]
             word_at, most_context = {}, {}
@@ -340,9 +320,7 @@ def write_records(path, all_windows, names):
             for name in names:
                 values = tf.train.Int64List(value=window["record"][name])
                 features[name] = tf.train.Feature(int64_list=values)
-            writer.write(
-                tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
-            )
+            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
 
 
 # Logits to answers.
@@ -403,9 +381,7 @@ def n_best(example, its_windows, logits, rules, chinese, lower):
     joiner = "" if chinese else " "
     pairs, null = [], None
     for window, (starts, ends) in zip(its_windows, logits):
-        if rules.with_negatives and (
-            null is None or starts[0] + ends[0] < null.start_logit + null.end_logit
-        ):
+        if rules.with_negatives and (null is None or starts[0] + ends[0] < null.start_logit + null.end_logit):
             null = Entry("", starts[0], ends[0], 0, 0)
         for start, end in allowed_pairs(window, starts, ends, rules):
             pairs.append((starts[start], ends[end], window, start, end))
@@ -413,9 +389,7 @@ def n_best(example, its_windows, logits, rules, chinese, lower):
         null = null or Entry("", 0.0, 0.0, 0, 0)
         pairs.append((null.start_logit, null.end_logit, None, 0, 0))
     entries, seen = [], set()
-    for start_logit, end_logit, window, start, end in sorted(
-        pairs, key=lambda pair: pair[0] + pair[1], reverse=True
-    ):
+    for start_logit, end_logit, window, start, end in sorted(pairs, key=lambda pair: pair[0] + pair[1], reverse=True):
         if len(entries) >= rules.n_best_size:
             break
         text = text_of(window, example["words"], start, end, joiner, lower) if window else ""
@@ -444,9 +418,7 @@ def answer(example, its_windows, logits, rules, chinese, lower):
     """
     entries, null = n_best(example, its_windows, logits, rules, chinese, lower)
     listed = []
-    for entry, probability in zip(
-        entries, softmax([entry.start_logit + entry.end_logit for entry in entries])
-    ):
+    for entry, probability in zip(entries, softmax([entry.start_logit + entry.end_logit for entry in entries])):
         row = collections.OrderedDict(
             [
                 ("text", entry.text),
@@ -484,12 +456,7 @@ def write_answers(found, all_windows, logits_of, rules, chinese, lower, paths):
     for number, example in enumerate(found):
         rows = windows_of[number]
         text, listed, odds = answer(
-            example,
-            [all_windows[row] for row in rows],
-            [logits_of(row) for row in rows],
-            rules,
-            chinese,
-            lower,
+            example, [all_windows[row] for row in rows], [logits_of(row) for row in rows], rules, chinese, lower
         )
         results["predictions"][example["id"]] = text
         results["nbest"][example["id"]] = listed

@@ -102,11 +102,7 @@ FRAGMENTS = (
     "a" * 60,
 )
 WORDS = st.one_of(st.sampled_from(FRAGMENTS), st.text(max_size=4), st.sampled_from(FRAGMENTS[:8]))
-TEXTS = st.builds(
-    lambda words, between: between.join(words),
-    st.lists(WORDS, max_size=16),
-    st.sampled_from([" ", "", " "]),
-)
+TEXTS = st.builds(lambda words, between: between.join(words), st.lists(WORDS, max_size=16), st.sampled_from([" ", "", " "]))
 SETTINGS = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -155,9 +151,7 @@ def cases(draw):
             )
         paragraphs.append({"context": context, "qas": questions})
     longest_question = draw(st.integers(1, 6))
-    sizes = reference.Sizes(
-        longest_question + 3 + draw(st.integers(1, 20)), draw(st.integers(1, 24)), longest_question
-    )
+    sizes = reference.Sizes(longest_question + 3 + draw(st.integers(1, 20)), draw(st.integers(1, 24)), longest_question)
     return Case(
         CMRC2018 if chinese else SQUAD,
         chinese,
@@ -176,10 +170,7 @@ def passages_of(data):
                 squad_format.Question(
                     question["id"],
                     question["question"],
-                    tuple(
-                        squad_format.Answer(answer["text"], answer["answer_start"])
-                        for answer in question["answers"]
-                    ),
+                    tuple(squad_format.Answer(answer["text"], answer["answer_start"]) for answer in question["answers"]),
                     question["is_impossible"],
                     "",
                 )
@@ -198,9 +189,7 @@ def tokenizer_of(case):
 
 def reference_windows(case, training=False):
     found = reference.examples(case.data, case.chinese, training, case.with_negatives)
-    return found, reference.windows(
-        found, reference.Tokenizer(PIECES, case.lower), case.sizes, case.chinese
-    )
+    return found, reference.windows(found, reference.Tokenizer(PIECES, case.lower), case.sizes, case.chinese)
 
 
 def parsed(serialized):
@@ -214,10 +203,7 @@ def assert_same_records(found, all_windows, positions):
         arrays["start_positions"], arrays["end_positions"] = positions
     ours = [parsed(record) for record in tfrecords.serialize(arrays)]
     names = set(arrays)
-    assert ours == [
-        {name: values for name, values in window["record"].items() if name in names}
-        for window in all_windows
-    ]
+    assert ours == [{name: values for name, values in window["record"].items() if name in names} for window in all_windows]
 
 
 @SETTINGS
@@ -233,9 +219,7 @@ def test_prediction_records(case):
 def test_training_records(case):
     _, all_windows = reference_windows(case, training=True)
     try:
-        made = examples.make_training_examples(
-            case.dataset, passages_of(case.data), "data.json", case.with_negatives
-        )
+        made = examples.make_training_examples(case.dataset, passages_of(case.data), "data.json", case.with_negatives)
     except InputError:  # no answer is in its passage
         made = []
     found = Windows(training.shuffle(made, seed=12345), tokenizer_of(case), *case.sizes)
@@ -245,12 +229,7 @@ def test_training_records(case):
 def listed(answer, chinese):
     rows = []
     for entry, probability in zip(answer.entries, answer.probabilities):
-        row = dict(
-            text=entry.text,
-            probability=probability,
-            start_logit=entry.start_logit,
-            end_logit=entry.end_logit,
-        )
+        row = dict(text=entry.text, probability=probability, start_logit=entry.start_logit, end_logit=entry.end_logit)
         if chinese:
             row.update(start_index=entry.start_index, end_index=entry.end_index)
         rows.append(row)
@@ -276,18 +255,11 @@ def test_answers(case, data):
     decoder = Decoder(found, VOCABULARY, case.dataset, case.lower, *rules)
     for number, example in enumerate(their_examples):
         rows = np.flatnonzero(found.example_of == number)
-        answers = decoder.answer(
-            number, rows, tiny.best_positions(logits[rows], min(rules.n_best_size, length))
-        )
+        answers = decoder.answer(number, rows, tiny.best_positions(logits[rows], min(rules.n_best_size, length)))
         assert len(answers) == cells
         for cell, ours in enumerate(answers):
             theirs = reference.answer(
-                example,
-                [their_windows[row] for row in rows],
-                logits[rows, cell].tolist(),
-                rules,
-                case.chinese,
-                case.lower,
+                example, [their_windows[row] for row in rows], logits[rows, cell].tolist(), rules, case.chinese, case.lower
             )
             assert (ours.text, listed(ours, case.chinese), ours.null_odds) == theirs
 
@@ -314,18 +286,12 @@ def test_files_byte_for_byte(tmp_path, dataset, data, with_negatives):
     sizes, rules = reference.Sizes(32, 8, 12), reference.Rules(with_negatives=with_negatives)
     path = tiny.write_json(tmp_path / "data.json", data)
     found = Windows(
-        examples.make_prediction_examples(dataset, squad_format.read(path), path),
-        WordPieceTokenizer(TINY, lower),
-        *sizes,
+        examples.make_prediction_examples(dataset, squad_format.read(path), path), WordPieceTokenizer(TINY, lower), *sizes
     )
     their_examples = reference.examples(data, chinese)
-    their_windows = reference.windows(
-        their_examples, reference.Tokenizer(tiny.PIECES, lower), sizes, chinese
-    )
+    their_windows = reference.windows(their_examples, reference.Tokenizer(tiny.PIECES, lower), sizes, chinese)
     logits = np.random.RandomState(1).standard_normal([len(found), 1, 2, 32]).astype(np.float32)
-    names = {
-        what: what + ".json" for what in ["predictions", "nbest"] + ["null_odds"] * with_negatives
-    }
+    names = {what: what + ".json" for what in ["predictions", "nbest"] + ["null_odds"] * with_negatives}
     decoder = Decoder(found, TINY, dataset, lower, *rules)
     (tmp_path / "ours").mkdir()
     (tmp_path / "theirs").mkdir()

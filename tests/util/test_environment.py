@@ -73,9 +73,7 @@ class Machine:
         path.chmod(0o755)
         return str(path)
 
-    def python(
-        self, name, version, venv=True, pip=True, tensorflow=None, uv=False, in_environment=None
-    ):
+    def python(self, name, version, venv=True, pip=True, tensorflow=None, uv=False, in_environment=None):
         """Writes an interpreter that reports `version`.
 
         Args:
@@ -87,9 +85,7 @@ class Machine:
         site = self.folder / ("site-" + path.name)
         if tensorflow:
             (site / "tensorflow").mkdir(parents=True)
-            (site / "tensorflow" / "__init__.py").write_text(
-                f"print('a banner')\n__version__ = {tensorflow!r}\n"
-            )
+            (site / "tensorflow" / "__init__.py").write_text(f"print('a banner')\n__version__ = {tensorflow!r}\n")
         text = _PYTHON.replace("{hidden}", "{}" if venv else "{'ensurepip': None}")
         for word, value in dict(
             log=self.log,
@@ -115,10 +111,7 @@ class Machine:
 
     def set_up(self, **variables):
         """Sources setup_environment.sh; returns (exit code, folder of the environment, stderr)."""
-        program = (
-            f". {tiny.ROOT}/scripts/setup_environment.sh requirements.txt "
-            'requirements/figures.txt; echo "$? $VENV"'
-        )
+        program = f". {tiny.ROOT}/scripts/setup_environment.sh requirements.txt " 'requirements/figures.txt; echo "$? $VENV"'
         process = subprocess.Popen(
             ["bash", "-c", program],
             cwd=str(self.project),
@@ -134,11 +127,7 @@ class Machine:
     def pins(self, constraints=False):
         """Returns {package: version} of the installed requirements, or of their constraints."""
         lines = [line.split() for line in self.log.read_text().splitlines() if "==" in line]
-        words = [
-            line[int(constraints)].rstrip(";")
-            for line in lines
-            if constraints == (line[0] == "constraint:")
-        ]
+        words = [line[int(constraints)].rstrip(";") for line in lines if constraints == (line[0] == "constraint:")]
         return dict(word.split("==") for word in words)
 
 
@@ -183,15 +172,11 @@ def test_tensorflow_1_is_installed_where_there_is_a_python_3_7(machine):
 def test_without_python_3_7_tensorflow_2_is_installed_and_one_line_says_so(machine, name, version):
     machine.python("python3.12", "3.12")
     machine.python(name, version)
-    machine.script(
-        machine.bin / "conda", "#!/usr/bin/env bash\necho %s\n" % (machine.folder / "conda")
-    )
+    machine.script(machine.bin / "conda", "#!/usr/bin/env bash\necho %s\n" % (machine.folder / "conda"))
     code, folder, stderr = machine.set_up()
     assert (code, folder) == (0, ".venv")
     (line,) = notes(stderr)
-    assert (
-        line.startswith("No Python 3.7 found: using TensorFlow 2.15.1 with ") and "python" in line
-    )
+    assert line.startswith("No Python 3.7 found: using TensorFlow 2.15.1 with ") and "python" in line
     assert machine.pins()["tensorflow"] == "2.15.1" and machine.pins()["numpy"] == "1.26.4"
     machine.log.write_text("")
     # A second call installs nothing.
@@ -205,17 +190,11 @@ def test_on_arm_tensorflow_2_is_installed_at_once(machine, system, processor):
     machine.python("python3.7", "3.7")
     machine.python("python3.11", "3.11")
     (machine.bin / "uname").unlink()
-    machine.script(
-        machine.bin / "uname",
-        f"#!/usr/bin/env bash\n[ $1 = -s ] && echo {system} || echo {processor}\n",
-    )
+    machine.script(machine.bin / "uname", f"#!/usr/bin/env bash\n[ $1 = -s ] && echo {system} || echo {processor}\n")
     code, _, stderr = machine.set_up()
     assert (code, notes(stderr)) == (
         0,
-        [
-            f"TensorFlow 1.15 has no wheels for {processor}: using TensorFlow 2.15.1 with "
-            "python3.11."
-        ],
+        [f"TensorFlow 1.15 has no wheels for {processor}: using TensorFlow 2.15.1 with python3.11."],
     )
     assert machine.pins()["tensorflow"] == "2.15.1"
     assert machine.set_up(TF_VERSION="1.15.3")[::2] == (
@@ -232,12 +211,9 @@ def test_uv_fetches_python_3_11_where_only_other_versions_are_installed(machine,
     code, folder, stderr = machine.set_up()
     assert (code, folder) == (0, ".venv")
     assert notes(stderr) == [
-        "No Python 3.7 or 3.9 to 3.11 with venv found: fetching Python 3.11 with uv for TensorFlow "
-        "2.15.1."
+        "No Python 3.7 or 3.9 to 3.11 with venv found: fetching Python 3.11 with uv for TensorFlow 2.15.1."
     ]
-    assert (
-        "uv python install 3.11\n" in machine.log.read_text() and f"+ {fetched} -m venv" in stderr
-    )
+    assert "uv python install 3.11\n" in machine.log.read_text() and f"+ {fetched} -m venv" in stderr
     assert (".venv.uv" in machine.log.read_text()) != uv_is_installed
 
 
@@ -272,16 +248,10 @@ def test_another_tensorflow_1_gets_an_environment_of_its_own(machine, version):
     code, folder, stderr = machine.set_up(TF_VERSION=version)
     assert (code, folder, notes(stderr)) == (0, ".venv-" + version, [])
     pins = machine.pins()
-    assert (pins["tensorflow"], pins["numpy"], pins["protobuf"]) == (
-        version,
-        "1.18.5",
-        "3.20.3",
-    ) and "matplotlib" in pins
+    assert (pins["tensorflow"], pins["numpy"], pins["protobuf"]) == (version, "1.18.5", "3.20.3") and "matplotlib" in pins
 
 
-@pytest.mark.parametrize(
-    "version, numpy", [("2.12.1", "1.23.5"), ("2.14.0", "1.23.5"), ("2.15.1", "1.26.4")]
-)
+@pytest.mark.parametrize("version, numpy", [("2.12.1", "1.23.5"), ("2.14.0", "1.23.5"), ("2.15.1", "1.26.4")])
 def test_another_tensorflow_2_gets_matching_pins(machine, version, numpy):
     machine.python("python3.7", "3.7")
     machine.python("python3.10", "3.10")
@@ -294,10 +264,7 @@ def test_tensorflow_1_without_python_3_7_is_refused(machine):
     machine.python("python3", "3.11", uv=True)
     code, _, stderr = machine.set_up(TF_VERSION="1.15.3")
     assert code == 2 and stderr.count("\n") == 1
-    assert stderr.startswith(
-        "error: TensorFlow 1.15.3 needs Python 3.7, and none was found: install it with `conda "
-        "create"
-    )
+    assert stderr.startswith("error: TensorFlow 1.15.3 needs Python 3.7, and none was found: install it with `conda create")
     assert "pyenv install 3.7.17" in stderr and stderr.endswith("or set TF_VERSION=2.15.1\n")
 
 
@@ -315,12 +282,7 @@ def test_tensorflow_1_without_python_3_7_is_refused(machine):
 def test_unsupported_versions_are_refused(machine, version, message):
     machine.python("python3.11", "3.11")
     code, _, stderr = machine.set_up(TF_VERSION=version)
-    assert (
-        code == 2
-        and stderr.startswith(f"error: TF_VERSION={version}")
-        and message in stderr
-        and stderr.count("\n") == 1
-    )
+    assert code == 2 and stderr.startswith(f"error: TF_VERSION={version}") and message in stderr and stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -328,8 +290,7 @@ def test_unsupported_versions_are_refused(machine, version, message):
     [
         (
             {"PYTHON": "python3.12"},
-            "PYTHON=python3.12 is Python 3.12, and TensorFlow 2.15.1 needs Python 3.9 to 3.11: "
-            "name another",
+            "PYTHON=python3.12 is Python 3.12, and TensorFlow 2.15.1 needs Python 3.9 to 3.11: name another",
         ),
         (
             {"PYTHON": "python3.11", "TF_VERSION": "1.14.0"},
@@ -342,8 +303,7 @@ def test_unsupported_versions_are_refused(machine, version, message):
         ({"PYTHON": "python0"}, "PYTHON=python0 is not a Python interpreter"),
         (
             {"PYTHON": "python3.9"},
-            "PYTHON=python3.9 has no venv or ensurepip module: install it (Debian, Ubuntu: apt-get "
-            "install python3-venv)",
+            "PYTHON=python3.9 has no venv or ensurepip module: install it (Debian, Ubuntu: apt-get install python3-venv)",
         ),
     ],
 )
@@ -375,11 +335,7 @@ def test_an_interrupted_environment_is_created_again(machine):
     for name in ("requirements.txt", "figures.txt"):
         (machine.project / ".venv" / ("installed-" + name)).unlink()
     code, _, stderr = machine.set_up()
-    assert (
-        code == 0
-        and "+ python3.7 -m venv .venv\n" in stderr
-        and not (machine.project / ".venv" / "unfinished").exists()
-    )
+    assert code == 0 and "+ python3.7 -m venv .venv\n" in stderr and not (machine.project / ".venv" / "unfinished").exists()
 
 
 @pytest.mark.parametrize("venv", [True, False])
@@ -389,36 +345,18 @@ def test_a_system_tensorflow_is_used_as_it_is(machine, version, venv):
     code, folder, stderr = machine.set_up(SYSTEM_TENSORFLOW="1")
     assert (code, folder, notes(stderr)) == (0, ".venv-system", [])
     log = machine.log.read_text()
-    assert (
-        "-m venv --system-site-packages %s.venv-system\n" % ("" if venv else "--without-pip ")
-        in log
-    )
+    assert "-m venv --system-site-packages %s.venv-system\n" % ("" if venv else "--without-pip ") in log
     assert not re.search(r"^tensorflow==|^numpy==1\.(18|26)|^protobuf==[^3]", log, re.MULTILINE)
     assert machine.pins(constraints=True) == {"numpy": "1.17.4+nv", "protobuf": "3.8.0"}
-    assert (
-        "nltk" in machine.pins()
-        and "cloud-tpu-client" in machine.pins()
-        and "absl-py" not in machine.pins()
-    )
+    assert "nltk" in machine.pins() and "cloud-tpu-client" in machine.pins() and "absl-py" not in machine.pins()
     assert machine.set_up(SYSTEM_TENSORFLOW="1") == (0, ".venv-system", "")
 
 
 @pytest.mark.parametrize(
     "tensorflow, version, variables, message",
     [
-        (
-            None,
-            "3.8",
-            {},
-            "SYSTEM_TENSORFLOW is set, but neither python3 nor python can import tensorflow: set "
-            "PYTHON to",
-        ),
-        (
-            None,
-            "3.8",
-            {"PYTHON": "python3"},
-            "SYSTEM_TENSORFLOW is set, but python3 can import tensorflow",
-        ),
+        (None, "3.8", {}, "SYSTEM_TENSORFLOW is set, but neither python3 nor python can import tensorflow: set PYTHON to"),
+        (None, "3.8", {"PYTHON": "python3"}, "SYSTEM_TENSORFLOW is set, but python3 can import tensorflow"),
         ("2.16.1", "3.11", {}, "python3 has TensorFlow 2.16.1: 1.13 to 2.15 are supported"),
         ("1.12.0", "3.7", {}, "python3 has TensorFlow 1.12.0: 1.13 to 2.15 are supported"),
         ("1.15.0", "3.6", {}, "python3 is Python 3.6: SYSTEM_TENSORFLOW needs Python 3.7 to 3.11"),
@@ -430,9 +368,7 @@ def test_a_system_tensorflow_is_used_as_it_is(machine, version, venv):
         ),
     ],
 )
-def test_a_system_without_a_suitable_tensorflow_is_refused(
-    machine, tensorflow, version, variables, message
-):
+def test_a_system_without_a_suitable_tensorflow_is_refused(machine, tensorflow, version, variables, message):
     machine.python("python3", version, tensorflow=tensorflow)
     code, _, stderr = machine.set_up(SYSTEM_TENSORFLOW="1", **variables)
     assert code == 2 and stderr.startswith("error: " + message) and stderr.count("\n") == 1
@@ -444,9 +380,7 @@ def test_a_system_tensorflow_that_is_in_an_environment_is_refused(machine):
     machine.python("python3", "3.8", tensorflow="1.15.5", in_environment=base)
     code, _, stderr = machine.set_up(SYSTEM_TENSORFLOW="1")
     assert code == 2 and not (machine.project / ".venv-system").exists()
-    assert notes(stderr)[0].startswith(
-        "error: environments created with python3 do not see its TensorFlow 1.15.5, because"
-    )
+    assert notes(stderr)[0].startswith("error: environments created with python3 do not see its TensorFlow 1.15.5, because")
 
 
 def test_protocol_scripts_use_the_environment_that_was_set_up(tmp_path):
@@ -461,22 +395,14 @@ def test_protocol_scripts_use_the_environment_that_was_set_up(tmp_path):
         ("PYTHON=mine", "mine"),
     ]:
         program = (
-            f"unset PYTHON TF_VERSION SYSTEM_TENSORFLOW; {variables or ':'}; "
-            f". {tiny.ROOT}/scripts/protocol.sh; echo $PYTHON"
+            f"unset PYTHON TF_VERSION SYSTEM_TENSORFLOW; {variables or ':'}; . {tiny.ROOT}/scripts/protocol.sh; echo $PYTHON"
         )
-        assert (
-            subprocess.check_output(["bash", "-c", program], cwd=str(tmp_path)).decode().strip()
-            == python
-        )
+        assert subprocess.check_output(["bash", "-c", program], cwd=str(tmp_path)).decode().strip() == python
 
 
 def test_protocol_scripts_pass_the_flags_of_the_tpu():
-    stdout = protocol(
-        "train_squad.sh", TPU_NAME="mine", TPU_ZONE="us central", GS_BUCKET="gs://bucket"
-    )[1]
-    assert (
-        " --use_tpu=True --tpu_name=mine --tpu_zone=us\\ central --do_lower_case=False " in stdout
-    )
+    stdout = protocol("train_squad.sh", TPU_NAME="mine", TPU_ZONE="us central", GS_BUCKET="gs://bucket")[1]
+    assert " --use_tpu=True --tpu_name=mine --tpu_zone=us\\ central --do_lower_case=False " in stdout
 
 
 def test_a_foreign_environment_is_left_alone(machine):
@@ -487,8 +413,7 @@ def test_a_foreign_environment_is_left_alone(machine):
     code, _, stderr = machine.set_up()
     assert (code, stderr) == (
         2,
-        "error: .venv is not an environment of this project: remove it, or set VENV to another "
-        "folder\n",
+        "error: .venv is not an environment of this project: remove it, or set VENV to another folder\n",
     )
     assert os.listdir(str(folder)) == ["pyvenv.cfg"]
 
@@ -502,31 +427,18 @@ def check_packages(folder, distribution, missing=(), version_info=None):
         missing: packages that are not written.
         version_info: that of the interpreter, default the real one.
     """
-    for name in (
-        "tensorflow",
-        "numpy",
-        "scipy",
-        "absl",
-        "tqdm",
-        "nltk",
-        "googleapiclient",
-        "oauth2client",
-    ):
+    for name in ("tensorflow", "numpy", "scipy", "absl", "tqdm", "nltk", "googleapiclient", "oauth2client"):
         if name not in missing:
             (folder / name).mkdir()
             (folder / name / "__init__.py").write_text("raise SystemExit('imported')\n")
     if distribution:
         (folder / distribution).mkdir()
     program = (
-        f"import sys; sys.path.insert(0, {str(folder)!r}); "
-        f"sys.version_info = {version_info or tuple(sys.version_info)!r}; "
-        "from mrc.util import check_environment"
+        f"import sys; sys.path.insert(0, {str(folder)!r}); sys.version_info = "
+        f"{version_info or tuple(sys.version_info)!r}; from mrc.util import check_environment"
     )
     process = subprocess.Popen(
-        [sys.executable, "-S", "-c", program],
-        cwd=tiny.ROOT,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
+        [sys.executable, "-S", "-c", program], cwd=tiny.ROOT, stderr=subprocess.PIPE, universal_newlines=True
     )
     stderr = process.communicate()[1]
     return process.returncode, stderr
@@ -566,8 +478,7 @@ def test_supported_tensorflows_are_accepted_without_an_import(tmp_path, distribu
         ),
         (
             "tensorflow-1.12.0.dist-info",
-            "has TensorFlow 1.12.0: 1.13 to 2.15 are supported, for example 2.15.1; run `. "
-            "scripts/setup",
+            "has TensorFlow 1.12.0: 1.13 to 2.15 are supported, for example 2.15.1; run `. scripts/setup",
         ),
     ],
 )
@@ -614,13 +525,9 @@ def test_a_python_without_the_packages_is_reported(script):
     stdout, stderr = process.communicate()
     assert (process.returncode, stdout) == (2, "")
     assert stderr.startswith(
-        "error: Python %d.%d at %s has no tensorflow, numpy, scipy, absl, "
-        % (sys.version_info[:2] + (sys.executable,))
+        "error: Python %d.%d at %s has no tensorflow, numpy, scipy, absl, " % (sys.version_info[:2] + (sys.executable,))
     )
-    assert (
-        "; run `. scripts/setup_environment.sh requirements.txt requirements/figures.txt && . "
-        ".venv/bin" in stderr
-    )
+    assert "; run `. scripts/setup_environment.sh requirements.txt requirements/figures.txt && . .venv/bin" in stderr
     assert stderr.count("\n") == 1
 
 
@@ -651,22 +558,14 @@ def test_protocol_scripts_report_a_missing_python():
     code, _, stderr = protocol("train_squad.sh", PYTHON="python0")
     assert (code, stderr) == (
         2,
-        'error: there is no Python "python0": set PYTHON to one with the requirements, or create '
-        ".venv\n",
+        'error: there is no Python "python0": set PYTHON to one with the requirements, or create ' ".venv\n",
     )
 
 
 def test_decoding_scripts_report_a_missing_reader(tmp_path):
     code, stdout, stderr = protocol("decode_squad.sh", MODEL_OUTPUT_DIR=str(tmp_path))
-    assert (code, stdout) == (2, "") and stderr.startswith(
-        f"error: there is no trained reader in {tmp_path}: train it "
-    )
-    assert (
-        protocol("decode_squad.sh", "--init_checkpoint=mine.ckpt", MODEL_OUTPUT_DIR=str(tmp_path))[
-            0
-        ]
-        == 0
-    )
+    assert (code, stdout) == (2, "") and stderr.startswith(f"error: there is no trained reader in {tmp_path}: train it ")
+    assert protocol("decode_squad.sh", "--init_checkpoint=mine.ckpt", MODEL_OUTPUT_DIR=str(tmp_path))[0] == 0
     (tmp_path / "checkpoint").write_text("")
     assert protocol("decode_cmrc2018.sh", MODEL_OUTPUT_DIR=str(tmp_path))[0] == 0
 
@@ -679,8 +578,7 @@ def test_decoding_scripts_draw_an_existing_table(tmp_path):
     )
     (tmp_path / "results.csv").write_text("")
     assert (
-        f"+ true visualize_zones.py {tmp_path}/results.csv"
-        in protocol("decode_squad.sh", MODEL_OUTPUT_DIR=str(tmp_path))[1]
+        f"+ true visualize_zones.py {tmp_path}/results.csv" in protocol("decode_squad.sh", MODEL_OUTPUT_DIR=str(tmp_path))[1]
     )
 
 

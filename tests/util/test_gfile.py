@@ -25,8 +25,7 @@ from mrc.util import files
 
 SCHEME = "file://"  # Python's own functions take it for a relative path that does not exist
 MODULES = sorted(
-    glob.glob(os.path.join(tiny.ROOT, "*.py"))
-    + glob.glob(os.path.join(tiny.ROOT, "mrc", "**", "*.py"), recursive=True)
+    glob.glob(os.path.join(tiny.ROOT, "*.py")) + glob.glob(os.path.join(tiny.ROOT, "mrc", "**", "*.py"), recursive=True)
 )
 OTHER_FUNCTIONS = {
     "open",
@@ -70,17 +69,7 @@ ALLOWED = {
     "precision.py": {"open"},  # of the system's description of the CPU
     "run_record.py": {"subprocess"},  # git describes the project, not a user's files
 }
-OTHER_MODULES = {
-    "shutil",
-    "pathlib",
-    "tempfile",
-    "glob",
-    "codecs",
-    "h5py",
-    "sqlite3",
-    "pickle",
-    "subprocess",
-}
+OTHER_MODULES = {"shutil", "pathlib", "tempfile", "glob", "codecs", "h5py", "sqlite3", "pickle", "subprocess"}
 
 
 def dotted(node):
@@ -92,9 +81,7 @@ def dotted(node):
 
 
 def is_buffer(node):
-    return dotted(node) in ("buffer", "image") or (
-        isinstance(node, ast.Call) and dotted(node.func) == "io.BytesIO"
-    )
+    return dotted(node) in ("buffer", "image") or (isinstance(node, ast.Call) and dotted(node.func) == "io.BytesIO")
 
 
 def other_file_access(source):
@@ -103,9 +90,7 @@ def other_file_access(source):
         if isinstance(node, ast.Import):
             names = [alias.name.split(".")[0] for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [node.module.split(".")[0]] + [
-                f"{node.module}.{alias.name}" for alias in node.names
-            ]
+            names = [node.module.split(".")[0]] + [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             names = []
         for name in set(names) & (OTHER_MODULES | OTHER_FUNCTIONS):
@@ -114,9 +99,7 @@ def other_file_access(source):
             yield node.lineno, dotted(node)
         if isinstance(node, ast.Call):
             name = dotted(node.func) or getattr(node.func, "attr", None)
-            if (name in ALSO_TAKE_BUFFERS or str(name).endswith(".savefig")) and not is_buffer(
-                node.args[0]
-            ):
+            if (name in ALSO_TAKE_BUFFERS or str(name).endswith(".savefig")) and not is_buffer(node.args[0]):
                 yield node.lineno, name
 
 
@@ -162,9 +145,7 @@ def empty_folder(tmp_path, monkeypatch):
     assert os.listdir(str(folder)) == []
 
 
-@pytest.mark.parametrize(
-    "dataset, data", [(datasets.SQUAD, "squad"), (datasets.CMRC2018, "cmrc")], ids=["squad", "cmrc"]
-)
+@pytest.mark.parametrize("dataset, data", [(datasets.SQUAD, "squad"), (datasets.CMRC2018, "cmrc")], ids=["squad", "cmrc"])
 def test_a_whole_run_with_a_path_scheme(paths, tmp_path, empty_folder, monkeypatch, dataset, data):
     given = {name: SCHEME + path for name, path in paths.items()}
     output = SCHEME + str(tmp_path / "deep" / "out")
@@ -198,9 +179,7 @@ def test_a_whole_run_with_a_path_scheme(paths, tmp_path, empty_folder, monkeypat
 
 
 def test_sample_data_and_scorer_with_a_path_scheme(paths, tmp_path, empty_folder, monkeypatch):
-    call(
-        sample_data, monkeypatch, "--language=en", "--output_dir=" + SCHEME + str(tmp_path / "data")
-    )
+    call(sample_data, monkeypatch, "--language=en", "--output_dir=" + SCHEME + str(tmp_path / "data"))
     assert tiny.read_json(tmp_path / "data" / "dev.json")["data"]
     predictions = tiny.write_json(tmp_path / "predictions.json", {"colour": "green"})
     call(
@@ -245,21 +224,13 @@ def fail_to_remove(path):
 
 def write_records(paths, folder):
     run = tiny.read_inputs(
-        datasets.SQUAD,
-        **tiny.model_flags(paths, output_dir=folder, do_predict=True, predict_file=paths["squad"]),
+        datasets.SQUAD, **tiny.model_flags(paths, output_dir=folder, do_predict=True, predict_file=paths["squad"])
     )
     found = run.prediction_examples
-    tfrecords.write(
-        os.path.join(folder, "file"),
-        windows.Windows(found, run.tokenizer(), 24, 8, 5),
-        ["input_ids"],
-    )
+    tfrecords.write(os.path.join(folder, "file"), windows.Windows(found, run.tokenizer(), 24, 8, 5), ["input_ids"])
 
 
-WRITERS = {
-    "text": lambda paths, folder: files.write(os.path.join(folder, "file"), "whole"),
-    "records": write_records,
-}
+WRITERS = {"text": lambda paths, folder: files.write(os.path.join(folder, "file"), "whole"), "records": write_records}
 
 
 @pytest.mark.parametrize("killed_before", ["copy", "delete", None])
@@ -283,13 +254,7 @@ def test_writes_are_atomic(paths, tmp_path, monkeypatch, write, killed_before):
 
 def test_a_stopped_decoding_resumes_in_a_bucket(paths, tmp_path, monkeypatch):
     """No step of a run renames a folder or needs an atomic rename."""
-    flags = tiny.model_flags(
-        paths,
-        do_train=True,
-        do_predict=True,
-        train_file=paths["squad"],
-        predict_file=paths["squad"],
-    )
+    flags = tiny.model_flags(paths, do_train=True, do_predict=True, train_file=paths["squad"], predict_file=paths["squad"])
     experiment.run(datasets.SQUAD, tiny.flag_values(output_dir=str(tmp_path / "disk"), **flags))
     monkeypatch.setattr(tf.gfile, "Rename", Bucket().rename)
     flush = partial_results.PartialResults.flush
@@ -300,18 +265,11 @@ def test_a_stopped_decoding_resumes_in_a_bucket(paths, tmp_path, monkeypatch):
 
     with monkeypatch.context() as killed, pytest.raises(Killed):
         killed.setattr(partial_results.PartialResults, "flush", stops)
-        experiment.run(
-            datasets.SQUAD, tiny.flag_values(output_dir=str(tmp_path / "bucket"), **flags)
-        )
+        experiment.run(datasets.SQUAD, tiny.flag_values(output_dir=str(tmp_path / "bucket"), **flags))
     experiment.run(datasets.SQUAD, tiny.flag_values(output_dir=str(tmp_path / "bucket"), **flags))
-    one, other = (
-        tiny.read_json(tmp_path / folder, "predictions_layer_.json")
-        for folder in ("disk", "bucket")
-    )
+    one, other = (tiny.read_json(tmp_path / folder, "predictions_layer_.json") for folder in ("disk", "bucket"))
     assert one == other
-    assert not glob.glob(str(tmp_path / "bucket" / "*.tmp")) and not glob.glob(
-        str(tmp_path / "bucket" / "unfinished*")
-    )
+    assert not glob.glob(str(tmp_path / "bucket" / "*.tmp")) and not glob.glob(str(tmp_path / "bucket" / "unfinished*"))
 
 
 def test_only_leftovers_of_killed_runs_are_removed(paths, tmp_path):
@@ -324,18 +282,12 @@ def test_only_leftovers_of_killed_runs_are_removed(paths, tmp_path):
         (tmp_path / name).write_text("{}")
         then = time.time() - age * files.SECONDS_OF_A_RUN
         os.utime(str(tmp_path / name), (then, then))
-    flags = tiny.model_flags(
-        paths, output_dir=str(tmp_path), do_predict=True, predict_file=paths["squad"]
-    )
+    flags = tiny.model_flags(paths, output_dir=str(tmp_path), do_predict=True, predict_file=paths["squad"])
     experiment.run(datasets.SQUAD, tiny.flag_values(**flags))
     left = {name for name in os.listdir(str(tmp_path)) if "tmp" in name or name == "scores.json"}
     assert left == {"scores.json.4567abcd.tmp", "notes.tmp", "scores.json"}
 
 
 def test_only_one_module_renames():
-    renaming = [
-        os.path.basename(path)
-        for path in MODULES
-        if "gfile.Rename" in open(path, encoding="utf-8").read()
-    ]
+    renaming = [os.path.basename(path) for path in MODULES if "gfile.Rename" in open(path, encoding="utf-8").read()]
     assert renaming == ["files.py"]

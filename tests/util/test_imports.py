@@ -28,9 +28,7 @@ def imports():
     for name, path in names.items():
         with open(path, encoding="utf-8") as reader:
             nodes = list(ast.walk(ast.parse(reader.read())))
-        used = {
-            alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names
-        }
+        used = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         for node in nodes:
             if isinstance(node, ast.ImportFrom):
                 used |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}

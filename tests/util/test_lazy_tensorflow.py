@@ -33,9 +33,7 @@ SCRIPTS = (
 def last_line(*words):
     """Returns what `_RUN` says of a command in a new process, and its stderr."""
     environment = dict(os.environ, PYTHONPATH=tiny.ROOT, PYTHONIOENCODING="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-c", _RUN, *words], capture_output=True, cwd=tiny.ROOT, env=environment
-    )
+    done = subprocess.run([sys.executable, "-c", _RUN, *words], capture_output=True, cwd=tiny.ROOT, env=environment)
     return done.stdout.decode("utf-8").split("\n")[-2], done.stderr.decode("utf-8")
 
 

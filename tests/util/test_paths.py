@@ -38,9 +38,7 @@ def run(paths):
     """Returns a function that runs run_squad.py and returns (exit code, stdout, stderr)."""
 
     def run_squad(folder, *words, **changes):
-        flags = tiny.model_flags(
-            paths, output_dir=str(folder), train_file=paths["squad"], predict_file=paths["squad"]
-        )
+        flags = tiny.model_flags(paths, output_dir=str(folder), train_file=paths["squad"], predict_file=paths["squad"])
         return tiny.run("run_squad.py", *words, **dict(flags, **changes))
 
     return run_squad
@@ -67,22 +65,14 @@ def test_a_folder_of_any_name_trains_resumes_and_predicts(run, tmp_path, name):
 def test_a_checkpoint_in_a_folder_of_any_name_is_read(paths, run, tmp_path, name):
     (tmp_path / name).mkdir()
     for part in (".index", ".data-00000-of-00001"):
-        shutil.copy(
-            paths["init_checkpoint"] + part, str(tmp_path / name / ("model[2].ckpt" + part))
-        )
-    code, _, stderr = run(
-        tmp_path / "out",
-        "--do_predict",
-        init_checkpoint=str(tmp_path / name / "model[2].ckpt"),
-    )
+        shutil.copy(paths["init_checkpoint"] + part, str(tmp_path / name / ("model[2].ckpt" + part)))
+    code, _, stderr = run(tmp_path / "out", "--do_predict", init_checkpoint=str(tmp_path / name / "model[2].ckpt"))
     assert code == 0, stderr
 
 
 def test_slashes_do_not_matter(paths, run, tmp_path):
     doubled = {name: path.replace("/", "//") for name, path in paths.items()}
-    changes = {
-        name: doubled[name] for name in ("bert_config_file", "vocab_file", "init_checkpoint")
-    }
+    changes = {name: doubled[name] for name in ("bert_config_file", "vocab_file", "init_checkpoint")}
     code, _, stderr = run(f"{tmp_path}//out//", "--do_train", "--do_predict", **changes)
     assert code == 0, stderr
     trained = checkpoint_folder.find_trained(str(tmp_path / "out"), to_train=False)[0]
@@ -108,10 +98,7 @@ def test_a_trained_folder_that_was_copied_is_used_where_it_is(run, tmp_path):
 
 @pytest.mark.parametrize("suffix", ["", ".data-00000-of-00001", ".index"])
 def test_a_checkpoint_without_its_index_is_reported(paths, run, tmp_path, suffix):
-    shutil.copy(
-        paths["init_checkpoint"] + ".data-00000-of-00001",
-        str(tmp_path / "bert_model.ckpt.data-00000-of-00001"),
-    )
+    shutil.copy(paths["init_checkpoint"] + ".data-00000-of-00001", str(tmp_path / "bert_model.ckpt.data-00000-of-00001"))
     path = str(tmp_path / "bert_model.ckpt")
     code, _, stderr = run(tmp_path / "out", "--do_predict", init_checkpoint=path + suffix)
     wanted = "remove" if suffix else "bert_model.ckpt.index; copy or download that file, too"
@@ -129,10 +116,7 @@ def test_a_checkpoint_without_its_index_is_reported(paths, run, tmp_path, suffix
 )
 def test_checkpoints_of_other_models_are_named(paths, run, tmp_path, old, new, message):
     reader = tf.train.load_checkpoint(paths["init_checkpoint"])
-    arrays = {
-        name.replace(old, new, 1): reader.get_tensor(name)
-        for name in reader.get_variable_to_shape_map()
-    }
+    arrays = {name.replace(old, new, 1): reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
     checkpoint.write(str(tmp_path / "other.ckpt"), arrays)
     other = str(tmp_path / "other.ckpt")
     code, _, stderr = run(tmp_path / "out", "--do_predict", init_checkpoint=other)
@@ -148,20 +132,4 @@ def test_config_keys_default_to_bert_base():
     from mrc.model import bert_config
 
     config = bert_config.make({"vocab_size": 21128})
-    assert config == (
-        21128,
-        768,
-        12,
-        12,
-        3072,
-        512,
-        16,
-        0.1,
-        0.1,
-        "gelu",
-        0.02,
-        "bert",
-        768,
-        False,
-        200,
-    )
+    assert config == (21128, 768, 12, 12, 3072, 512, 16, 0.1, 0.1, "gelu", 0.02, "bert", 768, False, 200)

@@ -38,8 +38,7 @@ def test_a_signal_ends_other_work_at_once(number):
 
 def test_ctrl_c_during_imports_exits_silently():
     program = (
-        "import os, signal; from mrc.util import signals; %s; "
-        "signals.exit_quietly_on_interrupt(); "
+        "import os, signal; from mrc.util import signals; %s; signals.exit_quietly_on_interrupt(); "
         "os.kill(os.getpid(), signal.SIGINT); print('continues')"
     )
     for before, wanted, output in (
@@ -63,16 +62,10 @@ def test_only_the_third_signal_ends_deferred_work_at_once(monkeypatch, capfd):
         kill(os.getpid(), signal.SIGINT)
         assert handler.received == signal.SIGINT and capfd.readouterr().err == ""
         kill(os.getpid(), signal.SIGINT)
-        assert (
-            "stopping: the current step is finished first (Ctrl-\\ to quit at once)"
-            in capfd.readouterr().err
-        )
+        assert "stopping: the current step is finished first (Ctrl-\\ to quit at once)" in capfd.readouterr().err
         monkeypatch.setattr(os, "kill", lambda *what: killed.append(what))
         signal.getsignal(signal.SIGINT)(signal.SIGINT, None)
-        assert (
-            killed == [(os.getpid(), signal.SIGINT)]
-            and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
-        )
+        assert killed == [(os.getpid(), signal.SIGINT)] and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
         with pytest.raises(errors.Stopped, match="stopped by SIGINT: half is done; rerun"):
             handler.check("half is done")
     assert signal.getsignal(signal.SIGINT) == before
@@ -139,9 +132,7 @@ def test_a_deleted_lock_file_does_not_admit_a_second_run(tmp_path):
     with locks.held(str(tmp_path)):
         (tmp_path / locks.LOCK_FILE).unlink()
         for _ in range(2):
-            with pytest.raises(
-                errors.InputError, match=r"another run is using .* names no process"
-            ):
+            with pytest.raises(errors.InputError, match=r"another run is using .* names no process"):
                 with locks.held(str(tmp_path)):
                     pass
     with locks.held(str(tmp_path)):
@@ -150,10 +141,7 @@ def test_a_deleted_lock_file_does_not_admit_a_second_run(tmp_path):
 
 def test_an_unwritable_lock_file_is_reported(tmp_path):
     (tmp_path / locks.LOCK_FILE).mkdir()  # for root, too, unlike the file of another user
-    with pytest.raises(
-        errors.InputError,
-        match=r"run\.lock cannot be written to \(Is a directory\); have it deleted, or ",
-    ):
+    with pytest.raises(errors.InputError, match=r"run\.lock cannot be written to \(Is a directory\); have it deleted, or "):
         with locks.held(str(tmp_path)):
             pass
 
@@ -176,8 +164,7 @@ def test_a_file_system_without_locks_causes_a_warning(tmp_path, monkeypatch, sha
     monkeypatch.setattr(tf.logging, "warning", lambda text, *values: warnings.append(text % values))
     with locks.held(str(tmp_path), shard):
         assert warnings == [
-            f"the file system of {tmp_path} has no locks (No locks available); make sure that no "
-            "other run uses it"
+            f"the file system of {tmp_path} has no locks (No locks available); make sure that no other run uses it"
         ]
 
 
@@ -188,15 +175,10 @@ def test_a_training_just_before_the_lock_is_reported(paths, tmp_path, monkeypatc
         return contextlib.suppress()
 
     monkeypatch.setattr(locks, "held", trains)
-    flags = tiny.model_flags(
-        paths, output_dir=str(tmp_path), do_train=True, train_file=paths["squad"]
-    )
+    flags = tiny.model_flags(paths, output_dir=str(tmp_path), do_train=True, train_file=paths["squad"])
     with pytest.raises(SystemExit) as caught:
         experiment.run(datasets.SQUAD, tiny.flag_values(**flags))
-    assert (
-        caught.value.code == 2
-        and f"another run trained in {tmp_path} while" in capsys.readouterr().err
-    )
+    assert caught.value.code == 2 and f"another run trained in {tmp_path} while" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -214,33 +196,15 @@ class Op:
 @pytest.mark.parametrize(
     "error, wanted",
     [
+        (tf.errors.ResourceExhaustedError(None, None, "No space left on device"), "a checkpoint in .* cannot be written"),
+        (tf.errors.UnknownError(None, Op("SaveV2"), "EIO\nmore"), r"cannot be written \(EIO\); check"),
+        (tf.errors.ResourceExhaustedError(None, Op("MatMul"), "OOM when allocating"), "use a smaller --train_batch_size"),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"), "use a smaller --train_batch_size"),
         (
-            tf.errors.ResourceExhaustedError(None, None, "No space left on device"),
-            "a checkpoint in .* cannot be written",
+            tf.errors.InvalidArgumentError(None, Op("CheckNumerics"), "Gradient for w is NaN : Tensor"),
+            r"stopped at NaN or infinite gradients \(Gradient for w is NaN : Tensor\); there " r"is no checkpoint yet",
         ),
-        (
-            tf.errors.UnknownError(None, Op("SaveV2"), "EIO\nmore"),
-            r"cannot be written \(EIO\); check",
-        ),
-        (
-            tf.errors.ResourceExhaustedError(None, Op("MatMul"), "OOM when allocating"),
-            "use a smaller --train_batch_size",
-        ),
-        (
-            tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"),
-            "use a smaller --train_batch_size",
-        ),
-        (
-            tf.errors.InvalidArgumentError(
-                None, Op("CheckNumerics"), "Gradient for w is NaN : Tensor"
-            ),
-            r"stopped at NaN or infinite gradients \(Gradient for w is NaN : Tensor\); there "
-            r"is no checkpoint yet",
-        ),
-        (
-            tf.errors.DataLossError(None, Op("IteratorGetNext"), "cut"),
-            r"the records r were damaged or removed .* \(cut\)",
-        ),
+        (tf.errors.DataLossError(None, Op("IteratorGetNext"), "cut"), r"the records r were damaged or removed .* \(cut\)"),
     ],
 )
 def test_training_errors_are_explained(folder, error, wanted):
@@ -268,20 +232,12 @@ def test_other_errors_are_raised_unchanged(folder, error):
 @pytest.mark.parametrize(
     "error, wanted",
     [
-        (
-            tf.errors.ResourceExhaustedError(None, Op("MatMul"), "OOM when allocating"),
-            "or fewer cells at a time",
-        ),
-        (
-            tf.errors.InternalError(None, None, "GPU sync failed\nmore"),
-            r"InternalError: GPU sync failed; fix the cause",
-        ),
+        (tf.errors.ResourceExhaustedError(None, Op("MatMul"), "OOM when allocating"), "or fewer cells at a time"),
+        (tf.errors.InternalError(None, None, "GPU sync failed\nmore"), r"InternalError: GPU sync failed; fix the cause"),
     ],
 )
 def test_uncaught_tensorflow_errors_are_reported(error, wanted):
-    with pytest.raises(errors.Fault, match=wanted), explain.explain_tensorflow_errors(
-        verbose=False
-    ):
+    with pytest.raises(errors.Fault, match=wanted), explain.explain_tensorflow_errors(verbose=False):
         raise error
     with pytest.raises(type(error)), explain.explain_tensorflow_errors(verbose=True):
         raise error
@@ -290,9 +246,7 @@ def test_uncaught_tensorflow_errors_are_reported(error, wanted):
 def test_a_folder_that_tensorflow_created_again_is_reported_as_removed(tmp_path):
     with pytest.raises(errors.Fault, match="the output folder .* was removed during training"):
         with explain.explain_training_errors(str(tmp_path), "r"):
-            raise tf.errors.NotFoundError(
-                None, Op("IteratorGetNext"), "r; No such file or directory"
-            )
+            raise tf.errors.NotFoundError(None, Op("IteratorGetNext"), "r; No such file or directory")
 
 
 def test_a_folder_removed_during_checkpointing_is_reported(tmp_path, monkeypatch):
@@ -317,16 +271,8 @@ def test_a_folder_removed_during_checkpointing_is_reported(tmp_path, monkeypatch
     [
         (errors.InputError("a"), 2, "error: a\n"),
         (errors.Fault("b"), 1, "error: b\n"),
-        (
-            errors.Stopped(signal.SIGINT),
-            130,
-            "stopped by SIGINT; rerun the same command to resume\n",
-        ),
-        (
-            errors.Stopped(signal.SIGTERM, "c"),
-            143,
-            "stopped by SIGTERM: c; rerun the same command to resume\n",
-        ),
+        (errors.Stopped(signal.SIGINT), 130, "stopped by SIGINT; rerun the same command to resume\n"),
+        (errors.Stopped(signal.SIGTERM, "c"), 143, "stopped by SIGTERM: c; rerun the same command to resume\n"),
     ],
 )
 def test_exit_codes(capsys, exception, code, text):

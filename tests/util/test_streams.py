@@ -18,26 +18,17 @@ pytestmark = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /
 def run(redirection, script, *words, **variables):
     """Runs a script with its streams redirected by a shell; returns (exit code, stdout, stderr)."""
     command = ["sh", "-c", 'exec "$@" ' + redirection, "sh", sys.executable, script, *words]
-    done = subprocess.run(
-        command, cwd=tiny.ROOT, env=dict(forked.environment(), **variables), capture_output=True
-    )
+    done = subprocess.run(command, cwd=tiny.ROOT, env=dict(forked.environment(), **variables), capture_output=True)
     return done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8")
 
 
 @pytest.fixture
 def scored(paths, tmp_path):
     """The words of a command that scores predictions."""
-    return [
-        "squad_evaluate.py",
-        paths["squad"],
-        tiny.write_json(tmp_path / "predictions.json", {"colour": "green"}),
-    ]
+    return ["squad_evaluate.py", paths["squad"], tiny.write_json(tmp_path / "predictions.json", {"colour": "green"})]
 
 
-@pytest.mark.parametrize(
-    "redirection, reason",
-    [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")],
-)
+@pytest.mark.parametrize("redirection, reason", [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")])
 def test_a_result_that_stdout_cannot_take_is_an_error(scored, redirection, reason):
     code, _, stderr = run(redirection, *scored)
     assert code == 1 and f"error: stdout cannot be written ({reason}); redirect it to" in stderr
@@ -94,9 +85,7 @@ def test_ids_with_control_characters_are_escaped_in_warnings(command_lines, tmp_
     data = tiny.data_of((tiny.BRIDGE, [dict(question, id="a\nb"), dict(question, id="c\rd")]))
     predictions = tiny.write_json(tmp_path / "predictions.json", {"e\x1bf": ""})
     data["data"][0]["paragraphs"][0]["qas"][0]["is_impossible"] = True
-    stderr = command_lines.run(
-        "squad_evaluate.py", tiny.write_json(tmp_path / "data.json", data), predictions
-    ).stderr
+    stderr = command_lines.run("squad_evaluate.py", tiny.write_json(tmp_path / "data.json", data), predictions).stderr
     assert stderr.count("\n") == 2 and "a\\nb, c\\rd" in stderr and "e\\x1bf" in stderr
 
 
@@ -104,8 +93,7 @@ def test_python_without_docstrings_is_refused():
     code, _, stderr = run("", "run_squad.py", "--help", PYTHONOPTIMIZE="2")
     assert (code, stderr) == (
         2,
-        "error: Python runs without docstrings (PYTHONOPTIMIZE=2 or -OO), which TensorFlow needs; "
-        "unset PYTHONOPTIMIZE\n",
+        "error: Python runs without docstrings (PYTHONOPTIMIZE=2 or -OO), which TensorFlow needs; unset PYTHONOPTIMIZE\n",
     )
 
 
@@ -114,19 +102,14 @@ def test_ids_with_control_characters_are_escaped_in_the_log(paths, command_lines
     for question in data["data"][0]["paragraphs"][0]["qas"]:
         question["id"] = "a\n\x1bb"
     flags = tiny.model_flags(
-        paths,
-        predict_file=tiny.write_json(tmp_path / "data.json", data),
-        output_dir=str(tmp_path / "a\nb"),
-        do_predict=True,
+        paths, predict_file=tiny.write_json(tmp_path / "data.json", data), output_dir=str(tmp_path / "a\nb"), do_predict=True
     )
     words = ["--{}={}".format(*item) for item in flags.items()]
     code, _, stderr, _ = command_lines.run("run_squad.py", *words)
     assert code == 0 and "1 question ids occur more than once (a\\n\\x1bb); only" in stderr
 
 
-@pytest.mark.parametrize(
-    "error", ["MemoryError()", "ImportError('lib.so: failed to map segment from shared object')"]
-)
+@pytest.mark.parametrize("error", ["MemoryError()", "ImportError('lib.so: failed to map segment from shared object')"])
 def test_a_lack_of_memory_while_loading_is_reported(error):
     code, _, stderr = run("", "-c", f"from mrc.util import check_environment; raise {error}")
     assert code == 1 and stderr.startswith("error: not enough memory to load the program; end")
