@@ -3,6 +3,7 @@
 the name of a file.
 """
 
+import csv
 import glob
 import os
 import shutil
@@ -170,6 +171,35 @@ def test_a_folder_belongs_to_one_reader(model, capsys):
     assert error.value.code == 2
     assert "has the answers of another reader" in capsys.readouterr().err
     assert tiny.read_json(answers) == before
+
+
+def test_n_best_lists_of_earlier_answers_are_not_read(model, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(prediction, "warn", warnings.append)
+    grid = dict(mask_zone="q2,p2", mask_layer="0")
+    run(model, do_predict=True, **grid)
+    run(model, do_predict=True, mask_zone="q2", mask_layer="0", max_answer_length=2)
+    run(model, do_eval=True, **grid)
+    assert [text for text in warnings if "is not read" in text] == [
+        "nbest_predictions_layer0_q2.json is not of the answers in predictions_layer0_q2.json and is not read; decode "
+        "the grid again for the changes of log probability"
+    ]
+    with open(os.path.join(model["output_dir"], "questions.csv"), encoding="utf-8") as table:
+        rows = list(csv.DictReader(table))
+    assert {row["zone"]: row["logp_change"] != "" for row in rows} == {"": True, "q2": False, "p2": True}
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_effects_name_the_reader_that_answered(model, paths, alone):
+    grid = dict(mask_zone="q2,p2", mask_layer="0")
+    training = dict(do_train=True, train_file=paths["squad"], rand_seed=7, train_batch_size=2)
+    run(model, do_predict=True, do_eval=not alone, **training, **grid)
+    if alone:
+        run(model, do_eval=True, **grid)
+    with open(os.path.join(model["output_dir"], "effects.csv"), encoding="utf-8") as table:
+        rows = list(csv.DictReader(table))
+    folder = os.path.basename(model["output_dir"])
+    assert {(row["reader"], row["seed"]) for row in rows} == {(folder, "7")}
 
 
 def test_scoring_cells_of_two_zones_files_causes_a_warning(model, monkeypatch, tmp_path):
