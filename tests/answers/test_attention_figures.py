@@ -22,6 +22,7 @@ from mrc.figures import attention_map, attention_page, figure_files
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 GRID = dict(do_predict=True, mask_zone="q2,p2", mask_layer="each")
+F1 = datasets.SQUAD.answer_f1
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +196,7 @@ def test_a_wrong_question_layer_or_head_is_refused(command_lines, folders, tmp_p
 def page_of(folder, question):
     window = read_window(folder, question)
     answers = masked_answers(folder, question)
-    return window, answers, attention_page.make(window, answers)
+    return window, answers, attention_page.make(window, answers, "reader", F1)
 
 
 def test_a_page_is_whole_and_needs_no_network(folders):
@@ -216,12 +217,12 @@ def test_a_page_is_whole_and_needs_no_network(folders):
 
 def test_text_that_ends_a_script_does_not_end_the_page(folders):
     window = read_window(folders["squad"], "boat")._replace(question="</script><b>")
-    assert "</script><b>" not in attention_page.make(window, {})
+    assert "</script><b>" not in attention_page.make(window, {}, "reader", F1)
 
 
 def test_text_that_names_a_placeholder_stays_as_it_is(folders):
     question = "What are PAGE_BYTES?"
-    page = attention_page.make(read_window(folders["squad"], "boat")._replace(question=question), {})
+    page = attention_page.make(read_window(folders["squad"], "boat")._replace(question=question), {}, "reader", F1)
     data = json.loads(re.search(r"const page = (\{.*\});", page).group(1))
     assert data["question"] == question and page.count("PAGE_BYTES") == 1
 
@@ -231,7 +232,7 @@ def test_the_size_of_a_page_is_bounded(folders, tokens, megabytes):
     window = read_window(folders["squad"], "boat")._replace(
         tokens=["a"] * tokens, groups=np.ones(tokens, int), attention=np.zeros([12, 12, tokens, tokens], np.float32)
     )
-    assert len(attention_page.make(window, {})) < megabytes * 10**6
+    assert len(attention_page.make(window, {}, "reader", F1)) < megabytes * 10**6
 
 
 # Appended to a page: uses it by keys and clicks, then hovers a token, and writes what it shows into
