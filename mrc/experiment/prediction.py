@@ -202,7 +202,7 @@ def files_to_score(inputs: Inputs) -> Dict[Cell, Dict[str, str]]:
     record, names = provenance.CellRecord(inputs.options.output_dir), {}
     for cell in inputs.cells:
         names[cell] = inputs.file_names(cell)
-        if not record.has_current(cell.name, names[cell]["nbest"]):
+        if len(inputs.cells) > 1 and not record.has_current(cell.name, names[cell]["nbest"]):
             warn(
                 f"{names[cell]['nbest']} is not of the answers in {names[cell]['predictions']} and "
                 "is not read; decode the grid again for the changes of log probability"

@@ -189,6 +189,15 @@ def test_n_best_lists_of_earlier_answers_are_not_read(model, monkeypatch):
     assert {row["zone"]: row["logp_change"] != "" for row in rows} == {"": True, "q2": False, "p2": True}
 
 
+def test_a_cell_alone_is_scored_without_its_n_best_list(model, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(prediction, "warn", warnings.append)
+    for zone in ("q2", "p2"):  # both write nbest_predictions.json
+        run(model, do_predict=True, mask_zone=zone, mask_layer="0")
+    run(model, do_eval=True, mask_zone="q2", mask_layer="0")
+    assert warnings == []
+
+
 @pytest.mark.parametrize("alone", [False, True])
 def test_effects_name_the_reader_that_answered(model, paths, alone):
     grid = dict(mask_zone="q2,p2", mask_layer="0")
