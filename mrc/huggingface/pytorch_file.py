@@ -150,6 +150,7 @@ class _TensorUnpickler(pickle._Unpickler):
 
     dispatch[pickle.SETITEM[0]] = _load_item
     dispatch[pickle.SETITEMS[0]] = _load_items
+    dispatch[pickle.BUILD[0]] = lambda self: self.stack.pop()  # state, such as a state dict's _metadata, is not set
 
     def find_class(self, module, name):
         if (module, name) in self._ALLOWED:

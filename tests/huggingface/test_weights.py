@@ -97,6 +97,7 @@ def write(writer, path, torch):
         (name, Tensor(str(number), array, torch, is_transposed=name == "kernel"))
         for number, (name, array) in enumerate(ARRAYS.items())
     )
+    tensors._metadata = {"": {"version": 1}}  # as in the state dict of any module
     WRITERS[writer](path, tensors)
 
 
