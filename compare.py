@@ -83,9 +83,7 @@ def _two_readers(folders):
     print(f"a: {a.folder}; b: {b.folder}; cells compared: {len(pairs)}")
     layers = a.scores.layers, b.scores.layers
     if 0 in layers:
-        print(
-            "layers are matched by their number, as the scores lack the number of layers; rerun with --do_eval to write it"
-        )
+        print("layers are matched by number, as the scores lack the number of layers; rerun with --do_eval to write it")
     elif layers[0] != layers[1]:
         print(f"{layers[0]} and {layers[1]} layers are matched by relative depth, (layer + 0.5) / layers")
     return a, b, pairs

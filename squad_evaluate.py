@@ -368,12 +368,8 @@ def read_na_probs(path: str, question_ids: List[str]) -> Dict[str, float]:
 def _parse_arguments():
     parser = ArgumentParser("Scores predictions for SQuAD 1.1 and 2.0.")
     parser.add_argument("data_file", type=files.normalized, help="SQuAD data, JSON")
-    parser.add_argument(
-        "pred_file", type=files.normalized, help="JSON object of question id to answer text, empty for no answer"
-    )
-    parser.add_argument(
-        "--out-file", "-o", type=files.normalized, metavar="FILE", help="write the scores to FILE instead of stdout"
-    )
+    parser.add_argument("pred_file", type=files.normalized, help="JSON of question id to answer text, empty for no answer")
+    parser.add_argument("--out-file", "-o", type=files.normalized, metavar="FILE", help="write scores to FILE, not stdout")
     parser.add_argument(
         "--na-prob-file", "-n", type=files.normalized, metavar="FILE", help="JSON object of question id to no-answer score"
     )

@@ -161,16 +161,14 @@ def read_vocabulary(path: str) -> Vocabulary:
     """
     text = read_text(path, "vocabulary")
     if not text.strip(_ASCII_SPACE + "\n"):
-        raise InputError(f"the vocabulary {path} is empty; use the vocab.txt that came with the checkpoint")
+        raise InputError(f"the vocabulary {path} is empty; use the vocab.txt of the checkpoint")
     pieces = [_piece(line) for line in text.split("\n")]
     while not pieces[-1]:
         pieces.pop()
     vocabulary = Vocabulary(pieces)
     missing = [token for token in SPECIAL_TOKENS if token not in vocabulary.ids]
     if missing:
-        raise InputError(
-            f"the vocabulary {path} lacks {', '.join(missing)}; use the vocab.txt that came with the checkpoint"
-        )
+        raise InputError(f"the vocabulary {path} lacks {', '.join(missing)}; use the vocab.txt of the checkpoint")
     _warn_of_odd_lines(vocabulary, path)
     return vocabulary
 

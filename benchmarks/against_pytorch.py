@@ -53,11 +53,11 @@ def _zones(cell):
     return cell.label.zone.split("+")
 
 
-def read_inputs(script_flags, folder):
+def read_inputs(script_flags, folder, action="--do_predict"):
     """Returns the `Inputs` of run_squad.py with these flags."""
     dataset = datasets.SQUAD
     run_flags.define(dataset.do_lower_case, dataset.may_have_no_answer)
-    run_flags.parse([sys.argv[0], "--do_predict", "--output_dir=" + folder] + script_flags)
+    run_flags.parse([sys.argv[0], action, "--output_dir=" + folder] + script_flags)
     values = run_flags.with_normalized_paths(flags.FLAGS.flag_values_dict())
     inputs = run_inputs.read(dataset, types.SimpleNamespace(**values))
     if any(cell.mask.heads is not None or set(_zones(cell)) - {"", *PUBLISHED_ZONES} for cell in inputs.cells):

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compares text preparation with the plain implementation of the tests: speed and equality.
+"""Compares the speed of text preparation with that of the plain implementation of the tests.
 
     python benchmarks/text_speed.py --data=dev.json --vocab_file=vocab.txt [--dataset=cmrc] \\
         [--questions=10000] [--reference_questions=500] [--cells=31]
-    python benchmarks/text_speed.py --data=dev.json --vocab_file=vocab.txt --lengths
 
 "Text to windows" converts the data file to TFRecords; "logits to answers" converts arrays of random
 logits to prediction and n-best files. With `--reference_questions`, the reference processes only
-the first questions, and rates are compared. `--lengths` times text to windows against the length of
-the passage.
+the first questions, and rates are compared. `tests/reference` checks that the results are equal.
 """
 
 import argparse
@@ -37,9 +35,6 @@ DATASETS = {"squad": datasets.SQUAD, "cmrc": datasets.CMRC2018}
 FIELDS = ["unique_ids", "input_ids", "input_mask", "segment_ids", "input_span_mask"]
 N_BEST, LONGEST_ANSWER = 20, 30
 POOL = 64  # windows with logits of their own
-LENGTHS = (500, 1000, 2500, 5000, 10000, 25000, 50000)
-LONGEST_FOR_REFERENCE = 5000
-ROUNDS = 3  # of each length; the fastest counts
 
 
 def repeated(data, number):
@@ -152,69 +147,21 @@ def report(what, unit, ours, our_seconds, theirs, their_seconds):
     )
 
 
-def count_different(what, pairs):
-    """Prints how many of the pairs of results differ, and returns the number."""
-    different = [ours != theirs for ours, theirs in pairs]
-    print(f"  {len(different)} {what} compared, {sum(different)} differ")
-    return sum(different)
-
-
-def _records(path):
-    return map(tf.train.Example.FromString, tf.python_io.tf_record_iterator(path))
-
-
-def _answers(path):
-    with open(path, encoding="utf-8") as reader:
-        return json.load(reader, object_pairs_hook=list)
-
-
 def compare(texts, data, args):
-    """Times and compares both codes; returns the number of results that differ."""
+    """Times both codes and prints their rates."""
     path = texts.save("data.json", repeated(data, args.questions))
-    sample = args.reference_questions or args.questions
-    their_path = texts.save("sample.json", repeated(data, sample))
+    their_path = texts.save("sample.json", repeated(data, args.reference_questions or args.questions))
     seconds, made = timed(texts.fast_windows, path)
     their_seconds, (asked, their_made) = timed(texts.reference_windows, their_path)
     report("text to windows", "windows", len(made), seconds, len(their_made), their_seconds)
-    records = (_records(texts.path(f"{way}.tf_record")) for way in ("fast", "reference"))
-    different = count_different("records", zip(*records))
     if not args.cells:
-        return different
+        return
     logits = np.random.RandomState(0).standard_normal([POOL, args.cells, 2, args.max_seq_length])
     logits = logits.astype(np.float32)
     seconds, _ = timed(texts.fast_answers, made, logits)
     their_seconds, _ = timed(texts.reference_answers, asked, their_made, logits)
     ours, theirs = len(made.examples) * args.cells, len(asked) * args.cells
     report("logits to answers", "answers", ours, seconds, theirs, their_seconds)
-    pairs = []
-    for cell in range(args.cells):
-        files = [texts.answer_files(way, cell) for way in ("fast", "reference")]
-        for what in files[0]:
-            pairs.extend(zip(*(_answers(texts.path(names[what])) for names in files)))
-    return different + count_different("answers and n-best lists", pairs)
-
-
-def with_passage_of(data, words):
-    """Returns data with one question on one passage of `words` words of the data."""
-    paragraphs = [paragraph for article in data["data"] for paragraph in article["paragraphs"]]
-    text = " ".join(paragraph["context"] for paragraph in paragraphs).split(" ")
-    context = " ".join((text * (words // len(text) + 1))[:words])
-    question = {"id": "q", "question": "Who is it?"}
-    return {"data": [{"paragraphs": [{"context": context, "qas": [question]}]}]}
-
-
-def show_lengths(texts, data):
-    """Prints the time from text to records against the length of the passage."""
-    print("words in the passage, seconds, times the row before, seconds of the reference")
-    before = None
-    for words in LENGTHS:
-        path = texts.save("data.json", with_passage_of(data, words))
-        seconds = min(timed(texts.fast_windows, path)[0] for _ in range(ROUNDS))
-        ratio, plain = f"{seconds / before:.2f}" if before else "", ""
-        if words <= LONGEST_FOR_REFERENCE:
-            plain = f"{timed(texts.reference_windows, path)[0]:.3f}"
-        print(f"{words:6d} {seconds:8.3f} {ratio:>6} {plain}", flush=True)
-        before = seconds
 
 
 def main():
@@ -231,17 +178,12 @@ def main():
         ("cells", 31, "cells for logits to answers; 0: none"),
     ):
         parser.add_argument("--" + name, type=int, default=default, help=text)
-    parser.add_argument("--lengths", action="store_true", help="time against the length of the passage")
     args = parser.parse_args()
     tf.logging.set_verbosity(tf.logging.ERROR)
     with open(args.data, encoding="utf-8") as reader:
         data = json.load(reader)
     with tempfile.TemporaryDirectory() as folder:
-        texts = Texts(args, folder)
-        if args.lengths:
-            show_lengths(texts, data)
-        elif compare(texts, data, args):
-            sys.exit("the results differ")
+        compare(Texts(args, folder), data, args)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,7 @@
+import os
+import platform
+
+# Before TensorFlow is imported: TensorFlow 2 uses oneDNN by itself only on CPUs with AVX-512 VNNI or
+# newer instructions, and on others with AVX2 a training step takes 1.3 to 1.8 times as long without.
+if platform.machine() in ("x86_64", "AMD64"):
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

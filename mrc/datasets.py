@@ -190,7 +190,7 @@ class Cmrc2018(Dataset):
             first_word += 1
         if first_word == len(text.words):
             raise AnswerNotFound(
-                f"the answer {answer.text!r} at {answer.start} is only a punctuation mark at the end of the passage"
+                f"the answer {answer.text!r} at {answer.start} is only punctuation at the end of the passage"
             )
         return first_word, last_word
 

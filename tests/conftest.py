@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures and settings of all tests: the tiny model and data, written once."""
 
+import mrc  # noqa: F401, first: it sets how TensorFlow computes
+
+# isort: split
 import os
 
 import hypothesis

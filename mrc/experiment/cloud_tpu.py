@@ -41,9 +41,7 @@ def check_flags(options):
     if name and options.master:
         raise InputError(f"--tpu_name={name} and --master={options.master} both name the TPU; pass one of them")
     if options.trim_padding:
-        raise InputError(
-            "--trim_padding makes batches of different lengths, which a TPU cannot run; remove it, or remove --use_tpu"
-        )
+        raise InputError("--trim_padding makes batches of different lengths, which a TPU cannot run; remove it or --use_tpu")
     if options.micro_batch_size:
         raise InputError(
             f"--micro_batch_size={options.micro_batch_size} is for a GPU or a CPU: with --use_tpu, "

@@ -75,9 +75,7 @@ def _compute_shard(inputs: Inputs, handler: signals.SignalHandler):
         prediction.predict(inputs, windows, inputs.trained, handler)
     if options.do_attention:
         attention.write(inputs, windows, inputs.trained, handler)
-    print(
-        f"shard {options.shard} is done; after the other shards, run the same command without --shard to write the results"
-    )
+    print(f"shard {options.shard} is done; after the others, run the same command without --shard to write the results")
 
 
 def _prediction_windows(inputs: Inputs):

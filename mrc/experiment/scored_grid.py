@@ -59,9 +59,7 @@ def read(folder: str) -> ScoredGrid:
     run_record.origins(hashes)
     run = run_record.named(folder, run_record.find(paths[0], hashes[paths[0]]))
     if run.get("dataset") not in datasets.BY_NAME or "eval_file" not in run.get("inputs", {}):
-        raise InputError(
-            f"{folder}/{run_record.RECORD_FILE} does not name the run that scored the grid; rerun with --do_eval"
-        )
+        raise InputError(f"{folder}/{run_record.RECORD_FILE} names no run that scored the grid; rerun with --do_eval")
     dataset = datasets.BY_NAME[run["dataset"]]
     data_path, passages = _read_data(folder, run)
     if [question.id for _, question in dataset.scored_questions(passages)] != scores.ids.tolist():

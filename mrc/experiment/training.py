@@ -73,9 +73,7 @@ def count_steps(windows, dataset, batch_size, epochs):
     """Returns the number of training steps: the number of whole batches in `epochs` epochs."""
     number = dataset.training_size(windows)
     if not len(windows):
-        raise InputError(
-            "all passages of the training questions are blank, so there is nothing to learn; pass a file with text"
-        )
+        raise InputError("all passages of the training questions are blank: nothing can be learned; pass a file with text")
     steps = int(number / float(batch_size) * epochs)
     if steps < 1:
         raise InputError(

@@ -97,7 +97,7 @@ def _check_size(config, where):
     if needed > available + _SMALL_MODEL:  # not even a byte for each
         raise InputError(
             f"the config.json of {where} describes a model of {needed} weights, but its weight "
-            f"files have {available} bytes; download the model folder again"
+            f"files have {available} bytes; download the model again"
         )
 
 
@@ -118,19 +118,15 @@ def to_variables(tensors: Dict[str, StoredTensor], config: BertConfig, where: st
         shape = list(shape)
         name, is_transposed = source_of(variable, config.family)
         if name not in tensors:
-            raise InputError(
-                f"{where} has no tensor {name}, which its config.json requires; download the model folder again"
-            )
+            raise InputError(f"{where} has no tensor {name}, which its config.json requires; download the model again")
         tensor, stored_shape = tensors[name], shape[::-1] if is_transposed else shape
         if list(tensor.shape) != stored_shape:
             raise InputError(
                 f"{where} has {name} of shape {list(tensor.shape)}, but its config.json requires "
-                f"{stored_shape}; download the model folder again"
+                f"{stored_shape}; download the model again"
             )
         array = tensor.load()
         if array.dtype != np.float32:
-            raise InputError(
-                f"{where} has {name} of type {array.dtype}; quantized models cannot be imported: use the original"
-            )
+            raise InputError(f"{where} has {name} of type {array.dtype}; quantized models are refused: use the original")
         variables[variable] = np.ascontiguousarray(array.T if is_transposed else array)
     return variables

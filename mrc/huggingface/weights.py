@@ -50,7 +50,7 @@ def read_safetensors(path: str) -> Dict[str, StoredTensor]:
         kind = _SAFETENSORS_TYPES.get(entry["dtype"])
         if kind is None:
             raise InputError(
-                f"{path}: {name} has the type {entry['dtype']}, which is not supported; convert the model to float32"
+                f"{path}: {name} has the type {entry['dtype']}, which is not read; convert the model to float32"
             )
         shape = tuple(entry["shape"])
         tensors[name] = StoredTensor(shape, kind, functools.partial(_load_bytes, entry["data"], kind, shape))

@@ -42,9 +42,7 @@ def check(name: str, use_tpu: bool):
             f"{tf.__version__}: remove the flag, or install requirements/tf2.txt"
         )
     if not (cpu_has_bfloat16() or tf.test.is_gpu_available()):
-        raise InputError(
-            f"{needs} a CPU with AVX-512 BF16 or AMX, a GPU or a TPU; this machine has none of them: remove the flag"
-        )
+        raise InputError(f"{needs} a CPU with AVX-512 BF16 or AMX, a GPU or a TPU; this machine has none: remove the flag")
 
 
 def converted(kernel, name: str, once: bool):

@@ -248,9 +248,7 @@ def replacing_together(folder, names):
     """
     for name in names:
         if tf.gfile.IsDirectory(os.path.join(folder, name)):
-            raise InputError(
-                f"{os.path.join(folder, name)} is a folder where a file is to be written; pass another output folder"
-            )
+            raise InputError(f"{os.path.join(folder, name)} is a folder where a file is to be written; pass another folder")
     remove_leftovers(folder)
     new, last = aside(os.path.join(folder, "new")), os.path.join(folder, names[-1])
     try:

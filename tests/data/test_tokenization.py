@@ -142,8 +142,8 @@ def test_later_of_equal_pieces_wins(tmp_path):
 @pytest.mark.parametrize(
     "content, message",
     [
-        ("lamp\n[UNK]\n[CLS]\n", "lacks [SEP]; use the vocab.txt that came with the checkpoint"),
-        ("", "is empty; use the vocab.txt that came with the checkpoint"),
+        ("lamp\n[UNK]\n[CLS]\n", "lacks [SEP]; use the vocab.txt of the checkpoint"),
+        ("", "is empty; use the vocab.txt of the checkpoint"),
     ],
 )
 def test_vocabulary_without_special_tokens(tmp_path, content, message):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests that the benchmarks start, and that the one of text compares equal files."""
+"""Tests that the benchmarks start, and that the one of text prints its rates."""
 
 import glob
 import os
@@ -10,7 +10,7 @@ import tiny
 COMMANDS = sorted(
     os.path.basename(path)
     for path in glob.glob(os.path.join(tiny.ROOT, "benchmarks", "*.py"))
-    if os.path.basename(path) != "pytorch_loop.py"  # which runs where PyTorch is
+    if not os.path.basename(path).startswith("pytorch_")  # these run where PyTorch is
 )
 
 
@@ -22,7 +22,7 @@ def test_a_benchmark_prints_its_help(name):
 
 
 @pytest.mark.parametrize("dataset", ["squad", "cmrc"])
-def test_text_equals_the_reference(paths, dataset):
+def test_rates_of_text_are_printed(paths, dataset):
     code, stdout, stderr = tiny.run(
         "benchmarks/text_speed.py",
         data=paths[dataset],
@@ -33,5 +33,6 @@ def test_text_equals_the_reference(paths, dataset):
         cells=2,
     )
     assert code == 0, stderr
-    compared = [line for line in stdout.splitlines() if "compared, " in line]
-    assert compared and all(line.endswith(", 0 differ") for line in compared)
+    windows, answers = stdout.splitlines()
+    assert windows.startswith("text to windows: ") and answers.startswith("logits to answers: 8 answers ")
+    assert windows.endswith(" times as fast") and answers.endswith(" times as fast")
