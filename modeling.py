@@ -241,7 +241,7 @@ def batched_attention(attention_inputs, heads, dropout=no_dropout, see_probabili
     """
     scores, contexts = {}, []
     for each in attention_inputs:
-        pair = each.query, each.key
+        pair = each.query, each.key  # the same tensors, as in branches that differ in their bias
         if pair not in scores:
             query, key = split_heads(each.query, heads), split_heads(each.key, heads)
             scores[pair] = tf.matmul(query, key, transpose_b=True)  # [B, N, R, K]

@@ -113,7 +113,11 @@ def _feed_forward(layer, hidden, branches, contexts):
 
 
 def _feed_forward_of_own_weights(run, layer, hidden, branches, contexts):
-    """Returns what `_feed_forward` does, by functions that only layers with these weights share."""
+    """Returns what `_feed_forward` does, by functions that only layers with these weights share.
+
+    A product that keeps the weights of its first run (`LayerOps.kept_types`) would otherwise use
+    those of one layer in all of them.
+    """
 
     def feed_forward(taken, context, *weights):
         return [layer.with_weights(LayerWeights(*weights)).feed_forward(taken, context)]

@@ -68,6 +68,11 @@ class _Bounds:
     def stretches(self, queries, end):
         """Returns the `Stretch`es of tokens 0 to `end - 1`, or None where nearly all tokens change.
 
+        A window of 16 tokens, 3 of the question from token 1 and 8 of the passage from token 5:
+        q2 changes what the question computes, so tokens 0 to 4 are computed again and 5 to 15 are
+        taken from the unmasked state; p2 changes tokens 5 to 12, q2p all others; p2q, whose queries
+        are in every part, changes nearly all (None).
+
         Args:
           queries: the groups of the tokens whose output changes.
           end: number of tokens.
@@ -82,7 +87,7 @@ class _Bounds:
         )
         if front and passage and back:
             return None
-        # A token that changes in one window of the batch changes in all.
+        # A token that changes in one window of the batch is computed again in all windows.
         first = self._all_in_passage if front else self._first_passage
         second = self._last_passage if passage else self._end_of_all_in_passage
         stretches, start = [], 0
@@ -137,7 +142,7 @@ class _Pass:
 
     def start(self, embedded, cells):
         """Returns the state below layer 0."""
-        keep = self._keeps_padding(cells, -1)
+        keep = self._keeps_padding(cells, -1)  # every layer is above
         return State(embedded if keep else embedded[:, : self._length], cells, not keep)
 
     def _stretches(self, mask, cells_of, trimmed, layer):
@@ -149,7 +154,7 @@ class _Pass:
         return self._stretches_of(mask.queries, self._length if trimmed else modeling.dimensions(self._sets.members)[1])
 
     def _make_bias(self, mask, rows, keys):
-        """Returns the bias of `mask` for the stretches `rows` (see `Branch`) and `keys` keys."""
+        """Returns the bias of `mask` for the stretches `rows` and the first `keys` tokens as keys (see `Branch`)."""
         if mask == NO_MASK:
             return self._bias[..., :keys]  # [B, 1, 1, K]
         return attention_mask.changed_bias(  # [B, 1, R, K]
@@ -173,7 +178,7 @@ class _Pass:
             if mask.pairs or mask.replaces_bias
             else unmasked,
             rows=rows,
-            keys=None if state.trimmed else keys,
+            keys=None if state.trimmed else keys,  # a trimmed state has no others
             heads=mask.heads,
             other_bias=None if mask.heads is None else unmasked,
             replacement=None if mask.context is None else tf.constant(mask.context),
