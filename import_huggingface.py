@@ -12,6 +12,7 @@ command to run next. It runs no code from the model and does not need PyTorch.
 
 import os
 import re
+from shlex import quote
 
 from mrc.util import check_environment  # noqa: F401, first: it reports missing packages
 
@@ -69,30 +70,33 @@ def convert(model_folder: str, output_folder: str) -> str:
 
 def _report(folder, config, tokenizer, has_head):
     from mrc.huggingface import vocabulary
+    from tokenization import is_ideograph
 
     lines = [f"warning: {text}" for text in tokenizer.warnings]
     length = min(_MOST_WINDOWS, config.max_position_embeddings)
     flag, name = "--vocab_file", vocabulary.VOCABULARY
+    pieces = tokenizer.pieces or []
+    is_chinese = 2 * sum(any(map(is_ideograph, piece)) for piece in pieces) > len(pieces)
     if tokenizer.pieces is None:
         flag, name = "--spm_model_file", vocabulary.SENTENCE_PIECES
     command = [
-        "python run_squad.py",
-        f"--bert_config_file={os.path.join(folder, CONFIG)}",
-        f"{flag}={os.path.join(folder, name)}",
-        f"--init_checkpoint={os.path.join(folder, CHECKPOINT)}",
+        f"python {'run_cmrc2018' if is_chinese else 'run_squad'}.py",
+        f"--bert_config_file={quote(os.path.join(folder, CONFIG))}",
+        f"{flag}={quote(os.path.join(folder, name))}",
+        f"--init_checkpoint={quote(os.path.join(folder, CHECKPOINT))}",
         f"--do_lower_case={tokenizer.do_lower_case}",
         f"--max_seq_length={length}",
     ]
     if has_head:
-        lines.append(f"{folder} holds a reader. To draw its grid (run_cmrc2018.py for CMRC 2018):")
+        lines.append(f"{folder} holds a reader. To decode and draw its grid:")
         command += ["--do_predict --do_eval --predict_file=dev.json", "--mask_zone=all,q2,q2p,p2q,p2 --mask_layer=each"]
     else:
         lines.append(f"{folder} holds a model without a span head: train it before it can answer. For example:")
         command.append("--do_train --train_file=train.json")
     output = folder.rstrip("/") + "_output"
-    lines.append(" \\\n  ".join(command + [f"--output_dir={output}"]))
+    lines.append(" \\\n  ".join(command + [f"--output_dir={quote(output)}"]))
     if has_head:
-        tables, figure = (os.path.join(output, name) for name in ("results.csv", "zones.png"))
+        tables, figure = (quote(os.path.join(output, name)) for name in ("results.csv", "zones.png"))
         lines.append(f"python visualize_zones.py --annotate {tables} {figure}")
     return "\n".join(lines)
 

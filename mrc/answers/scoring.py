@@ -3,6 +3,7 @@
 
 import json
 import os
+from shlex import quote
 from typing import Dict, NamedTuple, Optional
 
 import squad_evaluate
@@ -94,8 +95,8 @@ def score(dataset, passages, file_names, output_dir, null_threshold, run_name, e
         written += effect_tables.write(dataset, passages, metrics, output_dir, effect_options)
         written.append(_write_questions(dataset, passages, cells, file_names, output_dir))
         print(
-            f"the tables are in {output_dir}; a page of them: python report.py {output_dir} "
-            f"{os.path.join(output_dir, 'report.html')}; a figure: {_drawing(output_dir, cells, has_answers)}"
+            f"the tables are in {output_dir}; to write them as a page: python report.py {quote(output_dir)} "
+            f"{quote(os.path.join(output_dir, 'report.html'))}; to draw them: {_drawing(output_dir, cells, has_answers)}"
         )
     return written
 
@@ -105,7 +106,7 @@ def _drawing(output_dir, cells, has_answers):
     table = "effects.csv"
     if has_answers and not any(cell.label.head for cell in cells):
         table = results_table.FILES["em"]
-    tables, figure = (os.path.join(output_dir, name) for name in (table, "zones.png"))
+    tables, figure = (quote(os.path.join(output_dir, name)) for name in (table, "zones.png"))
     metric = "" if has_answers else "--metric=own "
     return f"python visualize_zones.py --annotate {metric}{tables} {figure}"
 

@@ -110,9 +110,7 @@ class CellRecord:
             if tf.gfile.Exists(path):
                 hashes[path] = files.sha256(path)
                 if recorded.get(file_name, hashes[path]) != hashes[path]:
-                    raise InputError(
-                        f"{path} is not what was decoded with {name}; decode it again with --do_predict before it is scored"
-                    )
+                    raise InputError(f"{path} is not what was decoded with {name}; decode it again with --do_predict")
         return hashes
 
     def has_current(self, name, file_name):

@@ -3,6 +3,8 @@
 
 import hashlib
 import json
+import os
+import shlex
 
 import numpy as np
 import pytest
@@ -126,6 +128,22 @@ def test_other_families_are_imported(tmp_path, family):
 )
 def test_names_of_albert(variable, source):
     assert names.source_of(variable, "albert").name == source
+
+
+@pytest.mark.parametrize("script, letters", [("run_squad.py", "abcdefghij"), ("run_cmrc2018.py", "一二三四五六七八九十")])
+def test_the_printed_commands_suit_language_and_shell(paths, tmp_path, script, letters):
+    """Most pieces of a Chinese vocabulary are Chinese; a folder may have a space in its name."""
+    pieces = tiny.PIECES[:5] + [one + other for one in letters for other in letters]
+    tensors = huggingface_tensors(paths["init_checkpoint"])
+    name = "bert.embeddings.word_embeddings.weight"
+    tensors[name] = np.resize(tensors[name], [len(pieces), tensors[name].shape[1]])
+    config = dict(CONFIG, vocab_size=len(pieces))
+    code, stdout, stderr = run_import(write_model(tmp_path / "model", tensors, config, pieces), tmp_path / "the reader")
+    decoding, drawing = stdout.replace(" \\\n", "").splitlines()[1:]
+    words, folder = shlex.split(decoding), str(tmp_path / "the reader")
+    assert (code, stderr, words[:2]) == (0, "", ["python", script])
+    assert {"--vocab_file=" + os.path.join(folder, "vocab.txt"), f"--output_dir={folder}_output"} < set(words)
+    assert shlex.split(drawing)[-2:] == [f"{folder}_output/results.csv", f"{folder}_output/zones.png"]
 
 
 @pytest.mark.parametrize("old_names", [False, True])
