@@ -278,7 +278,7 @@ def _figure(path, title, xlabel, ylabel):
         from mrc.figures.figure_files import new_figure  # only here: -p alone needs matplotlib
 
         figure = new_figure()
-    except ImportError:
+    except ModuleNotFoundError:  # not a broken library
         raise InputError("-p draws with matplotlib, which is not installed; run: pip install -r requirements/figures.txt")
     axes, image = figure.subplots(), io.BytesIO()
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)

@@ -326,7 +326,7 @@ def test_drawing_without_a_no_answer_file_causes_a_warning(folder):
 
 
 def test_without_matplotlib_the_error_names_the_remedy(folder):
-    folder.write("matplotlib.py", "raise ImportError('not here')")
+    folder.write("matplotlib.py", "raise ModuleNotFoundError('not here')")
     message = folder.refusal("data.json", "pred.json", "-n", "na.json", "-p", "figures", PYTHONPATH=str(folder.path))
     assert "matplotlib" in message and "requirements/figures.txt" in message
 
