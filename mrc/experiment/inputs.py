@@ -262,7 +262,7 @@ def _find_checkpoint(options, config):
                 "precedence over --init_checkpoint; for another reader, pass another --output_dir"
             )
     if trained and options.init_checkpoint and only_predicts:
-        print(f"predicting with {trained}, which was trained in the output folder, not with --init_checkpoint")
+        print(f"predicting with {trained}, which was trained in the output folder; --init_checkpoint is not used")
     if options.init_checkpoint:
         needs_head = not options.do_train and not trained
         checkpoint.check(options.init_checkpoint, config, needs_head)
