@@ -355,11 +355,13 @@ def read_na_probs(path: str, question_ids: List[str]) -> Dict[str, float]:
         if not predictions_file.is_number(value) or not abs(value) <= sys.float_info.max:
             raise InputError(
                 f"the {what} {path} has {predictions_file.shown(value)} for question "
-                f"{question_id}, not a finite number; pass that of these predictions"
+                f"{question_id}, not a finite number; pass the null_odds.json of these predictions"
             )
     for question_id in question_ids:
         if question_id not in na_probs:
-            raise InputError(f"the {what} {path} has no value for question {question_id}; pass that of these predictions")
+            raise InputError(
+                f"the {what} {path} has no value for question {question_id}; pass the null_odds.json of these predictions"
+            )
     return na_probs
 
 

@@ -110,7 +110,7 @@ def _windows(text, count):
     """`"each:3"` -> a frozenset for each layer of the layers around it, cut at both ends."""
     width = text[len(EACH) + 1 :]
     if not re.match("[0-9]{1,%d}$" % _MOST_DIGITS, width) or not int(width) % 2:
-        raise InputError(f"--mask_layer={shortened(text)}: a window has an odd number of layers, as in {EACH}:3")
+        raise InputError(f"--mask_layer={shortened(text)}: a window has an odd number of layers; write it as in {EACH}:3")
     reach = int(width) // 2
     return [frozenset(range(max(0, layer - reach), min(count, layer + reach + 1))) for layer in range(count)]
 

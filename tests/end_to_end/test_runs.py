@@ -172,7 +172,7 @@ def test_grid(paths, tmp_path):
     assert list(tiny.read_json(tmp_path, "scores.json")) == cells + ["run"]
     assert "exact match, layers from 1:\n" in stdout and "exact match, layers from 1: " in stdout
     assert "predictions_layer_.json" not in stdout  # no line for each cell
-    assert f"report.py {tmp_path} {tmp_path}/report.html; a figure: " in stdout
+    assert f"report.py {tmp_path} {tmp_path}/report.html; to draw them: " in stdout
     assert f"visualize_zones.py --annotate {tmp_path}/results.csv {tmp_path}/zones.png" in stdout
     for cell in cells:
         assert_whole(tmp_path, tiny.squad(), cell, "_" + cell)

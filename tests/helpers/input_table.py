@@ -958,7 +958,7 @@ def mask_rows():
         refused("a head that is not a number", 'there is no head "first"', mask_zone="q2", mask_head="first", **PREDICT),
         refused(
             "a window of an even number of layers",
-            "--mask_layer=each:2: a window has an odd number of layers, as in each:3",
+            "--mask_layer=each:2: a window has an odd number of layers",
             mask_zone="q2",
             mask_layer="each:2",
             **PREDICT,
