@@ -221,7 +221,7 @@ def read_mask(text: str, own_sets: Iterable[str] = ()) -> Mask:
     alone = [zone for zone, mask in masks.items() if not mask.pairs]
     if alone and len(masks) > 1:
         joined = "+".join(zone for zone, mask in ZONES.items() if mask.pairs)
-        raise InputError(f"--mask_zone={shortened(text)}: {alone[0]} joins no other zone; every zone at once is {joined}")
+        raise InputError(f"--mask_zone={shortened(text)}: {alone[0]} cannot be combined; every zone at once is {joined}")
     if alone:
         return masks[alone[0]]
     pairs = _without_limits(frozenset().union(*(mask.pairs for mask in masks.values())))

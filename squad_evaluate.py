@@ -278,8 +278,8 @@ def _figure(path, title, xlabel, ylabel):
         from mrc.figures.figure_files import new_figure  # only here: -p alone needs matplotlib
 
         figure = new_figure()
-    except ModuleNotFoundError:  # not a broken library
-        raise InputError("-p draws with matplotlib, which is not installed; run: pip install -r requirements/figures.txt")
+    except ImportError as error:
+        raise InputError(f"-p needs matplotlib ({error}); run: pip install -r requirements/figures.txt")
     axes, image = figure.subplots(), io.BytesIO()
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     yield axes
@@ -368,7 +368,7 @@ def read_na_probs(path: str, question_ids: List[str]) -> Dict[str, float]:
 def _parse_arguments():
     parser = ArgumentParser("Scores predictions for SQuAD 1.1 and 2.0.")
     parser.add_argument("data_file", type=files.normalized, help="SQuAD data, JSON")
-    parser.add_argument("pred_file", type=files.normalized, help="JSON of question id to answer text, empty for no answer")
+    parser.add_argument("pred_file", type=files.normalized, help="JSON object of question id to answer, empty for no answer")
     parser.add_argument("--out-file", "-o", type=files.normalized, metavar="FILE", help="write scores to FILE, not stdout")
     parser.add_argument(
         "--na-prob-file", "-n", type=files.normalized, metavar="FILE", help="JSON object of question id to no-answer score"

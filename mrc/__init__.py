@@ -1,3 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The package behind the scripts. Importing it sets how TensorFlow, imported later, computes."""
+
 import os
 import platform
 

@@ -53,7 +53,7 @@ def _read_spans(value, where):
             and all(isinstance(end, int) and not isinstance(end, bool) for end in span)
             and 0 <= span[0] < span[1]
         ):
-            raise InputError(f"{where} has the span {shown(span)}; a span is two offsets, start below stop, as in [4, 8]")
+            raise InputError(f"{where} has the span {shown(span)}; a span is [start, stop] in characters, as in [4, 8]")
     return tuple(map(tuple, value))
 
 

@@ -87,7 +87,7 @@ _GROUPS = {  # in the order of --help
         ),
     ),
     "what to do": (
-        _Flag("do_attention", False, "Write where heads attend over --predict_file: attention.csv, attention_entropy.csv."),
+        _Flag("do_attention", False, "Write where each head attends: attention.csv, attention_entropy.csv."),
         _Flag("attention_sets", None, "Sets of tokens that --do_attention sums besides the groups, separated by commas."),
         _Flag(
             "shard",
@@ -118,7 +118,7 @@ _GROUPS = {  # in the order of --help
         _Flag("eval_file", None, "Answers to score against (default: --predict_file).", _path),
         _Flag("max_seq_length", 384, "Window length in word pieces, including the question and padding.", _integer(1)),
         _Flag("doc_stride", 128, "Stride between windows, in word pieces.", _integer(1)),
-        _Flag("max_query_length", 64, "Maximum question length in word pieces; longer questions are cut.", _integer(1)),
+        _Flag("max_query_length", 64, "Question length in word pieces; longer questions are truncated.", _integer(1)),
         _Flag("version_2_with_negative", False, "Questions may have no answer (SQuAD 2.0)."),
     ),
     "masks": (

@@ -127,6 +127,6 @@ def to_variables(tensors: Dict[str, StoredTensor], config: BertConfig, where: st
             )
         array = tensor.load()
         if array.dtype != np.float32:
-            raise InputError(f"{where} has {name} of type {array.dtype}; quantized models are refused: use the original")
+            raise InputError(f"{where} has {name} of type {array.dtype}; quantized models are unsupported: use the original")
         variables[variable] = np.ascontiguousarray(array.T if is_transposed else array)
     return variables

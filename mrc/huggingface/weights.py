@@ -49,9 +49,7 @@ def read_safetensors(path: str) -> Dict[str, StoredTensor]:
     for name, entry in entries:
         kind = _SAFETENSORS_TYPES.get(entry["dtype"])
         if kind is None:
-            raise InputError(
-                f"{path}: {name} has the type {entry['dtype']}, which is not read; convert the model to float32"
-            )
+            raise InputError(f"{path}: {name} is of the unsupported type {entry['dtype']}; convert the model to float32")
         shape = tuple(entry["shape"])
         tensors[name] = StoredTensor(shape, kind, functools.partial(_load_bytes, entry["data"], kind, shape))
     return tensors

@@ -94,7 +94,7 @@ def _read_shapes(path):
     if tf.gfile.IsDirectory(path):
         names = [name for name in tf.gfile.ListDirectory(path) if name.endswith(".index")]
         example = max(name[: -len(".index")] for name in names) if names else _RELEASED_NAME
-        raise InputError(f"the checkpoint {path} is a folder; pass what lies in it, as in {os.path.join(path, example)}")
+        raise InputError(f"the checkpoint {path} is a folder; pass a checkpoint in it, as in {os.path.join(path, example)}")
     orphan = None if exists(path) else _orphan_of(path)
     if orphan:
         raise InputError(

@@ -39,7 +39,7 @@ def _open(folder, path, name):
         return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)  # tf.gfile knows no locks
     except OSError as error:
         if tf.gfile.Exists(lock):  # for example, another user's
-            raise InputError(f"{lock} cannot be written ({error.strerror}); have it deleted, or pass another --output_dir")
+            raise InputError(f"{lock} is not writable ({error.strerror}); have it deleted, or pass another --output_dir")
         raise InputError(
             f"the output folder {folder} cannot be written to ({error.strerror}); make it "
             "writable, or pass another --output_dir"

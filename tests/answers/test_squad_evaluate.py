@@ -325,10 +325,10 @@ def test_drawing_without_a_no_answer_file_causes_a_warning(folder):
     assert "-p draws nothing without -n" in err
 
 
-def test_without_matplotlib_the_error_names_the_remedy(folder):
-    folder.write("matplotlib.py", "raise ModuleNotFoundError('not here')")
+def test_without_matplotlib_the_error_names_cause_and_remedy(folder):
+    folder.write("matplotlib.py", "raise ImportError('libpng is broken')")
     message = folder.refusal("data.json", "pred.json", "-n", "na.json", "-p", "figures", PYTHONPATH=str(folder.path))
-    assert "matplotlib" in message and "requirements/figures.txt" in message
+    assert "matplotlib (libpng is broken)" in message and "requirements/figures.txt" in message
 
 
 def test_missing_and_surplus_predictions_are_counted_on_stderr(folder):

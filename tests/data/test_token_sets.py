@@ -146,7 +146,7 @@ def test_a_span_beyond_the_end_of_the_question_is_reported(tmp_path, monkeypatch
         ({"colour": {"focus": []}}, '"focus" is [], write it as in'.replace(",", ";")),
         ({"colour": {"focus": {"title": []}}}, '"focus" is {"title": []}; write it as in'),
         ({"colour": {"focus": {"question": 3}}}, '"question" is not a list of spans'),
-        ({"colour": {"focus": {"question": [[4]]}}}, "has the span [4]; a span is two"),
+        ({"colour": {"focus": {"question": [[4]]}}}, "has the span [4]; a span is [start, stop]"),
         ({"colour": {"focus": {"question": [[4, 4]]}}}, "has the span [4, 4]"),
         ({"colour": {"focus": {"passage": [[-1, 4]]}}}, "has the span [-1, 4]"),
         ({"colour": {"focus": {"passage": [[0, 1.5]]}}}, "has the span [0, 1.5]"),

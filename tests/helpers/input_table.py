@@ -615,7 +615,7 @@ CHECKPOINTS = [
         lambda case: case.paths["init_checkpoint"] + ".data-00000-of-00001",
         "PATH is a part of a checkpoint; remove .data-00000-of-00001 from the path",
     ),
-    ("that is a folder", a_folder(), "PATH is a folder; pass what lies in it, as in PATH/bert_model.ckpt"),
+    ("that is a folder", a_folder(), "PATH is a folder; pass a checkpoint in it, as in PATH/bert_model.ckpt"),
     ("that is a vocabulary", tiny_file("vocab_file"), "PATH is a file, not a checkpoint"),
     (
         "of ALBERT",
@@ -945,8 +945,8 @@ def mask_rows():
         refused("a layer in training", "--mask_zone, --mask_layer and --mask_head apply to", mask_layer="0", **TRAIN),
         refused("an unknown zone", 'there is no zone "p3"; the zones are all, q2, q2p, p2q, p2', mask_zone="p3", **PREDICT),
         refused("an unknown zone, CMRC", 'there is no zone "q2p2"', CMRC, mask_zone="q2p2", predict_file="x.json"),
-        refused("all and another zone", "--mask_zone=all+q2: all joins no other zone", mask_zone="all+q2", **PREDICT),
-        refused("off and another zone", "--mask_zone=off+q2: off joins no other zone", mask_zone="off+q2", **PREDICT),
+        refused("all and another zone", "--mask_zone=all+q2: all cannot be combined", mask_zone="all+q2", **PREDICT),
+        refused("off and another zone", "--mask_zone=off+q2: off cannot be combined", mask_zone="off+q2", **PREDICT),
         refused("a head without a zone", "--mask_head=1 needs a zone to mask; add --mask_zone", mask_head="1", **PREDICT),
         refused(
             "a head too high",

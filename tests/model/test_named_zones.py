@@ -58,7 +58,7 @@ def test_distances_that_leave_some_out_stay():
         ("passage-question-near1000000", 'has the distance "near1000000"'),
         ("passage-any", "leaves no key for passage tokens"),
         ("q2p+p2+passage-cls+passage-sep+any-question", "leaves no key for passage tokens"),
-        ("off+passage-question", "off joins no other zone"),
+        ("off+passage-question", "off cannot be combined"),
         ("answer-any", "leaves no key for answer tokens"),
     ],
 )

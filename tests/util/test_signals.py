@@ -141,7 +141,7 @@ def test_a_deleted_lock_file_does_not_admit_a_second_run(tmp_path):
 
 def test_an_unwritable_lock_file_is_reported(tmp_path):
     (tmp_path / locks.LOCK_FILE).mkdir()  # for root, too, unlike the file of another user
-    with pytest.raises(errors.InputError, match=r"run\.lock cannot be written \(Is a directory\); have it deleted, or "):
+    with pytest.raises(errors.InputError, match=r"run\.lock is not writable \(Is a directory\); have it deleted, or "):
         with locks.held(str(tmp_path)):
             pass
 
