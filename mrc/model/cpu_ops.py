@@ -3,18 +3,17 @@
 
 Attention runs window by window, so that scores stay in the cache between products: head by head
 where heads differ and under TensorFlow 1, where that is faster, and with all heads together
-elsewhere. Under TensorFlow 2, oneDNN adds the bias and applies the activation within the product,
-and computes a layer norm in one pass; elsewhere XLA compiles both.
+elsewhere. Under TensorFlow 2, oneDNN adds the bias and applies the activation within a dense
+product, and computes a layer norm in one pass; elsewhere XLA compiles both.
 """
 
 import ctypes
 import functools
-from typing import NamedTuple, Tuple
 
 import tensorflow.compat.v1 as tf
 
 import modeling
-from mrc.model import onednn_ops
+from mrc.model import branches, onednn_ops
 from mrc.util import tensorflow_versions
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
@@ -54,26 +53,17 @@ def compiled(body, *tensors):
     return tensorflow_versions.xla_function(body, tensors)(*tensors)
 
 
-class _Indices(NamedTuple):
-    """`AttentionInputs` as indices into a list of distinct tensors."""
-
-    query: int
-    key: int
-    value: int
-    biases: Tuple[int, ...]
-
-
 def _head_by_head(tensors, attentions, heads):
     """Returns the contexts [R, H] of one window.
 
     Args:
       tensors: distinct queries [R, H], keys and values [K, H], and biases [R or 1, K or 1].
-      attentions: list of `_Indices` into `tensors`.
+      attentions: list of `AttentionInputs` with indices into `tensors`.
       heads: N.
     """
-    biases = {bias for each in attentions for bias in each.biases}
+    by_head = {index for each in attentions for index in each[:3]}
     parts = [
-        tensor if index in biases else tf.split(tensor, heads, axis=1)  # N x [R or K, D]
+        tf.split(tensor, heads, axis=1) if index in by_head else tensor  # N x [R or K, D]
         for index, tensor in enumerate(tensors)
     ]
     contexts = [[] for _ in attentions]
@@ -92,17 +82,6 @@ def _head_by_head(tensors, attentions, heads):
     return [tf.concat(context, axis=1) for context in contexts]
 
 
-def _biased_scores(query, key, bias):
-    """Returns the scores [N, R, K] plus `bias`.
-
-    Scores are computed again for each bias: with oneDNN that costs no more than adding a bias to
-    stored scores.
-    """
-    if onednn_ops.AVAILABLE:
-        return onednn_ops.biased_scores(query, key, bias)
-    return tf.matmul(query, key, transpose_b=True) + bias
-
-
 def _heads_together(tensors, attentions):
     """Returns the contexts of one window with heads apart, a list of [N, R, D].
 
@@ -114,7 +93,7 @@ def _heads_together(tensors, attentions):
     """
     contexts = []
     for each in attentions:
-        scores = _biased_scores(tensors[each.query], tensors[each.key], tensors[each.biases[0]])
+        scores = tf.matmul(tensors[each.query], tensors[each.key], transpose_b=True) + tensors[each.biases[0]]
         contexts.append(tf.matmul(tf.nn.softmax(scores), tensors[each.value]))  # [N, R, D]
     return contexts
 
@@ -125,16 +104,6 @@ def _by_window(tensor, windows):
     return parts if len(parts) == windows else parts * windows
 
 
-def _as_indices(attention_inputs):
-    """Returns the distinct tensors of the inputs, and the `_Indices` of each."""
-    tensors, indices = modeling.distinct([tensor for each in attention_inputs for tensor in each[:3] + each.biases])
-    indices, attentions = iter(indices), []
-    for each in attention_inputs:
-        query, key, value = (next(indices) for _ in each[:3])
-        attentions.append(_Indices(query, key, value, tuple(next(indices) for _ in each.biases)))
-    return tensors, tuple(attentions)
-
-
 def attention_by_window(functions, attention_inputs, heads):
     """`modeling.batched_attention` window by window; B must be static.
 
@@ -142,7 +111,8 @@ def attention_by_window(functions, attention_inputs, heads):
       functions: `ReusedFunctions`.
       attention_inputs, heads: as there.
     """
-    tensors, attentions = _as_indices(attention_inputs)
+    tensors, signature = branches.flatten(attention_inputs)
+    attentions = branches.unflatten(signature, range(len(tensors)))  # indices in place of tensors
     windows = attention_inputs[0].query.shape.as_list()[0]
     differ = any(len(set(each.biases)) > 1 for each in attentions)
     together = tensorflow_versions.IS_TF2 and not differ
@@ -162,11 +132,11 @@ def attention_by_window(functions, attention_inputs, heads):
 
     def all_windows(*inputs):
         parts = zip(*[_by_window(for_windows(index, tensor), windows) for index, tensor in enumerate(inputs)])
-        contexts = [functions(("window", heads, attentions), one_window, *window) for window in parts]
+        contexts = [functions(("window", heads, signature), one_window, *window) for window in parts]
         stacked = [tf.stack(of_windows) for of_windows in zip(*contexts)]  # [B, ...]
         return [modeling.join_heads(context) for context in stacked] if together else stacked
 
-    return functions(("windows", heads, attentions), all_windows, *tensors)
+    return functions(("windows", heads, signature), all_windows, *tensors)
 
 
 def _dense(x, kernel, bias):

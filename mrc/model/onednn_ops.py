@@ -13,7 +13,7 @@ import modeling
 from mrc.model import precision
 from mrc.util import tensorflow_versions
 
-_BIASED_SCORES, _NORM = "_MklFusedBatchMatMulV2", "_MklLayerNorm"
+_NORM = "_MklLayerNorm"
 _DENSE, _KEPT_DENSE = "_FusedMatMul", "_MklNativeFusedMatMul"
 _KERNELS = {_KEPT_DENSE: "MklNameChangeOp"}  # labels of kernels that are not the default
 _FUSED = {
@@ -32,27 +32,12 @@ def _are_available():
     return (
         is_new
         and tensorflow_versions.uses_onednn()
-        and all(kernels.get_registered_kernels_for_op(name).kernel for name in (_BIASED_SCORES, _NORM, _DENSE, _KEPT_DENSE))
+        and all(kernels.get_registered_kernels_for_op(name).kernel for name in (_NORM, _DENSE, _KEPT_DENSE))
     )
 
 
 AVAILABLE = _are_available()
 KEPT_TYPES = frozenset([tf.bfloat16] if AVAILABLE and precision.cpu_has_bfloat16() else [])
-
-
-def biased_scores(query, key, bias):
-    """Returns the scores [N, R, K] of `query` [N, R, D] and `key` [N, K, D], plus a bias."""
-    return op_def_library.apply_op(
-        _BIASED_SCORES,
-        name="biased_scores",
-        x=query[tf.newaxis],
-        y=key[tf.newaxis],
-        args=[tf.constant(1.0), bias[tf.newaxis, tf.newaxis]],
-        adj_x=False,
-        adj_y=True,
-        fused_ops=["Mul", "Add"],  # a bias without a factor is not supported
-        **_UNUSED,
-    )[0]
 
 
 def has_dense(kernel, function=tf.identity):

@@ -28,26 +28,6 @@ def assert_same(function, plain, *inputs, atol=2e-6):
     np.testing.assert_allclose(found, wanted, atol=atol, rtol=1e-5)
 
 
-def test_scores_of_one_query_and_two_keys():
-    def scores():
-        query, keys = tf.constant([[[1.0, 2.0]]]), tf.constant([[[3.0, 4.0], [5.0, 6.0]]])
-        return onednn_ops.biased_scores(query, keys, tf.constant([[0.5, -10000.0]]))
-
-    assert tiny.values(scores).tolist() == [[[11.5, -9983.0]]]  # 3 + 8 + 0.5, 5 + 12 - 10000
-
-
-@pytest.mark.parametrize("bias_rows", [1, 7])
-@pytest.mark.parametrize("heads, keys, size", [(12, 20, 32), (1, 5, 3), (3, 1, 64)])
-def test_scores(heads, keys, size, bias_rows):
-    query, key, bias = arrays([heads, 7, size], [heads, keys, size], [bias_rows, keys])
-    assert_same(
-        onednn_ops.biased_scores,
-        lambda query, key, bias: tf.matmul(query, key, transpose_b=True) + bias,
-        *(query, key, bias),
-        atol=1e-5,
-    )
-
-
 @pytest.mark.parametrize("function", [tf.identity, modeling.gelu, modeling.gelu_erf, tf.nn.relu, tf.tanh])
 def test_products_with_bias_and_activation(function):
     x, kernel, bias = arrays([2, 5, 8], [8, 16], [16])
