@@ -115,6 +115,7 @@ def _train_predict_score(inputs: Inputs, handler: signals.SignalHandler, record)
                 name = inputs.file_names(cell)["predictions"]
                 record.add_scored(name, hashes[os.path.join(options.output_dir, name)])
             record.add_results(written)
+            record.warn_of_left_out()
 
 
 def _score(inputs: Inputs, run_name: str, trained: Optional[str]):

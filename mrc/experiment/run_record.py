@@ -222,6 +222,17 @@ class Record:
         made_by = _maker(self._before + [self._entry], name, sha256)
         self._entry["scored"][name] = {"sha256": sha256, "run": made_by}
 
+    def warn_of_left_out(self):
+        """Warns if the grid that was scored before has answers that the tables of this one leave out."""
+        scored = self._entry["scored"]
+        before = next((run["scored"] for run in reversed(self._before) if len(run.get("scored", ())) > 1), {})
+        left_out = [name for name in before if name not in scored and files.exists(os.path.join(self._folder, name))]
+        if left_out and len(scored) > 1:
+            warn(
+                f"the tables in {self._folder} now leave out cells that were scored before ({len(left_out)}, such as that "
+                f"of {left_out[0]}); their answers are kept: for tables of all, rerun the grid's command with --do_eval"
+            )
+
     @contextlib.contextmanager
     def part(self, name):
         """Records how long the block, a part of the run, takes."""

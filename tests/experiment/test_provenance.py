@@ -13,7 +13,16 @@ import pytest
 import tiny
 
 from mrc import datasets
-from mrc.experiment import attention_window, forward_pass, inputs, partial_results, prediction, provenance, training
+from mrc.experiment import (
+    attention_window,
+    forward_pass,
+    inputs,
+    partial_results,
+    prediction,
+    provenance,
+    run_record,
+    training,
+)
 from mrc.experiment import run as experiment
 from mrc.util import array_files, files
 
@@ -159,6 +168,19 @@ def test_scoring_answers_of_two_readers_causes_a_warning(model, monkeypatch):
     )
     run(model, do_eval=True, mask_zone="q2,p2", mask_layer="0")
     assert len(warnings) == 1 and "were decoded with another checkpoint" in warnings[0]
+
+
+def test_cells_that_a_later_grid_leaves_out_cause_a_warning(model, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(run_record, "warn", warnings.append)
+    run(model, do_predict=True, do_eval=True, mask_zone="q2,p2", mask_layer="each")
+    run(model, do_eval=True, mask_zone="q2,p2", mask_layer="each")
+    run(model, do_eval=True, mask_zone="q2", mask_layer="0")  # a single cell has no tables
+    assert warnings == []
+    run(model, do_eval=True, mask_zone="q2", mask_layer="each")
+    assert len(warnings) == 1 and "(2, such as that of predictions_layer0_p2.json)" in warnings[0]
+    run(model, do_eval=True, mask_zone="q2", mask_layer="each")  # has been said
+    assert len(warnings) == 1
 
 
 def test_a_folder_belongs_to_one_reader(model, capsys):
