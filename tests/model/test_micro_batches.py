@@ -72,8 +72,7 @@ def test_the_size_of_the_parts_does_not_change_the_dropout(size):
     assert_equal(train(size, **DROPOUT), train(6, **DROPOUT))
 
 
-@pytest.mark.parametrize("config", [NO_DROPOUT, DROPOUT], ids=["no dropout", "dropout"])
-@pytest.mark.parametrize("size", [None, 1, 2, 3])
+@pytest.mark.parametrize("size, config", [(None, NO_DROPOUT), (1, DROPOUT), (2, NO_DROPOUT), (3, DROPOUT)])
 def test_trimmed_batches_train_like_shorter_windows(size, config):
     batch = features(longest=11)
     longest = batch["input_mask"].sum(axis=1).max()
