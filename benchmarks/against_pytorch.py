@@ -39,7 +39,7 @@ import modeling
 from attention_mask import PUBLISHED_ZONES
 from mrc import datasets, variables
 from mrc.answers import predictions_file
-from mrc.experiment import forward_pass, prediction, run_flags, run_record
+from mrc.experiment import forward_pass, memory, prediction, run_flags, run_record
 from mrc.experiment import inputs as run_inputs
 from mrc.huggingface import names
 
@@ -155,7 +155,8 @@ class Comparison:
         self._args, self._flags, self._inputs, self._folder = args, script_flags, inputs, folder
         self._windows = forward_pass.make_windows(inputs)
         self._reader, self._arrays = (os.path.join(folder, name) for name in ("r.npz", "w.npz"))
-        self._batches = forward_pass.make_batches(self._windows, inputs.options.predict_batch_size)
+        size = memory.batch_size(inputs.options, inputs.cells, len(self._windows))
+        self._batches = forward_pass.make_batches(self._windows, size)
         export_reader(inputs, self._reader)
         export_windows(inputs, self._windows, self._batches, self._arrays)
         self._results = {}  # by (side, (length, precision))

@@ -147,7 +147,7 @@ def write(inputs: Inputs, windows: Windows, trained: Optional[str], handler: Sig
         collections.OrderedDict(
             fingerprint,
             attention=True,
-            predict_batch_size=memory.batch_size(options, [cell]),  # shards share batches
+            predict_batch_size=memory.batch_size(options, [cell], len(windows)),  # shards share batches
         ),
         estimator.attention_model_fn(inputs.config, cell, options.init_checkpoint, options.use_tpu),
         Totals,

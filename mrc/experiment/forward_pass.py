@@ -147,7 +147,7 @@ def results_of(analysis: Analysis, inputs: Inputs, windows: Windows, trained: Op
 def _run(analysis, inputs, windows, results, trained, handler):
     """Adds the windows that are missing in `results`; writes what was added even if it fails."""
     options = inputs.options
-    size = memory.batch_size(options, analysis.cells)
+    size = memory.batch_size(options, analysis.cells, len(windows))
     batches = results.missing(make_batches(windows, size))
     if not batches:
         return

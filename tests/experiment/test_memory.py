@@ -25,7 +25,7 @@ class FakeWindows:
         return np.array(self._lengths)
 
 
-def check(monkeypatch, num_cells, mebibytes, windows=FakeWindows(200, 256), **changes):
+def check(monkeypatch, num_cells, mebibytes, windows=FakeWindows(*[200, 256] * 16), **changes):
     flags = dict(use_tpu=False, trim_padding=False, predict_batch_size=32, max_seq_length=512)
     inputs = types.SimpleNamespace(
         options=types.SimpleNamespace(**dict(flags, **changes)), config=types.SimpleNamespace(hidden_size=1024)
@@ -43,12 +43,18 @@ def test_a_state_of_each_cell_is_in_memory():
 @pytest.mark.parametrize("cells, size", [(1, 32), (16, 32), (17, 30), (61, 8), (289, 1), (1000, 1)])
 def test_batches_of_many_cells_are_cut_on_a_cpu(cells, size):
     options = types.SimpleNamespace(use_tpu=False, predict_batch_size=32)
-    assert memory.batch_size(options, ["cell"] * cells) == size
+    assert memory.batch_size(options, ["cell"] * cells, 10**6) == size
+
+
+@pytest.mark.parametrize("windows, size", [(0, 8), (1, 1), (7, 7), (8, 8), (9, 5), (17, 6), (25, 7), (177, 8)])
+def test_batches_are_even(windows, size):
+    options = types.SimpleNamespace(use_tpu=False, predict_batch_size=8)
+    assert memory.batch_size(options, ["cell"], windows) == size
 
 
 def test_batches_are_not_cut_on_a_tpu():
     options = types.SimpleNamespace(use_tpu=True, predict_batch_size=32)
-    assert memory.batch_size(options, ["cell"] * 289) == 32
+    assert memory.batch_size(options, ["cell"] * 289, 9) == 32
 
 
 def test_this_machine_has_some_memory():
