@@ -11,8 +11,8 @@ The reader is a BERT on SQuAD; the grid is every zone in every layer unless the 
 layers. PyTorch has an environment of its own, with the masks added in transformers' attention
 (`pytorch_loop.py`). Both sides use all cores, the same windows and batches, and run in turns. A
 trimmed pass is as long as the longest window of its batch. Cells of `all`, which lets padding in,
-keep padding in every layer in PyTorch, and here below the masked layer. bfloat16 is
-`--precision=bfloat16` here, autocast in PyTorch, and needs TensorFlow 2.
+keep padding in every layer in PyTorch, and here below the masked layer, as in PyTorch with
+`--share`. bfloat16 is `--precision=bfloat16` here, autocast in PyTorch, and needs TensorFlow 2.
 
 Prints seconds of the whole process and of its passes (ours with decoding and the compilation of
 the graph), ratios and differing answers.
@@ -213,7 +213,9 @@ def main():
     for name, choices in (("precisions", ["float32", "bfloat16"]), ("lengths", ["padded", "trimmed"])):
         parser.add_argument("--" + name, type=lambda text: text.split(","), default=choices, help="of " + ",".join(choices))
     parser.add_argument(
-        "--share", action="store_true", help="PyTorch computes the layers below the masked ones once, the best loop by hand"
+        "--share",
+        action="store_true",
+        help="PyTorch computes the layers below the masked ones once and keeps padding no longer than a mask needs it",
     )
     args, script_flags = parser.parse_known_args()
     if not any(flag.startswith("--mask_zone") for flag in script_flags):

@@ -62,57 +62,44 @@ def zone_bias(zones, mask, segments):
     return MASKED * sum(each for each, chosen in zip(found, zones) if chosen)
 
 
-class Masks:
-    """Adds a bias to the attention of some layers of a model.
+class Passes:
+    """The masked passes of a batch whose longest window has `longest` tokens.
 
-    Under `all`, as released, the bias replaces that of padding, which is then attended to.
+    With `share`, layers below the masked ones run once a length, and padding is cut off above them.
     """
 
-    def __init__(self, model):
-        self.bias, self.replaces, self.layers = None, False, ()
-        for number, layer in enumerate(model.bert.encoder.layer):
-            layer.attention.self.register_forward_pre_hook(
-                lambda module, arguments, options, number=number: self._change(number, arguments, options), with_kwargs=True
-            )
+    def __init__(self, model, longest, share):
+        self._model, self._longest, self._share = model, longest, share
+        self._states = {}  # the unmasked hidden states of each length, from the embeddings upwards
 
-    def _change(self, number, arguments, options):
-        if number not in self.layers:
-            return None
-        if "attention_mask" in options:
-            return arguments, dict(options, attention_mask=self._masked(options["attention_mask"]))
-        changed = list(arguments)
-        changed[1] = self._masked(changed[1])
-        return tuple(changed), options
+    def logits(self, ids, segments, padding, bias, masked):
+        """Returns the logits [B, T, 2] of a pass.
 
-    def _masked(self, padding):
-        return self.bias.expand_as(padding) if self.replaces else padding + self.bias
-
-
-class Shared:
-    """The unmasked hidden states of a batch, from which masked passes start; made once a length."""
-
-    def __init__(self, model):
-        self._model, self._hidden = model, {}
-
-    def __call__(self, ids, segments, padding, first):
-        """Returns the logits [B, T, 2] of a pass whose masks begin in layer `first`."""
-        length = ids.shape[1]
-        if length not in self._hidden:
-            self._hidden[length] = [self._model.bert.embeddings(ids, token_type_ids=segments)]
-        states = self._hidden[length]
-        while len(states) <= first:  # the masks of this pass do not reach these layers
+        Args:
+          ids, segments: [B, T].
+          padding: what is added to the scores of unmasked layers, [B, 1, T, T].
+          bias: the same of the layers whose numbers are in `masked`.
+        """
+        layers = range(len(self._model.bert.encoder.layer))
+        first = min(masked, default=len(layers)) if self._share else 0
+        states = self._states.setdefault(ids.shape[1], []) if self._share else []
+        if not states:
+            states.append(self._model.bert.embeddings(ids, token_type_ids=segments))
+        while len(states) <= first:
             states.append(self._layer(len(states) - 1, states[-1], padding))
         hidden = states[first]
-        for number in range(first, len(self._model.bert.encoder.layer)):
-            hidden = self._layer(number, hidden, padding)
+        for number in layers[first:]:
+            hidden = self._layer(number, hidden, bias if number in masked else padding)
+            if self._share and number == max(masked):
+                hidden, padding = hidden[:, : self._longest], padding[..., : self._longest, : self._longest]
         return self._model.qa_outputs(hidden)
 
-    def _layer(self, number, hidden, padding):
-        output = self._model.bert.encoder.layer[number](hidden, padding)
+    def _layer(self, number, hidden, bias):
+        output = self._model.bert.encoder.layer[number](hidden, bias)
         return output[0] if isinstance(output, tuple) else output
 
 
-def run(model, masks, windows, trim, share):
+def run(model, windows, trim, share):
     """Returns starts and ends, [cells, windows, T], and the seconds of the passes."""
     cells, layers = windows["zones"], windows["layers"]
     shape = [len(cells)] + list(windows["input_ids"].shape)
@@ -120,7 +107,7 @@ def run(model, masks, windows, trim, share):
     for rows in windows["batches"]:
         rows = rows[rows >= 0]
         longest = windows["input_mask"][rows].sum(1).max() if trim else shape[2]
-        shared = Shared(model)
+        passes = Passes(model, longest, share)
         for cell, zones in enumerate(cells):
             length = shape[2] if zones[0] else longest  # under `all`, padding is attended to
             ids, mask, segments = (
@@ -128,15 +115,10 @@ def run(model, masks, windows, trim, share):
                 for name in ("input_ids", "input_mask", "segment_ids")
             )
             padding = MASKED * (1.0 - mask.float())[:, None, None, :].expand(-1, -1, length, -1)
-            masks.layers = np.flatnonzero(layers[cell]).tolist()
-            masks.replaces = bool(zones[0])
-            masks.bias = zone_bias(zones, mask, segments) if zones.any() else None
-            if share:
-                first = min(masks.layers, default=len(layers[cell]))
-                logits = shared(ids, segments, padding, first)
-            else:
-                found = model(input_ids=ids, token_type_ids=segments, attention_mask=padding)
-                logits = torch.stack([found.start_logits, found.end_logits], dim=2)
+            bias = zone_bias(zones, mask, segments) if zones.any() else None
+            if zones.any() and not zones[0]:  # as released, the bias of `all` replaces that of padding
+                bias = padding + bias
+            logits = passes.logits(ids, segments, padding, bias, np.flatnonzero(layers[cell]).tolist())
             logits = logits.float().numpy()[:, :longest]
             starts[cell, rows, :longest], ends[cell, rows, :longest] = np.moveaxis(logits, 2, 0)
     seconds = time.monotonic() - begun
@@ -158,7 +140,7 @@ def main():
     windows = dict(np.load(args.windows, allow_pickle=False))
     in_bfloat16 = args.precision == "bfloat16"
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
-        starts, ends, seconds = run(model, Masks(model), windows, args.trim, args.share)
+        starts, ends, seconds = run(model, windows, args.trim, args.share)
     np.savez(args.logits, starts=starts, ends=ends)
     print(f"{seconds:.3f}")
 
