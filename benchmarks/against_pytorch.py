@@ -8,11 +8,11 @@
         [further flags of run_squad.py]
 
 The reader is a BERT on SQuAD; the grid is every zone in every layer unless the flags name zones and
-layers. PyTorch has an environment of its own, with the masks added in transformers' attention
+layers. PyTorch has an environment of its own, where masks are passed to transformers' layers
 (`pytorch_loop.py`). Both sides use all cores, the same windows and batches, and run in turns. A
 trimmed pass is as long as the longest window of its batch. Cells of `all`, which lets padding in,
-keep padding in every layer in PyTorch, and here below the masked layer, as in PyTorch with
-`--share`. bfloat16 is `--precision=bfloat16` here, autocast in PyTorch, and needs TensorFlow 2.
+keep padding in every layer in PyTorch, with `--share` up to the masked layer, and here below it.
+bfloat16 is `--precision=bfloat16` here, autocast in PyTorch, and needs TensorFlow 2.
 
 Prints seconds of the whole process and of its passes (ours with decoding and the compilation of
 the graph), ratios and differing answers.

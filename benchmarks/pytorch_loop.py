@@ -65,7 +65,7 @@ def zone_bias(zones, mask, segments):
 class Passes:
     """The masked passes of a batch whose longest window has `longest` tokens.
 
-    With `share`, layers below the masked ones run once a length, and padding is cut off above them.
+    With `share`, layers below the masked ones run once per length, and padding is cut off above them.
     """
 
     def __init__(self, model, longest, share):
@@ -78,7 +78,7 @@ class Passes:
         Args:
           ids, segments: [B, T].
           padding: what is added to the scores of unmasked layers, [B, 1, T, T].
-          bias: the same of the layers whose numbers are in `masked`.
+          bias: the same for the layers in `masked`.
         """
         layers = range(len(self._model.bert.encoder.layer))
         first = min(masked, default=len(layers)) if self._share else 0

@@ -143,7 +143,7 @@ _GROUPS = {  # in the order of --help
         ),
     ),
     "decoding and scores": (
-        _Flag("predict_batch_size", 8, "Batch size for prediction.", _integer(1, _MOST_WINDOWS)),
+        _Flag("predict_batch_size", 8, "Most windows in a batch of prediction.", _integer(1, _MOST_WINDOWS)),
         _Flag(
             "trim_padding",
             False,

@@ -46,10 +46,15 @@ def test_batches_of_many_cells_are_cut_on_a_cpu(cells, size):
     assert memory.batch_size(options, ["cell"] * cells, 10**6) == size
 
 
-@pytest.mark.parametrize("windows, size", [(0, 8), (1, 1), (7, 7), (8, 8), (9, 3), (17, 6), (25, 5), (177, 6), (10570, 8)])
-def test_empty_windows_cost_little(windows, size):
+@pytest.mark.parametrize(
+    "windows, on_cpu, on_gpu",
+    [(0, 8, 8), (1, 1, 1), (7, 7, 7), (8, 8, 8), (9, 3, 5), (17, 6, 6), (25, 5, 7), (177, 6, 8), (10570, 8, 8)],
+)
+def test_few_windows_of_the_last_batch_are_empty(monkeypatch, windows, on_cpu, on_gpu):
     options = types.SimpleNamespace(use_tpu=False, predict_batch_size=8)
-    assert memory.batch_size(options, ["cell"], windows) == size
+    assert memory.batch_size(options, ["cell"], windows) == on_cpu
+    monkeypatch.setattr(memory, "runs_on_cpu", lambda use_tpu: False)
+    assert memory.batch_size(options, ["cell"], windows) == on_gpu
 
 
 def test_batches_are_not_cut_on_a_tpu():
