@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of training steps that are computed in parts, against the whole batch."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -25,7 +27,19 @@ def features(longest=LENGTH):
     )
 
 
-def train(micro_batch_size, batch=None, trim_padding=False, **config):
+def batch_of(kind):
+    """Returns a whole batch, one of short windows, or that one cut to its longest window."""
+    if kind == "whole":
+        return features()
+    short = features(longest=11)
+    longest = short["input_mask"].sum(axis=1).max()
+    assert longest < LENGTH
+    cut = {name: array[:, :longest] if array.ndim == 2 else array for name, array in short.items()}
+    return {"short": short, "cut": cut}[kind]
+
+
+@functools.lru_cache(maxsize=None)
+def train(micro_batch_size, kind="whole", trim_padding=False, **config):
     """Returns the loss of a batch, its gradients (a tenth: Adam's first moments) and the rest."""
     schedule = estimator.Schedule(peak_rate=1e-3, num_steps=8, num_warmup_steps=0)
     model_fn = estimator.training_model_fn(
@@ -33,7 +47,7 @@ def train(micro_batch_size, batch=None, trim_padding=False, **config):
     )
     with tf.Graph().as_default(), tf.Session() as session:
         tf.set_random_seed(1)
-        batch = {name: tf.constant(array) for name, array in (batch or features()).items()}
+        batch = {name: tf.constant(array) for name, array in batch_of(kind).items()}
         spec = model_fn(batch, None, tf.estimator.ModeKeys.TRAIN, {})
         session.run(tf.global_variables_initializer())
         before = tiny.variable_values(session)
@@ -74,18 +88,15 @@ def test_the_size_of_the_parts_does_not_change_the_dropout(size):
 
 @pytest.mark.parametrize("size, config", [(None, NO_DROPOUT), (1, DROPOUT), (2, NO_DROPOUT), (3, DROPOUT)])
 def test_trimmed_batches_train_like_shorter_windows(size, config):
-    batch = features(longest=11)
-    longest = batch["input_mask"].sum(axis=1).max()
-    assert longest < LENGTH
-    cut = {name: array[:, :longest] if array.ndim == 2 else array for name, array in batch.items()}
-    assert_equal(train(size, batch, trim_padding=True, **config), train(size, cut, **config))
-    assert train(size, batch, **config)[0] != train(size, cut, **config)[0]
+    assert_equal(train(size, "short", trim_padding=True, **config), train(size, "cut", **config))
+    assert train(size, "short", **config)[0] != train(size, "cut", **config)[0]
     if size is not None:
-        assert_equal(train(size, batch, True, **config), train(6, batch, True, **config))
+        assert_equal(train(size, "short", trim_padding=True, **config), train(6, "short", trim_padding=True, **config))
 
 
 def test_windows_and_steps_draw_different_dropout():
-    assert train(1, **DROPOUT)[0] == train(1, **DROPOUT)[0] != train(1, **NO_DROPOUT)[0]
+    again = train.__wrapped__(1, **DROPOUT)
+    assert train(1, **DROPOUT)[0] == again[0] != train(1, **NO_DROPOUT)[0]
     with tf.Graph().as_default(), tf.Session() as session:
         dropout = tiny.modeling.Dropout(3, 5, first=tf.constant(1))
         kept = session.run(dropout(tf.ones([2, 50]), 0.5)) != 0
