@@ -137,7 +137,7 @@ def _warn_of_odd_lines(vocabulary, path):
     twice = [piece for piece, count in collections.Counter(pieces).items() if count > 1]
     if twice:
         shown = ", ".join(f'"{piece}"' for piece in twice[:3])
-        warn(f"the vocabulary {path}: {len(twice)} pieces occur more than once ({shown}); the id is the last line of each")
+        warn(f"the vocabulary {path} repeats pieces ({len(twice)}: {shown}); the id is the last line of each")
     if len(pieces) < len(vocabulary):
         warn(
             f"the vocabulary {path}: {len(vocabulary) - len(pieces)} lines are blank (the first is "

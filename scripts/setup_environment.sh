@@ -277,7 +277,10 @@ _install() {
   fi
   if grep -q '^tensorflow==' "$1"; then size="  # TensorFlow: up to 2 GB, a minute or more"; fi
   printf '+ %s -m pip install -r %s%s\n' "$VENV_PYTHON" "$1" "$size" >&2
-  "$VENV_PYTHON" -m pip install --quiet --disable-pip-version-check ${options[@]+"${options[@]}"} -r "$1" || return
+  "$VENV_PYTHON" -m pip install --quiet --disable-pip-version-check ${options[@]+"${options[@]}"} -r "$1" || {
+    _error "pip could not install $1, for the reason above: check the network, and that TensorFlow $version exists (TF_VERSION)"
+    return
+  }
   cp "$1" "$copy"
 }
 

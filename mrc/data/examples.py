@@ -141,7 +141,7 @@ def make_prediction_examples(dataset, passages: List[Passage], path: str) -> Lis
     repeated = [identifier for identifier, count in counts.items() if count > 1]
     if repeated:
         warn(
-            f"{path}: {len(repeated)} question ids occur more than once "
-            f"({', '.join(repeated[:3])}); only the answer to the last question of each is written"
+            f"{path}: question ids occur more than once "
+            f"({len(repeated)}: {', '.join(repeated[:3])}); only the answer to the last question of each is written"
         )
     return examples

@@ -215,4 +215,4 @@ def test_prediction_needs_no_answers(dataset, warnings):
 def test_repeated_ids_cause_a_warning(warnings):
     passages = passage("x", ("a", (), None), ("a", (), None), ("b", (), None))
     examples.make_prediction_examples(SQUAD, passages, "dev.json")
-    assert len(warnings) == 1 and warnings[0].startswith("dev.json: 1 question ids occur more than once (a)")
+    assert len(warnings) == 1 and warnings[0].startswith("dev.json: question ids occur more than once (1: a)")

@@ -463,7 +463,7 @@ def odd_data_rows():
         ),
         accepted(
             "repeated ids",
-            "PATH: 1 question ids occur more than once (one); only the answer to the last question",
+            "PATH: question ids occur more than once (1: one); only the answer to the last question",
             predict_file=passage_with(tiny.BRIDGE, ("one", "What?", []), ("one", "Who?", [])),
         ),
         accepted(
@@ -722,7 +722,7 @@ def model_file_rows():
         ),
         accepted(
             "vocabulary: a repeated piece",
-            ['PATH: 1 pieces occur more than once ("boat"); the id is the last line of each'],
+            ['PATH repeats pieces (1: "boat"); the id is the last line of each'],
             predict_file=tiny_file("squad"),
             vocab_file=vocabulary(lambda pieces: one_per_line("boat" if piece == "moor" else piece for piece in pieces)),
         ),

@@ -228,6 +228,14 @@ def test_a_download_that_fails_is_reported(machine, variables):
     )
 
 
+def test_a_version_that_pip_cannot_install_is_reported(machine):
+    machine.python("python3.11", "3.11", pip=False)
+    code, _, stderr = machine.set_up(TF_VERSION="2.15.9")
+    assert code == 2 and not list(machine.project.glob(".venv-2.15.9/installed-*"))
+    assert notes(stderr)[-1].startswith("error: pip could not install .venv-2.15.9/adapted/tf2.txt, for the reason above: ")
+    assert stderr.endswith("that TensorFlow 2.15.9 exists (TF_VERSION)\n")
+
+
 @pytest.mark.parametrize("pip", [True, False])
 def test_a_python_without_venv_is_skipped_and_the_missing_package_named(machine, pip):
     machine.python("python3", "3.11", venv=False, pip=pip)

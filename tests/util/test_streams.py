@@ -106,7 +106,7 @@ def test_ids_with_control_characters_are_escaped_in_the_log(paths, command_lines
     )
     words = ["--{}={}".format(*item) for item in flags.items()]
     code, _, stderr, _ = command_lines.run("run_squad.py", *words)
-    assert code == 0 and "1 question ids occur more than once (a\\n\\x1bb); only" in stderr
+    assert code == 0 and "question ids occur more than once (1: a\\n\\x1bb); only" in stderr
 
 
 @pytest.mark.parametrize("error", ["MemoryError()", "ImportError('lib.so: failed to map segment from shared object')"])
