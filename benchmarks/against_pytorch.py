@@ -9,10 +9,11 @@
 
 The reader is a BERT on SQuAD; the grid is every zone in every layer unless the flags name zones and
 layers. PyTorch has an environment of its own, where masks are passed to transformers' layers
-(`pytorch_loop.py`). Both sides use all cores, the same windows and batches, and run in turns. A
-trimmed pass is as long as the longest window of its batch. Cells of `all`, which lets padding in,
-keep padding in every layer in PyTorch, with `--share` up to the masked layer, and here below it.
-bfloat16 is `--precision=bfloat16` here, autocast in PyTorch, and needs TensorFlow 2.
+(`pytorch_loop.py`). Both sides use all cores of the CPU (GPUs are hidden), the same windows and
+batches, and run in turns. A trimmed pass is as long as the longest window of its batch. Cells of
+`all`, which lets padding in, keep padding in every layer in PyTorch, with `--share` up to the
+masked layer, and here below it. bfloat16 is `--precision=bfloat16` here, autocast in PyTorch, and
+needs TensorFlow 2.
 
 Prints seconds of the whole process and of its passes (ours with decoding and the compilation of
 the graph), ratios and differing answers.
@@ -32,6 +33,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import flags
 
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # PyTorch runs on the CPU, so ours must not run on a GPU
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 

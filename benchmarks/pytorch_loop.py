@@ -116,7 +116,7 @@ def run(model, windows, trim, share):
             )
             padding = MASKED * (1.0 - mask.float())[:, None, None, :].expand(-1, -1, length, -1)
             bias = zone_bias(zones, mask, segments) if zones.any() else None
-            if zones.any() and not zones[0]:  # as released, the bias of `all` replaces that of padding
+            if bias is not None and not zones[0]:  # as released, the bias of `all` replaces that of padding
                 bias = padding + bias
             logits = passes.logits(ids, segments, padding, bias, np.flatnonzero(layers[cell]).tolist())
             logits = logits.float().numpy()[:, :longest]
